@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# usage: fastpath.sh BENCH_FASTPATH
+# Counts the instructions of the inlined tarn_new and tarn_safepoint with callgrind. Exits
+# non-zero when tarn_new takes more than 10 or tarn_safepoint more than 3.
+#
+# Each loop runs with two counts; the difference, divided by the difference of the counts, is
+# the cost of one turn, and what an equal empty loop costs is subtracted.
+#   inline        what the loop itself executes: the fast path
+#   with refills  the same and all that it calls: what an allocation costs on average, before
+#                 any collection
+set -euo pipefail
+# Failures inside $(...) end the script, too.
+shopt -s inherit_errexit
+program=$1
+low=20000 high=120000
+limit_new=10 limit_safepoint=3
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# Prints "SELF INCLUSIVE" instructions of loop_$1 in a run of $2 turns.
+instructions() {
+  local out=$work/out.$1.$2
+  valgrind --tool=callgrind --callgrind-out-file="$out" "$program" "$1" "$2" \
+    >"$work/log" 2>&1 || { cat "$work/log" >&2; return 1; }
+  awk -v wanted="loop_$1" '
+    # Names are given once, as "(number) name", and by their number after that.
+    function function_of(text,   number) {
+      number = text
+      sub(/^[a-z]*=/, "", number)
+      if (match(number, /\) /)) {
+        names[substr(number, 1, RSTART)] = substr(number, RSTART + 2)
+        number = substr(number, 1, RSTART)
+      }
+      return names[number]
+    }
+    /^fn=/ { current = function_of($0); next }
+    /^cfn=/ { function_of($0); next }
+    /^calls=/ { callee = 1; next }
+    /^[0-9+*-]/ {
+      if (current == wanted) {
+        found = 1
+        all += $2
+        if (!callee) self += $2
+      }
+      callee = 0
+    }
+    END {
+      if (!found) exit 1
+      print self, all
+    }' "$out" || { echo "no function loop_$1 in the output of callgrind" >&2; return 1; }
+}
+
+# Prints "SELF INCLUSIVE" of one turn of loop_$1.
+per_turn() {
+  local first second
+  first=$(instructions "$1" $low)
+  second=$(instructions "$1" $high)
+  echo "$first $second" | awk -v n=$((high - low)) '{ printf "%.4f %.4f\n", ($3-$1)/n, ($4-$2)/n }'
+}
+
+# Plain assignments, so that a failure inside ends the script.
+turn=$(per_turn empty)
+empty=${turn% *}
+echo "empty loop: $empty instructions a turn"
+
+status=0
+check() { # loop, limit
+  turn=$(per_turn "$1")
+  awk -v name="tarn_$1" -v self="${turn% *}" -v all="${turn#* }" -v empty="$empty" \
+    -v limit="$2" 'BEGIN {
+      fast = self - empty
+      good = fast > 0 && fast <= limit
+      printf "%s: %.2f instructions inline, %.2f with refills (at most %d inline)%s\n",
+        name, fast, all - empty, limit, good ? "" : ": FAILED"
+      exit !good
+    }' || status=1
+}
+
+check new $limit_new
+check safepoint $limit_safepoint
+exit $status

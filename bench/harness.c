@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: MIT */
+/* The harness; see harness.h. */
+#include "harness.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { ROUNDS_LEAST = 5, ROUNDS_MOST = 99, METRICS = 16, KEY_SIZE = 24 };
+
+struct metric {
+  char key[KEY_SIZE];
+  double value;
+};
+
+/* What one run of a subject came to. */
+struct result {
+  bool good;
+  size_t count;
+  struct metric metrics[METRICS];
+};
+
+/* A case while it runs: results[s][0] is the round that is thrown away. */
+struct table {
+  const struct bench_case *bench;
+  size_t subject_count;
+  size_t rounds;
+  bool failed[BENCH_SUBJECTS];
+  double heap[BENCH_SUBJECTS]; /* what `heap_of` stands for */
+  struct result results[BENCH_SUBJECTS][ROUNDS_MOST + 1];
+};
+
+static char program_directory[PATH_MAX];
+
+static void find_program_directory(void) {
+  ssize_t length = readlink("/proc/self/exe", program_directory, sizeof program_directory - 1);
+  if (length < 0)
+    length = 0;
+  program_directory[length] = '\0';
+  char *slash = strrchr(program_directory, '/');
+  if (slash)
+    *slash = '\0';
+}
+
+/* --- one run -------------------------------------------------------------------------------- */
+
+static bool metric_of(const struct result *result, const char *key, double *value) {
+  for (size_t i = 0; i < result->count; i++)
+    if (strcmp(result->metrics[i].key, key) == 0) {
+      *value = result->metrics[i].value;
+      return true;
+    }
+  return false;
+}
+
+static void metric_add(struct result *result, const char *key, double value) {
+  if (result->count == METRICS || strlen(key) >= KEY_SIZE)
+    return;
+  struct metric *metric = &result->metrics[result->count++];
+  memcpy(metric->key, key, strlen(key) + 1);
+  metric->value = value;
+}
+
+/* A line is "KEY NUMBER". */
+static bool read_metric(char *line, struct result *result) {
+  char *space = strchr(line, ' '), *end;
+  if (!space)
+    return false;
+  *space = '\0';
+  double value = strtod(space + 1, &end);
+  if (end == space + 1 || *end != '\n')
+    return false;
+  metric_add(result, line, value);
+  return true;
+}
+
+static void read_metrics(FILE *stream, struct result *result) {
+  char line[256];
+  while (fgets(line, sizeof line, stream))
+    if (!read_metric(line, result))
+      fprintf(stderr, "bench: a subject printed something else than a figure: %s\n", line);
+}
+
+static _Noreturn void become_subject(const struct bench_subject *subject, int output,
+                                     const char *heap) {
+  char path[PATH_MAX + 64];
+  snprintf(path, sizeof path, "%s/%s", program_directory, subject->program);
+  const char *argv[BENCH_ARGUMENTS + 3] = {subject->program};
+  size_t count = 1;
+  for (size_t i = 0; i < BENCH_ARGUMENTS && subject->arguments[i]; i++)
+    argv[count++] = subject->arguments[i];
+  if (subject->heap_of)
+    argv[count++] = heap;
+  if (dup2(output, STDOUT_FILENO) >= 0)
+    execv(path, (char *const *)(void *)argv);
+  fprintf(stderr, "bench: cannot run %s: %s\n", path, strerror(errno));
+  _exit(127);
+}
+
+/* Runs a subject once, in a process of its own. */
+static struct result run_subject(const struct bench_subject *subject, double heap_bytes) {
+  struct result result = {.good = false};
+  char heap[32];
+  snprintf(heap, sizeof heap, "%.0f", heap_bytes);
+  int ends[2];
+  if (pipe(ends) != 0) {
+    perror("bench: pipe");
+    return result;
+  }
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) {
+    close(ends[0]);
+    become_subject(subject, ends[1], heap);
+  }
+  close(ends[1]);
+  FILE *stream = child > 0 ? fdopen(ends[0], "r") : NULL;
+  if (!stream) {
+    perror("bench: starting a subject");
+    close(ends[0]);
+    if (child > 0)
+      waitpid(child, NULL, 0);
+    return result;
+  }
+  read_metrics(stream, &result);
+  fclose(stream);
+
+  int status = 0;
+  struct rusage usage;
+  while (wait4(child, &status, 0, &usage) < 0)
+    if (errno != EINTR)
+      return result;
+  metric_add(&result, "peak_rss_bytes", (double)usage.ru_maxrss * 1024.0);
+  result.good = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  return result;
+}
+
+/* --- one case ------------------------------------------------------------------------------- */
+
+static size_t find_subject(const struct table *table, const char *name) {
+  for (size_t i = 0; i < table->subject_count; i++)
+    if (strcmp(table->bench->subjects[i].name, name) == 0)
+      return i;
+  fprintf(stderr, "bench: case %s has no subject \"%s\"\n", table->bench->name, name);
+  exit(2);
+}
+
+static bool usable(const struct table *table, size_t subject) {
+  return table->bench->subjects[subject].program && !table->failed[subject];
+}
+
+/* The peak heap of the model is known from the first round on. */
+static double heap_for(struct table *table, const struct bench_subject *subject) {
+  if (!subject->heap_of)
+    return 0;
+  size_t model = find_subject(table, subject->heap_of);
+  if (table->heap[model] == 0)
+    metric_of(&table->results[model][0], "heap_bytes", &table->heap[model]);
+  return table->heap[model];
+}
+
+static void run_one(struct table *table, size_t index, size_t round) {
+  const struct bench_subject *subject = &table->bench->subjects[index];
+  if (!usable(table, index))
+    return;
+  double heap = heap_for(table, subject);
+  if (subject->heap_of && heap <= 0) {
+    printf("  %s is left out: the heap of %s is not known\n", subject->name, subject->heap_of);
+    table->failed[index] = true;
+    return;
+  }
+  struct result result = run_subject(subject, heap);
+  table->results[index][round] = result;
+  if (!result.good) {
+    printf("  %s FAILED in round %zu (see the message above)\n", subject->name, round);
+    table->failed[index] = true;
+  }
+}
+
+/* The same work on all sides: the checks of all runs are equal. */
+static void compare_checks(struct table *table) {
+  bool known = false;
+  double expected = 0;
+  for (size_t i = 0; i < table->subject_count; i++) {
+    for (size_t round = 0; round <= table->rounds && usable(table, i); round++) {
+      double check;
+      if (!metric_of(&table->results[i][round], "check", &check) || (known && check != expected)) {
+        printf("  %s FAILED: its check differs in round %zu; the work was not the same\n",
+               table->bench->subjects[i].name, round);
+        table->failed[i] = true;
+      } else {
+        expected = check;
+        known = true;
+      }
+    }
+  }
+}
+
+static void run_rounds(struct table *table) {
+  for (size_t round = 0; round <= table->rounds; round++) {
+    fprintf(stderr, "  round %zu of %zu%s\n", round, table->rounds,
+            round == 0 ? " (thrown away)" : "");
+    /* Round 0 keeps the order of the list, because of heap_of; later ones rotate. */
+    for (size_t i = 0; i < table->subject_count; i++)
+      run_one(table, (i + round) % table->subject_count, round);
+  }
+  compare_checks(table);
+}
+
+static int compare_doubles(const void *a, const void *b) {
+  double left = *(const double *)a, right = *(const double *)b;
+  return (left > right) - (left < right);
+}
+
+struct spread {
+  double low, median, high;
+};
+
+/* Over the rounds that count; false when a round lacks the metric. */
+static bool spread_of(const struct table *table, size_t subject, const char *key,
+                      struct spread *out) {
+  double values[ROUNDS_MOST];
+  for (size_t round = 1; round <= table->rounds; round++)
+    if (!metric_of(&table->results[subject][round], key, &values[round - 1]))
+      return false;
+  qsort(values, table->rounds, sizeof values[0], compare_doubles);
+  size_t middle = table->rounds / 2;
+  out->low = values[0];
+  out->high = values[table->rounds - 1];
+  out->median = table->rounds % 2 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+  return true;
+}
+
+/* --- what is printed ------------------------------------------------------------------------ */
+
+static void print_cell(const struct table *table, size_t subject, const char *key, double divisor,
+                       const char *format) {
+  struct spread spread;
+  char text[32] = "-";
+  if (spread_of(table, subject, key, &spread))
+    snprintf(text, sizeof text, format, spread.median / divisor);
+  printf(" %12s", text);
+}
+
+static void print_row(const struct table *table, size_t subject) {
+  struct spread wall;
+  char range[48] = "-";
+  if (spread_of(table, subject, "wall_ns", &wall))
+    snprintf(range, sizeof range, "%.1f-%.1f", wall.low / 1e6, wall.high / 1e6);
+  printf("  %-16s", table->bench->subjects[subject].name);
+  print_cell(table, subject, "wall_ns", 1e6, "%.1f");
+  printf(" %17s", range);
+  print_cell(table, subject, "cpu_ns", 1e6, "%.1f");
+  print_cell(table, subject, "ns_per_object", 1, "%.2f");
+  print_cell(table, subject, "bytes_per_object", 1, "%.2f");
+  print_cell(table, subject, "peak_rss_bytes", 1048576, "%.1f");
+  print_cell(table, subject, "heap_bytes", 1048576, "%.1f");
+  print_cell(table, subject, "collections", 1, "%.0f");
+  printf("\n");
+}
+
+static void print_table(const struct table *table) {
+  printf("  %-16s %12s %17s %12s %12s %12s %12s %12s %12s\n", "median of rounds", "wall ms",
+         "min-max", "CPU ms", "ns/object", "bytes/object", "peak RSS MiB", "heap MiB",
+         "collections");
+  for (size_t i = 0; i < table->subject_count; i++) {
+    const struct bench_subject *subject = &table->bench->subjects[i];
+    if (!subject->program)
+      printf("  %-16s skipped: %s\n", subject->name, subject->absent);
+    else if (table->failed[i])
+      printf("  %-16s FAILED\n", subject->name);
+    else
+      print_row(table, i);
+  }
+  for (size_t i = 0; i < table->subject_count; i++) {
+    const struct bench_subject *subject = &table->bench->subjects[i];
+    if (subject->heap_of && usable(table, i))
+      printf("  %s: heap set to the peak of %s, %.1f MiB\n", subject->name, subject->heap_of,
+             table->heap[find_subject(table, subject->heap_of)] / 1048576);
+  }
+}
+
+/* Adds the ratio line to `lines`, or a line that says why there is none. */
+static void print_ratio(const struct table *table, const struct bench_comparison *comparison,
+                        FILE *lines) {
+  const char *name = table->bench->name, *label = comparison->label;
+  size_t subject = find_subject(table, comparison->subject), peer = subject;
+  if (comparison->peer)
+    peer = find_subject(table, comparison->peer);
+  struct spread ours, theirs = {0, comparison->constant, 0};
+  const char *lost = NULL;
+  if (!usable(table, subject) || !spread_of(table, subject, comparison->metric, &ours))
+    lost = comparison->subject;
+  else if (comparison->peer &&
+           (!usable(table, peer) || !spread_of(table, peer, comparison->metric, &theirs)))
+    lost = comparison->peer;
+  if (lost)
+    fprintf(lines, "no ratio %s %s: %s has no result\n", name, label, lost);
+  else
+    fprintf(lines, "ratio %s %s %.3f (%s; lower is better)\n", name, label,
+            ours.median / theirs.median, comparison->unit);
+}
+
+/* Returns whether all subjects that were built ran to their end. */
+static bool run_case(const struct bench_case *bench, size_t rounds, FILE *lines) {
+  struct table *table = calloc(1, sizeof *table);
+  if (!table) {
+    perror("bench");
+    return false;
+  }
+  table->bench = bench;
+  table->rounds = rounds;
+  while (table->subject_count < BENCH_SUBJECTS && bench->subjects[table->subject_count].name)
+    table->subject_count++;
+
+  printf("\n%s: %s\n", bench->name, bench->title);
+  run_rounds(table);
+  print_table(table);
+  for (size_t i = 0; i < BENCH_COMPARISONS && bench->comparisons[i].subject; i++)
+    print_ratio(table, &bench->comparisons[i], lines);
+
+  bool good = true;
+  for (size_t i = 0; i < table->subject_count; i++)
+    good = good && !table->failed[i];
+  free(table);
+  return good;
+}
+
+static void print_cpu(void) {
+  FILE *file = fopen("/proc/cpuinfo", "r");
+  char line[256];
+  while (file && fgets(line, sizeof line, file)) {
+    char *colon = strchr(line, ':');
+    if (strncmp(line, "model name", 10) == 0 && colon) {
+      printf("CPU: %ld x%s", sysconf(_SC_NPROCESSORS_ONLN), colon + 1);
+      break;
+    }
+  }
+  if (file)
+    fclose(file);
+}
+
+static void print_conditions(size_t rounds) {
+  struct utsname system;
+  double load[1];
+  print_cpu();
+  if (uname(&system) == 0)
+    printf("kernel: %s %s\n", system.sysname, system.release);
+  printf("compiler: %s\n", __VERSION__);
+  if (getloadavg(load, 1) == 1)
+    printf("load before the run: %.2f%s\n", load[0],
+           load[0] > 0.5 ? " (other work is running: trust ratios, not single figures)" : "");
+  for (char **variable = environ; *variable; variable++)
+    if (strncmp(*variable, "TARN_", 5) == 0 || strncmp(*variable, "GC_", 3) == 0)
+      printf("NOT the defaults: %s\n", *variable);
+  printf("rounds: %zu, after one that is thrown away; subjects alternate\n", rounds);
+}
+
+struct arguments {
+  size_t rounds;
+  const char *only;
+};
+
+static int usage(const char *program) {
+  fprintf(stderr,
+          "usage: %s [--rounds N] [--only CASE] [--list]\n"
+          "  --rounds N   rounds that count, %d to %d (default %d); one more is thrown away\n"
+          "  --only CASE  this case alone\n"
+          "  --list       the names of the cases\n",
+          program, ROUNDS_LEAST, ROUNDS_MOST, ROUNDS_LEAST);
+  return 2;
+}
+
+/* 0: go on; otherwise the exit status plus one. */
+static int parse_arguments(int argc, char **argv, const struct bench_case *cases, size_t count,
+                           struct arguments *out) {
+  for (int i = 1; i < argc; i++) {
+    bool has_value = i + 1 < argc;
+    if (strcmp(argv[i], "--list") == 0) {
+      for (size_t c = 0; c < count; c++)
+        printf("%-22s %s\n", cases[c].name, cases[c].title);
+      return 1;
+    } else if (strcmp(argv[i], "--only") == 0 && has_value) {
+      out->only = argv[++i];
+    } else if (strcmp(argv[i], "--rounds") == 0 && has_value) {
+      char *end;
+      long rounds = strtol(argv[++i], &end, 10);
+      if (*end || rounds < ROUNDS_LEAST || rounds > ROUNDS_MOST)
+        return usage(argv[0]) + 1;
+      out->rounds = (size_t)rounds;
+    } else {
+      return usage(argv[0]) + 1;
+    }
+  }
+  for (size_t c = 0; c < count && out->only; c++)
+    if (strcmp(cases[c].name, out->only) == 0)
+      return 0;
+  if (out->only) {
+    fprintf(stderr, "bench: no case \"%s\"; --list names them\n", out->only);
+    return 3;
+  }
+  return 0;
+}
+
+int bench_group_main(int argc, char **argv, const struct bench_case *cases, size_t case_count) {
+  struct arguments arguments = {.rounds = ROUNDS_LEAST, .only = NULL};
+  int stop = parse_arguments(argc, argv, cases, case_count, &arguments);
+  if (stop)
+    return stop - 1;
+  find_program_directory();
+  print_conditions(arguments.rounds);
+
+  char *text = NULL;
+  size_t size = 0;
+  FILE *lines = open_memstream(&text, &size);
+  if (!lines) {
+    perror("bench");
+    return 1;
+  }
+  bool good = true;
+  for (size_t c = 0; c < case_count; c++)
+    if (!arguments.only || strcmp(cases[c].name, arguments.only) == 0)
+      good = run_case(&cases[c], arguments.rounds, lines) && good;
+  fclose(lines);
+  printf("\n%s", text);
+  free(text);
+  return good ? 0 : 1;
+}

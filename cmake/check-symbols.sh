@@ -1,0 +1,28 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# usage: check-symbols.sh NM libtarn.so libtarn.a
+# Fails when the shared library exports, or the static library defines as global, a symbol
+# that does not start with tarn_.
+set -eu
+nm=$1 shared=$2 static=$3
+
+check() { # label, arguments of nm
+  label=$1
+  shift
+  names=$("$nm" --defined-only "$@" | awk 'NF == 3 { sub(/@.*/, "", $3); print $3 }' | sort -u)
+  ours=$(printf '%s\n' "$names" | grep -c '^tarn_' || true)
+  foreign=$(printf '%s\n' "$names" | grep -v -e '^tarn_' -e '^$' || true)
+  if [ -n "$foreign" ]; then
+    echo "$label: symbols that do not start with tarn_:" >&2
+    printf '%s\n' "$foreign" | sed 's/^/  /' >&2
+    exit 1
+  fi
+  if [ "$ours" -eq 0 ]; then
+    echo "$label: no symbol at all that starts with tarn_" >&2
+    exit 1
+  fi
+  echo "$label: $ours symbols, all start with tarn_"
+}
+
+check "exported by $(basename "$shared")" -D "$shared"
+check "global in $(basename "$static")" -g "$static"

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tarn/collect.h: collections.
+ *
+ * A collection stops the world, marks what can be reached from the roots, clears weak references,
+ * finds what needs a finalizer, and lets the world run again.  Memory is swept later, piece by
+ * piece, by the threads that want it.  `free` functions run afterwards, with the world running.
+ *
+ * Collections start by themselves when TARN_MIN_HEAP bytes, and TARN_GROWTH percent of what was
+ * live after the last one, were allocated; sooner near the soft limit.
+ *
+ * The order of events in one collection, of which each sees the results of those before it:
+ *   1. everything reachable from roots is marked, with the values of ephemerons whose key is;
+ *   2. weak references and weak table entries to what is not marked are cleared;
+ *   3. objects with a finalizer that are not marked go to the finalizer queue, in the order in
+ * which the finalizers were added, and are marked with all they reach (they are alive until their
+ *      finalizer has run, and longer if it stores them somewhere);
+ *   4. ephemerons are looked at again for what step 3 marked; those whose key is still not marked
+ * are cleared;
+ *   5. objects that are not marked are dead; those with a `free` function wait for it.
+ */
+#ifndef TARN_COLLECT_H
+#define TARN_COLLECT_H
+
+#include <tarn/base.h>
+
+TARN_BEGIN_DECLS
+
+/* The highest generation; collecting it is a full collection. */
+#define TARN_GENERATION_FULL 2
+
+/*
+ * Collects.  In this version every collection is a full one, whatever `generation` (0 to 2) says.
+ * If another thread collects already, this call joins that collection and returns at its end.
+ * Runs the `free` functions that the collection made due before it returns.
+ * Errors: TARN_EINVAL, TARN_EHELD (inside a hold), TARN_EWRONGTHREAD, TARN_EDETACHED,
+ * TARN_ENOMEM (no memory for the side table; nothing was collected).
+ */
+TARN_API tarn_status tarn_collect(tarn_thread *self, int generation);
+
+/*
+ * Runs `free` functions that are due, at most `most` of them (0: all).  Returns how many ran.
+ * Polls do this by themselves.
+ */
+TARN_API size_t tarn_release_pending(tarn_thread *self, size_t most);
+
+/* Switches automatic collection of the world off and on; calls nest.  Any thread. */
+TARN_API void tarn_collect_disable(tarn_world *world);
+TARN_API tarn_status tarn_collect_enable(tarn_world *world);
+
+TARN_END_DECLS
+
+#endif

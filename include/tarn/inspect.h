@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tarn/inspect.h: statistics, walks over the heap, and the check of every invariant.
+ */
+#ifndef TARN_INSPECT_H
+#define TARN_INSPECT_H
+
+#include <tarn/base.h>
+#include <tarn/heap.h>
+
+TARN_BEGIN_DECLS
+
+/*
+ * Statistics.  Set `struct_size` before the call; a newer library fills what an older caller knows.
+ * All counters are since the world began; bytes are bytes, times are nanoseconds.
+ */
+typedef struct tarn_stats {
+  size_t struct_size;
+  uint64_t collections;       /* that ended */
+  uint64_t collections_asked; /* of these, asked for by tarn_collect */
+  uint64_t pause_last_ns;     /* from the request to stop until the world ran again */
+  uint64_t pause_max_ns;
+  uint64_t pause_total_ns;
+  uint64_t pause_median_ns; /* of the last 1024 */
+  uint64_t stop_last_ns;    /* time to safepoint: from the request until all stood still */
+  uint64_t stop_max_ns;
+  char stop_last_thread[32]; /* who was last, last time, and in the longest stop */
+  char stop_max_thread[32];
+  uint64_t mark_last_ns;
+  uint64_t threads; /* attached now */
+  uint64_t heaps;
+  uint64_t types;
+  uint64_t pools; /* in use */
+  uint64_t large_objects;
+  uint64_t heap_bytes; /* held by pools in use and large objects */
+  uint64_t heap_bytes_max;
+  uint64_t live_bytes; /* found live by the last collection */
+  uint64_t live_objects;
+  uint64_t allocated_bytes;  /* handed to bins and large objects; within 64 KiB a bin */
+  uint64_t side_table_bytes; /* mark table in use */
+  uint64_t metadata_bytes;   /* the library's own structures */
+  uint64_t returned_bytes;   /* given back to the system */
+  uint64_t released;         /* `free` functions run by the collector */
+  uint64_t release_pending;  /* pools and large objects that still wait for theirs */
+  uint64_t finalizers_run;
+  uint64_t weak_cleared;
+  uint64_t mark_overflows; /* times that the mark stack was full */
+} tarn_stats;
+
+/* Errors: TARN_EINVAL.  Any thread, attached or not; takes no lock that a collection holds. */
+TARN_API tarn_status tarn_stats_get(tarn_world *world, tarn_stats *stats);
+
+/*
+ * Calls `fn` for every block in use (dead ones that no collection found yet among them), with the
+ * world stopped.  `type` is NULL for raw blocks.  `fn` returns false to end the walk.  It must not
+ * allocate, free or call Tarn.
+ * Errors: TARN_EINVAL, TARN_EHELD, TARN_EWRONGTHREAD, TARN_EDETACHED.
+ */
+typedef struct tarn_block_info {
+  void *block;
+  size_t size;           /* of the block, with its rounding */
+  const tarn_type *type; /* NULL: raw */
+  tarn_heap *heap;
+  bool large;
+  bool condemned; /* dead; its `free` function is due */
+} tarn_block_info;
+typedef bool (*tarn_walk_fn)(const tarn_block_info *info, void *data);
+TARN_API tarn_status tarn_heap_walk(tarn_thread *self, tarn_walk_fn fn, void *data);
+
+/*
+ * Stops the world, walks everything and checks every invariant.  TARN_ECORRUPT: `message` (may be
+ * NULL) holds the first finding.  Errors otherwise as tarn_heap_walk.
+ */
+TARN_API tarn_status tarn_verify(tarn_thread *self, char *message, size_t size);
+
+TARN_END_DECLS
+
+#endif

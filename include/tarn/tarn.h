@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tarn.h: everything.
+ *
+ * Tarn is a thread-safe allocator with per-thread arenas, and a stop-the-world collector over the
+ * same memory.  Read the headers in this order: base, world, heap, type, thread, inline, root,
+ * collect, weak, finalizer, inspect, options.
+ */
+#ifndef TARN_H
+#define TARN_H
+
+#include <tarn/base.h>
+#include <tarn/collect.h>
+#include <tarn/finalizer.h>
+#include <tarn/heap.h>
+#include <tarn/inline.h>
+#include <tarn/inspect.h>
+#include <tarn/options.h>
+#include <tarn/root.h>
+#include <tarn/thread.h>
+#include <tarn/type.h>
+#include <tarn/weak.h>
+#include <tarn/world.h>
+
+#endif

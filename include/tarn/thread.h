@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tarn/thread.h: threads, safepoints, blocked regions and the GC lock.
+ *
+ * A thread that uses objects of a world is attached to it and holds a `tarn_thread *self` that it
+ * passes to every call; no other thread may use that handle.  It is always in one of three states:
+ *
+ *   running   it may touch objects, and is stopped only where it polls (`tarn_safepoint`),
+ *             allocates or blocks;
+ *   blocked   between `tarn_block_begin` and `tarn_block_end`: it promises not to touch objects,
+ * and collections do not wait for it; stopped   a collection is on.
+ *
+ * A running thread must come to a safepoint often: everybody else waits for it.  Take locks that
+ * another running thread may hold across a safepoint only inside a blocked region.
+ */
+#ifndef TARN_THREAD_H
+#define TARN_THREAD_H
+
+#include <tarn/base.h>
+
+TARN_BEGIN_DECLS
+
+/*
+ * Attaches the calling thread.  Attaching twice gives the same handle and counts: detach as often.
+ * A thread that exits while attached is detached by itself.  Waits while a collection is on.
+ * Errors: TARN_EINVAL, TARN_ETHREADS, TARN_ENOMEM; `*out` is NULL then.
+ */
+TARN_API tarn_status tarn_thread_attach(tarn_world *world, tarn_thread **out);
+
+/*
+ * Detaches; the handle is invalid afterwards.  What the thread allocated stays.
+ * TARN_EUNBALANCED: a hold, a frame or a blocked region was still open; it was closed, and the
+ * thread is detached all the same.  Other errors: TARN_EINVAL (NULL), TARN_EWRONGTHREAD,
+ * TARN_EDETACHED (was not attached); nothing is done then.
+ */
+TARN_API tarn_status tarn_thread_detach(tarn_thread *self);
+
+/* The calling thread's handle in `world`, or NULL.  A few nanoseconds. */
+TARN_API tarn_thread *tarn_thread_self(tarn_world *world);
+
+TARN_API tarn_world *tarn_thread_world(const tarn_thread *self);
+
+/* A name for logs and reports, at most 31 bytes are kept; the default is the system's name. */
+TARN_API tarn_status tarn_thread_set_name(tarn_thread *self, const char *name);
+
+/* Why the last call of this thread that returned NULL or void failed; TARN_OK if none did since. */
+TARN_API tarn_status tarn_thread_status(tarn_thread *self);
+
+/*
+ * A blocked region: around system calls that may block, waits for locks and conditions, and long
+ * computations in foreign code.  Regions nest.  Inside a hold a blocked region does not let the
+ * collector run.  `tarn_block_end` waits while a collection is on.
+ * Cost: a release store, and a sequentially consistent exchange on the way back: about 5 ns.
+ */
+TARN_API void tarn_block_begin(tarn_thread *self);
+TARN_API void tarn_block_end(tarn_thread *self);
+
+/*
+ * The GC lock: between these two calls the thread is not stopped, so that objects may be
+ * inconsistent for a short while.  An allocation inside grows the heap rather than collect.  All
+ * others wait for the release when a collection is wanted: keep it short.  Holds nest.
+ * A release without a hold sets TARN_EUNBALANCED and does nothing.  The last release is a
+ * safepoint. Cost: an increment and a decrement.
+ */
+TARN_API void tarn_gc_hold(tarn_thread *self);
+TARN_API void tarn_gc_release(tarn_thread *self);
+
+TARN_END_DECLS
+
+#endif

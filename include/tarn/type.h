@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tarn/type.h: what the collector knows of an object.
+ *
+ * The first word of every object is its type.  A type says how long the object is, which of its
+ * words are traced (hold references that keep objects alive) and which are raw (anything: the
+ * collector never looks), and what to do when the object dies.
+ *
+ * The shapes, which can be combined:
+ *
+ *   inline slots     | type | slot | slot | ...            words 1 .. size/8-1, traced or raw
+ *   an array         | type | ... | element | element ...  after the fixed part, `count` elements;
+ *                                                          the count stands in the word
+ * `count_word` a data block     | type | data |  -> | slot | slot ... a block of its own that lives
+ * and dies with the object (the shape of a GOOPS instance); the pointer to it stands in the word
+ * `data_word` a trace function visits whatever it likes
+ *
+ * A type without anything traced puts its objects into the atomic heap by itself.  Types with a
+ * `free` function put them into pools of their own, so that the others' dead are never looked at.
+ *
+ * Types may be made by any thread at any time, by the million; they live as long as their world.
+ */
+#ifndef TARN_TYPE_H
+#define TARN_TYPE_H
+
+#include <tarn/base.h>
+#include <tarn/heap.h>
+
+TARN_BEGIN_DECLS
+
+/* Is told each reference of an object; see tarn_visit. */
+typedef void (*tarn_trace_fn)(const void *object, tarn_visitor *visitor);
+
+/*
+ * Releases the C resource of an object that became garbage.  Runs once for each object, on some
+ * attached thread, at a poll (`tarn_safepoint`), in `tarn_collect` or `tarn_release_pending`, or
+ * when its heap or world ends: never inside an allocation, and with the world running.
+ * The object and its data block are still whole; objects that it refers to may be gone, so only raw
+ * slots may be read.  It may allocate; it must not store the object anywhere.
+ */
+typedef void (*tarn_free_fn)(tarn_world *world, void *object);
+
+/* Writes a short text for the object into `buffer` of `size` bytes, as snprintf does. */
+typedef int (*tarn_print_fn)(const void *object, char *buffer, size_t size);
+
+enum {
+  TARN_TYPE_ALL_TRACED = 1u << 0,      /* every inline word but 0, the count and the data word */
+  TARN_TYPE_ELEMENTS_TRACED = 1u << 1, /* every word of every element is traced */
+  TARN_TYPE_DATA_TRACED = 1u << 2      /* every word of the data block is traced */
+};
+
+/*
+ * A description.  Start from TARN_TYPE_SPEC_INIT; zero means "none" everywhere.
+ * Word numbers count 8-byte words from the start of the object (or element, or data block).
+ */
+typedef struct tarn_type_spec {
+  size_t struct_size;            /* sizeof(tarn_type_spec) of the caller */
+  const char *name;              /* copied; NULL is "anonymous" */
+  const tarn_type *parent;       /* inherits what is left zero here, see below */
+  tarn_heap *heap;               /* NULL: the world's container or atomic heap, by what is traced */
+  size_t size;                   /* bytes of the fixed part with the type word; at least 8 */
+  size_t align;                  /* 0, or a power of two up to 4096 */
+  unsigned flags;                /* TARN_TYPE_... */
+  const uint32_t *slots;         /* word numbers that are traced ... */
+  size_t slot_count;             /* ... and how many */
+  uint64_t slot_bits;            /* the same as bits: bit n is word n; both may be given */
+  size_t element_size;           /* bytes of an array's element; 0: not an array */
+  const uint32_t *element_slots; /* traced words of an element */
+  size_t element_slot_count;
+  size_t count_word;          /* where the count stands; 0: word 1 (arrays only) */
+  size_t data_size;           /* bytes of the data block; 0: none */
+  const uint32_t *data_slots; /* traced words of the data block */
+  size_t data_slot_count;
+  size_t data_word;    /* where the pointer to it stands; 0: word 1 */
+  tarn_trace_fn trace; /* in addition to the slots, or instead of them */
+  tarn_free_fn free;
+  tarn_print_fn print;
+  void *user; /* for the runtime; tarn_type_user */
+} tarn_type_spec;
+
+#define TARN_TYPE_SPEC_INIT \
+  { .struct_size = sizeof(tarn_type_spec) }
+
+/*
+ * Makes a type.  With a `parent`, the child starts with the parent's layout, trace, free, print and
+ * user word: `size` 0 takes the parent's, a larger one adds words behind them; slots given here are
+ * added to the parent's; `free`, `print`, `trace` and `user` replace the parent's when not NULL.
+ * A child of an array or data type keeps the parent's element and data description and must not
+ * give another.
+ *
+ * NULL, with `*status` (may be NULL) set: TARN_EINVAL (no world, no spec), TARN_ETYPE (size below
+ * 8 or not a multiple of 8 where slots are traced, a slot beyond the end, twice the type word, the
+ * count or the data word, an alignment that is not one, a child smaller than its parent, elements
+ * or data that are changed in a child, a part above 4 GiB, a type with something traced or with a
+ * data block for an atomic heap),
+ * TARN_ENOMEM.  Any thread, attached or not, any time, also while another thread collects.
+ */
+TARN_API const tarn_type *tarn_type_create(tarn_world *world, const tarn_type_spec *spec,
+                                           tarn_status *status);
+
+/*
+ * Replace a type's functions; NULL takes them away.  Objects that exist are covered as well.  A
+ * type that was made without a `free` function can never get one: its objects lie in pools whose
+ * dead are never looked at.  Give such a type an empty function from the start. Replacing is
+ * atomic; a running call of the old function ends as it began.  Children made earlier keep what
+ * they inherited.  Any thread. Errors: TARN_EINVAL (NULL type), TARN_ETYPE (a `free` function for a
+ * type made without one).
+ */
+TARN_API tarn_status tarn_type_set_free(const tarn_type *type, tarn_free_fn fn);
+TARN_API tarn_status tarn_type_set_print(const tarn_type *type, tarn_print_fn fn);
+
+TARN_API const char *tarn_type_name(const tarn_type *type);
+TARN_API const tarn_type *tarn_type_parent(const tarn_type *type);
+TARN_API size_t tarn_type_size(const tarn_type *type);
+TARN_API void *tarn_type_user(const tarn_type *type);
+TARN_API tarn_free_fn tarn_type_free(const tarn_type *type);
+TARN_API tarn_world *tarn_type_world(const tarn_type *type);
+
+/* Is `type` the type `ancestor` or one of its descendants? */
+TARN_API bool tarn_type_is_a(const tarn_type *type, const tarn_type *ancestor);
+
+/* The type of an object: its first word. */
+static inline const tarn_type *tarn_type_of(const void *object) {
+  return *(const tarn_type *const *)object;
+}
+
+/* Number of types of a world. */
+TARN_API size_t tarn_type_count(tarn_world *world);
+
+/* Uses the type's print function, or writes "#<NAME ADDRESS>".  Returns as snprintf does. */
+TARN_API int tarn_print(const void *object, char *buffer, size_t size);
+
+/*
+ * For trace functions: tells the collector of one reference.  Any word is allowed; what is not an
+ * object of this world is ignored.  A trace function runs while the world is stopped: it must not
+ * allocate, block or call anything else of Tarn, and must visit the same references each time.
+ */
+TARN_API void tarn_visit(tarn_visitor *visitor, const void *reference);
+
+/* The same for `count` words in a row. */
+TARN_API void tarn_visit_range(tarn_visitor *visitor, const void *first, size_t count);
+
+TARN_END_DECLS
+
+#endif

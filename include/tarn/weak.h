@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tarn/weak.h: weak references, ephemerons and weak tables.
+ *
+ * All are cleared while the world is stopped, so a running thread sees an entry either whole or
+ * gone, and what it read stays alive for as long as it sits in a root.
+ */
+#ifndef TARN_WEAK_H
+#define TARN_WEAK_H
+
+#include <tarn/base.h>
+
+TARN_BEGIN_DECLS
+
+/*
+ * A weak reference is an object of 24 bytes that refers to `target` without keeping it alive.
+ * NULL target is allowed.  The caller keeps the result (and, during the call, the target) in a
+ * root. NULL: as tarn_new.
+ */
+TARN_API void *tarn_weak_new(tarn_thread *self, void *target);
+
+/* The target, or NULL when it died.  Any attached, running thread. */
+TARN_API void *tarn_weak_get(tarn_thread *self, void *weak);
+TARN_API void tarn_weak_set(tarn_thread *self, void *weak, void *target);
+TARN_API bool tarn_is_weak(tarn_world *world, const void *object);
+
+/*
+ * An ephemeron: its value is alive while both the ephemeron and the key are.  A value that refers
+ * to its own key does not keep it.  When the key dies, key and value become NULL together.
+ */
+TARN_API void *tarn_ephemeron_new(tarn_thread *self, void *key, void *value);
+TARN_API void *tarn_ephemeron_key(tarn_thread *self, void *ephemeron);
+TARN_API void *tarn_ephemeron_value(tarn_thread *self, void *ephemeron);
+
+/* Replaces the value; nothing happens if the key is dead. */
+TARN_API void tarn_ephemeron_set_value(tarn_thread *self, void *ephemeron, void *value);
+
+/*
+ * Weak tables: hash tables outside the heap, of a world, for any number of threads.  Locks inside
+ * are sharded; no lock is held while user code other than `hash` and `equal` runs.
+ *
+ *   TARN_WEAK_SET     holds objects weakly: for interning
+ *   TARN_WEAK_KEYS    maps weak keys to values, as ephemerons do
+ *   TARN_WEAK_VALUES  maps strong keys to weak values; an entry goes when its value dies
+ */
+typedef struct tarn_weak_table tarn_weak_table;
+
+typedef enum tarn_weak_kind {
+  TARN_WEAK_SET = 0,
+  TARN_WEAK_KEYS = 1,
+  TARN_WEAK_VALUES = 2
+} tarn_weak_kind;
+
+typedef struct tarn_weak_table_spec {
+  size_t struct_size;
+  tarn_weak_kind kind;
+  /* NULL for both: keys are compared by address.  Called under a shard's lock: must not allocate,
+   * block or call Tarn.  `probe` is what the caller looks for, and need not be an object. */
+  uint64_t (*hash)(const void *key, void *data);
+  bool (*equal)(const void *probe, const void *key, void *data);
+  void *data;
+} tarn_weak_table_spec;
+
+#define TARN_WEAK_TABLE_SPEC_INIT \
+  { .struct_size = sizeof(tarn_weak_table_spec) }
+
+TARN_API tarn_status tarn_weak_table_create(tarn_world *world, const tarn_weak_table_spec *spec,
+                                            tarn_weak_table **out);
+/* No thread may use the table any more.  The world's end destroys what is left. */
+TARN_API void tarn_weak_table_destroy(tarn_weak_table *table);
+
+/* The key that equals `probe`, or NULL.  `*value` (may be NULL) gets the entry's value. */
+TARN_API void *tarn_weak_table_get(tarn_thread *self, tarn_weak_table *table, const void *probe,
+                                   void **value);
+
+/*
+ * Adds the entry unless an equal key is there; gives the key that is in the table afterwards (so
+ * two threads that intern the same word get the same object), or NULL on TARN_ENOMEM or
+ * TARN_EINVAL. For a set, `value` is ignored.  `replace` true puts the new value into an entry that
+ * was there.
+ */
+TARN_API void *tarn_weak_table_put(tarn_thread *self, tarn_weak_table *table, void *key,
+                                   void *value, bool replace);
+
+/* Removes the entry; false if there was none. */
+TARN_API bool tarn_weak_table_remove(tarn_thread *self, tarn_weak_table *table, const void *probe);
+
+/* Entries that are in the table now; those of dead objects are gone since the last collection. */
+TARN_API size_t tarn_weak_table_count(tarn_weak_table *table);
+
+TARN_END_DECLS
+
+#endif

@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * collect/collect.c: one collection from the request to the last word of its report; when to start
+ * one; what the lower layers call.
+ */
+#include "collect/collector.h"
+#include <string.h>
+
+/* --- when to collect
+ * ------------------------------------------------------------------------------- */
+
+#define TRIGGER_LEAST ((uint64_t)1 << 20) /* near a limit: never collect for less than this */
+
+/* Bytes to allocate before the next collection, after one that left `live` bytes. */
+static uint64_t next_trigger(const tarn_world *world, uint64_t live) {
+  const struct tarn_config *config = &world->config;
+  uint64_t trigger = live / 100 * config->growth;
+  if (trigger < config->min_heap)
+    trigger = config->min_heap;
+  /* Relaxed: limits are values, nothing hangs on them. */
+  uint64_t soft = atomic_load_explicit(&world->soft_limit, memory_order_relaxed);
+  if (soft && live + trigger > soft) {
+    uint64_t room = live < soft ? soft - live : 0;
+    uint64_t least = live / 8 > TRIGGER_LEAST ? live / 8 : TRIGGER_LEAST;
+    uint64_t wanted = room > least ? room : least;
+    trigger = wanted < trigger ? wanted : trigger;
+  }
+  return trigger;
+}
+
+static bool may_collect(const tarn_world *world, const struct tarn_mutator *self) {
+  return self->local.pub.tarn_holds == 0 && world->config.collect &&
+         atomic_load_explicit(&world->collect_disabled, memory_order_relaxed) == 0;
+}
+
+static bool is_due(struct tarn_collector *collector) {
+#if TARN_ZEAL
+  uint64_t every = collector->world->config.zeal;
+  if (every && atomic_fetch_add_explicit(&collector->zeal, 1, memory_order_relaxed) + 1 >= every) {
+    atomic_store_explicit(&collector->zeal, 0, memory_order_relaxed);
+    return true;
+  }
+#endif
+  return atomic_load_explicit(&collector->world->store.debt, memory_order_relaxed) >=
+         atomic_load_explicit(&collector->trigger, memory_order_relaxed);
+}
+
+/* --- one collection
+ * ----------------------------------------------------------------------------------- */
+
+static uint8_t other_epoch(uint8_t epoch) {
+  return epoch == TARN_MARK_EPOCH_1 ? TARN_MARK_EPOCH_2 : TARN_MARK_EPOCH_1;
+}
+
+/* The order is documented in tarn/collect.h. */
+static size_t mark_everything(struct tarn_collector *collector) {
+  struct tarn_marker *marker = &collector->marker;
+  tarn_mark_roots(marker);
+  tarn_weak_tables_roots(collector);
+  tarn_finalizers_roots(collector);
+  tarn_mark_drain(marker);
+  tarn_ephemeron_resolve(collector);
+  size_t cleared = tarn_weak_clear(collector) + tarn_weak_tables_clear(collector);
+  tarn_finalizers_find(collector);
+  tarn_mark_drain(marker);
+  tarn_ephemeron_resolve(collector);
+  tarn_ephemeron_clear(collector);
+  cleared += tarn_weak_clear(collector);
+  tarn_ephemeron_finish(collector);
+  return cleared;
+}
+
+static void keep_pause(struct tarn_collector *collector, uint64_t pause) {
+  /* Relaxed: figures; only the requester of a stop writes them. */
+  uint64_t number = atomic_load_explicit(&collector->collections, memory_order_relaxed);
+  uint32_t kept = pause > UINT32_MAX ? UINT32_MAX : (uint32_t)pause;
+  atomic_store_explicit(&collector->pauses[number % TARN_PAUSES_KEPT], kept, memory_order_relaxed);
+  atomic_store_explicit(&collector->collections, number + 1, memory_order_relaxed);
+  atomic_store_explicit(&collector->pause_last, pause, memory_order_relaxed);
+  atomic_fetch_add_explicit(&collector->pause_total, pause, memory_order_relaxed);
+  if (pause > atomic_load_explicit(&collector->pause_max, memory_order_relaxed))
+    atomic_store_explicit(&collector->pause_max, pause, memory_order_relaxed);
+}
+
+/* The world is stopped; `report->stop_ns` holds the time of the request until then. */
+static void collect_stopped(struct tarn_collector *collector, struct tarn_collect_report *report) {
+  tarn_world *world = collector->world;
+  struct tarn_store *store = &world->store;
+  struct tarn_marker *marker = &collector->marker;
+  uint64_t start = tarn_os_now();
+  report->heap_before = atomic_load_explicit(&store->bytes, memory_order_relaxed);
+  marker->previous = store->epoch;
+  marker->epoch = other_epoch(store->epoch);
+  marker->tag_mask = world->tag_mask;
+  marker->overflows = 0;
+  tarn_census_prepare(collector);
+  if (world->config.verify && collector->events)
+    collector->events->before_mark(world);
+  report->weak_cleared = mark_everything(collector);
+  report->mark_ns = tarn_os_now() - start;
+  store->epoch = marker->epoch;
+  tarn_census_take(collector);
+  report->overflows = marker->overflows;
+  uint64_t live = atomic_load_explicit(&collector->live_bytes, memory_order_relaxed);
+  atomic_store_explicit(&store->debt, 0, memory_order_relaxed);
+  atomic_store_explicit(&collector->trigger, next_trigger(world, live), memory_order_relaxed);
+  if (world->config.verify && collector->events)
+    collector->events->verify(world);
+}
+
+static void finish_report(struct tarn_collector *collector, struct tarn_collect_report *report) {
+  struct tarn_store *store = &collector->world->store;
+  report->pause_ns = tarn_os_now() - collector->world->stop.asked_at;
+  report->stop_ns = atomic_load_explicit(&collector->world->stop.last_ns, memory_order_relaxed);
+  report->heap_after = atomic_load_explicit(&store->bytes, memory_order_relaxed);
+  report->live_bytes = atomic_load_explicit(&collector->live_bytes, memory_order_relaxed);
+  report->live_objects = atomic_load_explicit(&collector->live_objects, memory_order_relaxed);
+  report->condemned = atomic_load_explicit(&collector->release.pending, memory_order_relaxed);
+  atomic_store_explicit(&collector->mark_last, report->mark_ns, memory_order_relaxed);
+  atomic_fetch_add_explicit(&collector->weak_cleared, report->weak_cleared, memory_order_relaxed);
+  atomic_fetch_add_explicit(&collector->overflows, report->overflows, memory_order_relaxed);
+  if (report->asked)
+    atomic_fetch_add_explicit(&collector->asked, 1, memory_order_relaxed);
+  keep_pause(collector, report->pause_ns);
+  report->number = atomic_load_explicit(&collector->collections, memory_order_relaxed);
+}
+
+/* With the world running: memory goes back that nobody can see any more. */
+static void give_back(struct tarn_collector *collector, struct tarn_large *dead, uint64_t live) {
+  tarn_world *world = collector->world;
+  for (struct tarn_large *large = dead; large; large = large->limbo)
+    tarn_large_give_back(&world->store, large);
+  tarn_large_reclaim(&world->store, dead);
+  /* The next collection comes after `trigger` bytes: purging what they will use helps nobody. */
+  uint64_t keep = live / 100 * world->config.retain;
+  uint64_t trigger = atomic_load_explicit(&collector->trigger, memory_order_relaxed);
+  (void)tarn_store_purge(&world->store, (size_t)(keep > trigger ? keep : trigger));
+}
+
+static void tell_near_limit(struct tarn_collector *collector, uint64_t live) {
+  tarn_world *world = collector->world;
+  struct tarn_store *store = &world->store;
+  size_t limit = atomic_load_explicit(&store->limit, memory_order_relaxed);
+  if (limit == SIZE_MAX || live < limit / 100 * world->config.near_limit)
+    return;
+  (void)pthread_mutex_lock(&world->near_lock);
+  tarn_near_limit_fn callback = world->near_limit;
+  void *data = world->near_limit_data;
+  (void)pthread_mutex_unlock(&world->near_lock);
+  if (!callback)
+    return;
+  size_t raised = callback(world, limit, (size_t)live, data);
+  if (raised > limit)
+    atomic_compare_exchange_strong_explicit(&store->limit, &limit, raised, memory_order_relaxed,
+                                            memory_order_relaxed);
+}
+
+/* The whole of a collection whose stop has begun. */
+static tarn_status run_stopped(tarn_world *world, struct tarn_mutator *self, bool asked) {
+  struct tarn_collector *collector = world->collector;
+  struct tarn_collect_report report = {.asked = asked};
+  if (!tarn_store_make_tables(&world->store)) {
+    tarn_stop_end(world, self);
+    return TARN_ENOMEM;
+  }
+  collect_stopped(collector, &report);
+  finish_report(collector, &report);
+  struct tarn_large *dead = collector->dead_larges;
+  collector->dead_larges = NULL;
+  bool due = atomic_load_explicit(&collector->release.pending, memory_order_relaxed) != 0;
+  tarn_stop_end(world, self);
+
+  give_back(collector, dead, report.live_bytes);
+  if (due)
+    tarn_stop_ask(world, TARN_POLL_RELEASE);
+  tell_near_limit(collector, report.live_bytes);
+  if (collector->events)
+    collector->events->collected(world, &report);
+  return TARN_OK;
+}
+
+tarn_status tarn_collector_run(tarn_world *world, struct tarn_mutator *self, bool asked) {
+  struct tarn_collector *collector = world->collector;
+  /* Relaxed: whoever collects while this thread stands still is seen through the stop. */
+  uint64_t number = atomic_load_explicit(&collector->collections, memory_order_relaxed);
+  while (!tarn_stop_begin(world, self)) {
+    /* Another's stop has ended.  It began after this call; but it need not have been a collection.
+     */
+    if (atomic_load_explicit(&collector->collections, memory_order_relaxed) != number)
+      return TARN_OK;
+  }
+  return run_stopped(world, self, asked);
+}
+
+tarn_status tarn_collect(tarn_thread *self, int generation) {
+  tarn_status status = tarn_thread_check(self);
+  if (status != TARN_OK)
+    return status;
+  if (generation < 0 || generation > TARN_GENERATION_FULL)
+    return TARN_EINVAL;
+  if (self->tarn_holds)
+    return TARN_EHELD;
+  struct tarn_mutator *mutator = tarn_mutator_of(self);
+  status = tarn_collector_run(mutator->world, mutator, true);
+  if (status == TARN_OK)
+    (void)tarn_release_run(mutator->world->collector, mutator, 0);
+  return status;
+}
+
+/* --- what the heap layer calls
+ * ---------------------------------------------------------------------------- */
+
+static bool before_refill(struct tarn_local *local, size_t bytes) {
+  struct tarn_mutator *self = tarn_mutator_of_local(local);
+  tarn_status status = tarn_thread_check(&local->pub);
+  (void)bytes;
+  if (status != TARN_OK) {
+    tarn_thread_fail(&local->pub, status);
+    return false;
+  }
+  tarn_stop_poll(self);
+  tarn_world *world = self->world;
+  if (may_collect(world, self) && is_due(world->collector))
+    (void)tarn_collector_run(world, self, false);
+  return true;
+}
+
+static bool exhausted(struct tarn_local *local, size_t bytes, unsigned tries) {
+  struct tarn_mutator *self = tarn_mutator_of_local(local);
+  tarn_world *world = self->world;
+  /* Twice: the first may have joined another's that gave its memory to others. */
+  if (tries < 2 && may_collect(world, self) && tarn_collector_run(world, self, false) == TARN_OK)
+    return true;
+  size_t held = atomic_load_explicit(&world->store.bytes, memory_order_relaxed);
+  size_t limit = atomic_load_explicit(&world->store.limit, memory_order_relaxed);
+  size_t charge = bytes > TARN_LARGE_LIMIT ? tarn_good_size(bytes) : TARN_UNIT_SIZE;
+  bool limited = limit != SIZE_MAX && (charge > limit || held > limit - charge);
+  tarn_thread_fail(&local->pub, limited ? TARN_ELIMIT : TARN_ENOMEM);
+  return false;
+}
+
+static void fail(struct tarn_local *local, tarn_status status) {
+  tarn_thread_fail(&local->pub, status);
+}
+
+/* Is this word a type of the world?  Believes nothing: it may be anything. */
+static bool is_type(tarn_world *world, const tarn_type *word) {
+  const tarn_type *type;
+  bool found = false;
+  tarn_rcu_read_lock();
+  cds_list_for_each_entry_rcu(type, &world->types.list, node) found = found || type == word;
+  tarn_rcu_read_unlock();
+  return found;
+}
+
+static const char *name_of_block(struct tarn_store *store, const struct tarn_place *place) {
+  const tarn_type *type = *(const tarn_type *const *)place->block;
+  if (tarn_map_kind(place->map) == TARN_KIND_RAW)
+    return "raw";
+  if (!type)
+    return "free";
+  return is_type(tarn_world_of_store(store), type) ? type->name : "damaged";
+}
+
+__attribute__((noreturn)) static void corrupt(struct tarn_store *store, const void *block,
+                                              const char *what) {
+  struct tarn_place place;
+  if (!tarn_find(store->id, (uintptr_t)block, true, &place))
+    tarn_os_die("tarn: block %p: %s (the address is not in a pool of the world)", block, what);
+  tarn_os_die("tarn: block %p (%zu bytes, type %s, pool %p, offset %zu): %s", block, place.size,
+              name_of_block(store, &place),
+              (void *)(place.block & ~(uintptr_t)(TARN_UNIT_SIZE - 1)),
+              (size_t)((uintptr_t)block - place.block), what);
+}
+
+const struct tarn_hooks tarn_collector_heap_hooks = {.before_refill = before_refill,
+                                                     .exhausted = exhausted,
+                                                     .fail = fail,
+                                                     .corrupt = corrupt,
+                                                     .release = tarn_type_release};
+
+/* --- what the world layer calls
+ * ----------------------------------------------------------------------------- */
+
+static void release_at_poll(struct tarn_mutator *self) {
+  (void)tarn_release_run(self->world->collector, self, 0);
+}
+
+static void at_detach(struct tarn_mutator *self) { (void)self; }
+
+static void before_fork(tarn_world *world) {
+  struct tarn_collector *collector = world->collector;
+  if (!collector)
+    return;
+  tarn_finalizers_lock(collector);
+  tarn_weak_tables_lock_all(collector);
+  (void)pthread_mutex_lock(&collector->release.lock);
+}
+
+static void parent_fork(tarn_world *world) {
+  struct tarn_collector *collector = world->collector;
+  if (!collector)
+    return;
+  (void)pthread_mutex_unlock(&collector->release.lock);
+  tarn_weak_tables_unlock_all(collector);
+  tarn_finalizers_unlock(collector);
+}
+
+static void after_fork(tarn_world *world) {
+  struct tarn_collector *collector = world->collector;
+  if (!collector)
+    return;
+  tarn_release_after_fork(collector);
+  tarn_weak_tables_after_fork(collector);
+  tarn_finalizers_after_fork(collector);
+}
+
+const struct tarn_collect_hooks tarn_collector_hooks = {.release = release_at_poll,
+                                                        .detach = at_detach,
+                                                        .after_fork = after_fork,
+                                                        .before_fork = before_fork,
+                                                        .parent_fork = parent_fork};
+
+/* --- birth and death of a collector
+ * --------------------------------------------------------------------------- */
+
+tarn_status tarn_collector_start(tarn_world *world, const struct tarn_collect_events *events) {
+  struct tarn_collector *collector = tarn_meta_alloc(&world->store.meta, sizeof *collector);
+  if (!collector)
+    return TARN_ENOMEM;
+  collector->world = world;
+  collector->events = events;
+  world->collector = collector;
+  (void)pthread_mutex_init(&collector->release.lock, NULL);
+  atomic_store_explicit(&collector->trigger, world->config.min_heap, memory_order_relaxed);
+  tarn_status status = tarn_marker_start(&collector->marker, world, world->config.mark_stack);
+  if (status == TARN_OK)
+    status = tarn_weak_start(world);
+  if (status == TARN_OK)
+    status = tarn_ephemeron_start(world);
+  if (status == TARN_OK)
+    status = tarn_weak_tables_start(world);
+  if (status == TARN_OK)
+    status = tarn_finalizer_start(world);
+  return status;
+}
+
+void tarn_collector_end(tarn_world *world) {
+  struct tarn_collector *collector = world->collector;
+  if (!collector)
+    return;
+  tarn_finalizer_end(world);
+  tarn_weak_tables_end(world);
+  tarn_ephemeron_end(world);
+  tarn_weak_end(world);
+  tarn_marker_end(&collector->marker);
+  (void)pthread_mutex_destroy(&collector->release.lock);
+  world->collector = NULL;
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * collect/collector.h: the collector of one world: its parts, and the order in which they work.
+ *
+ * Everything here that has no lock of its own is touched by the requester of the running collection
+ * only, while the world is stopped.
+ *
+ *   collect.c     the order of a collection; when to start one; the hooks of the lower layers
+ *   mark.c        the mark stack, scanning of objects, roots
+ *   heap_end.c    heaps and worlds that end: every object's `free` function, then the memory
+ *   census.c      counting and condemning after the mark, pools back to shelves
+ *   release.c     `free` functions, with the world running
+ *   weak.c        weak references
+ *   ephemeron.c   ephemerons, also for weak tables
+ *   weak_table.c  weak tables
+ *   finalizer.c   finalizers and their queue
+ */
+#ifndef TARN_COLLECT_COLLECTOR_H
+#define TARN_COLLECT_COLLECTOR_H
+
+#include "collect/ephemeron.h"
+#include "collect/finalizer.h"
+#include "collect/mark.h"
+#include "collect/release.h"
+#include "collect/weak.h"
+#include "collect/weak_table.h"
+#include "heap/find.h"
+#include "world/world.h"
+#include <tarn/collect.h>
+#include <tarn/inspect.h>
+
+#define TARN_PAUSES_KEPT 1024u
+
+/* What one collection came to, for logs. */
+struct tarn_collect_report {
+  uint64_t number;
+  bool asked;
+  uint64_t stop_ns, mark_ns, pause_ns;
+  size_t heap_before, heap_after; /* bytes held */
+  size_t live_bytes, live_objects;
+  size_t condemned; /* pools and large objects that wait for `free` functions */
+  size_t weak_cleared;
+  uint64_t overflows;
+};
+
+/* How the collector calls up, to inspect/.  Installed once, before the first collection. */
+struct tarn_collect_events {
+  /* The option `verify`: before anything is marked, the world stopped. */
+  void (*before_mark)(tarn_world *world);
+  /* At the end of a collection, the world still stopped: the option `verify`. */
+  void (*verify)(tarn_world *world);
+  /* After a collection, with the world running. */
+  void (*collected)(tarn_world *world, const struct tarn_collect_report *report);
+};
+
+struct tarn_collector {
+  tarn_world *world;
+  const struct tarn_collect_events *events;
+  struct tarn_marker marker;
+  struct tarn_weak_part weak;
+  struct tarn_ephemeron_part ephemerons;
+  struct tarn_finalizer_part finalizers;
+  struct tarn_weak_tables tables;
+  struct tarn_release release;
+  struct tarn_large *dead_larges; /* unlinked by the census; linked through limbo */
+
+  /* Figures; written while the world is stopped, read relaxed by anybody. */
+  _Atomic uint64_t collections, asked, pause_last, pause_max, pause_total, mark_last;
+  _Atomic uint64_t live_bytes, live_objects, weak_cleared, overflows;
+  _Atomic uint64_t trigger;                  /* store.debt that starts a collection */
+  _Atomic uint32_t pauses[TARN_PAUSES_KEPT]; /* nanoseconds, cut off at 4.29 s; a ring */
+  void *shadow;                              /* of inspect/shadow.c, between its two calls */
+  _Atomic uint64_t zeal; /* allocations since the last collection that zeal started */
+};
+
+static inline struct tarn_collector *tarn_collector_of(tarn_world *world) {
+  return world->collector;
+}
+
+tarn_status tarn_collector_start(tarn_world *world, const struct tarn_collect_events *events);
+void tarn_collector_end(tarn_world *world);
+
+/* --- census.c --- */
+
+/* Before the mark: takes what other threads freed off the pools, keeps what condemned objects need.
+ */
+void tarn_census_prepare(struct tarn_collector *collector);
+
+/*
+ * After the mark: condemns the dead of resource pools, counts the living, puts every pool on a
+ * shelf or gives it back, and takes dead large objects off their lists.
+ */
+void tarn_census_take(struct tarn_collector *collector);
+
+/* Condemns an object in use; a separate data block of it is kept as well. */
+void tarn_census_condemn(struct tarn_collector *collector, uintptr_t object);
+
+/* --- heap_end.c --- */
+
+/* Runs the `free` function of every object in use; nobody else touches the world.  For its end. */
+void tarn_release_everything(tarn_world *world, struct tarn_mutator *self);
+
+extern const struct tarn_hooks tarn_collector_heap_hooks;
+extern const struct tarn_collect_hooks tarn_collector_hooks;
+
+/*
+ * One whole collection for `self`, who is running and holds nothing off.  `asked`: by tarn_collect.
+ * TARN_OK also when another thread's collection was joined.
+ */
+tarn_status tarn_collector_run(tarn_world *world, struct tarn_mutator *self, bool asked);
+
+#endif

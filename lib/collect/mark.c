@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * collect/mark.c: see collect/mark.h.  The prefetch ring between stack and scan is the technique
+ * that Cher, Hosking and Vitek published in 2004; its length was chosen by measuring, see doc/.
+ */
+#include "collect/collector.h"
+#include <string.h>
+
+#define STACK_FIRST ((size_t)8192) /* entries */
+#define PIECE_WORDS ((size_t)1024) /* of a large array, at a time */
+#define CONTINUES ((uintptr_t)1)   /* tag of a stack entry that says where an array goes on */
+
+/* --- the stack ---------------------------------------------------------------------------------
+ */
+
+tarn_status tarn_marker_start(struct tarn_marker *marker, tarn_world *world, size_t limit_bytes) {
+  memset(marker, 0, sizeof *marker);
+  marker->store = &world->store;
+  marker->world = world;
+  marker->limit = limit_bytes / sizeof(uintptr_t);
+  return TARN_OK;
+}
+
+void tarn_marker_end(struct tarn_marker *marker) {
+  if (marker->stack)
+    tarn_os_unmap(marker->stack, marker->capacity * sizeof(uintptr_t));
+  marker->stack = NULL;
+  marker->capacity = 0;
+}
+
+static bool grow(struct tarn_marker *marker) {
+  size_t capacity = marker->capacity ? marker->capacity * 2 : STACK_FIRST;
+  if (marker->limit && capacity > marker->limit)
+    capacity = marker->limit & ~(size_t)511; /* whole pages */
+  if (capacity <= marker->capacity)
+    return false;
+  uintptr_t *stack = tarn_os_map(capacity * sizeof *stack);
+  if (!stack)
+    return false;
+  if (marker->stack) {
+    memcpy(stack, marker->stack, marker->depth * sizeof *stack);
+    tarn_os_unmap(marker->stack, marker->capacity * sizeof *stack);
+  }
+  marker->stack = stack;
+  marker->capacity = capacity;
+  return true;
+}
+
+static __attribute__((noinline)) bool make_room(struct tarn_marker *marker, size_t entries) {
+  while (marker->capacity - marker->depth < entries)
+    if (!grow(marker))
+      return false;
+  return true;
+}
+
+static inline bool has_room(struct tarn_marker *marker, size_t entries) {
+  return TARN_LIKELY(marker->capacity - marker->depth >= entries) || make_room(marker, entries);
+}
+
+/* Notes that a marked object still has to be scanned. */
+static void note_overflow(struct tarn_marker *marker, uintptr_t object, tarn_form form) {
+  if (form == TARN_FORM_POOL)
+    tarn_pool_of(object)->overflow = 1;
+  else
+    tarn_large_of(object)->overflow = 1;
+  marker->overflow = true;
+  marker->overflows++;
+}
+
+/* --- from a word to a marked object
+ * ---------------------------------------------------------------- */
+
+/*
+ * Marks a block that is in use, by its looks: a block without the previous epoch's mark is new or
+ * free.  True if it was.
+ */
+static __attribute__((noinline)) bool mark_new(const struct tarn_marker *marker,
+                                               const struct tarn_place *place) {
+  if (!tarn_place_in_use(place, marker->previous))
+    return false;
+  *tarn_mark_byte(place->block) = marker->epoch;
+  return true;
+}
+
+static __attribute__((noinline)) bool mark_watched(const struct tarn_marker *marker,
+                                                   const struct tarn_place *place) {
+  *tarn_mark_byte(place->block) = marker->epoch;
+  tarn_ephemeron_key_marked(marker->world->collector, place->block);
+  return true;
+}
+
+/* Marks the block that `word` names; true if it is newly marked and has to be scanned. */
+static inline bool mark_exact(struct tarn_marker *marker, uintptr_t word,
+                              struct tarn_place *place) {
+  uint8_t *byte = tarn_mark_byte(word);
+  uint8_t old = *byte;
+  /* A byte of the epoch belongs to a marked block: nothing to do, and nothing else to touch. */
+  if (old == marker->epoch || !tarn_find(marker->store->id, word, false, place))
+    return false;
+  if (TARN_LIKELY(old == marker->previous && old != TARN_MARK_NONE))
+    *byte = marker->epoch; /* it lived through the last collection, so no look at it is needed */
+  else if (!(old == TARN_MARK_WATCHED ? mark_watched(marker, place) : mark_new(marker, place)))
+    return false;
+  return tarn_map_kind(place->map) == TARN_KIND_CONTAINER;
+}
+
+/* No room on the stack: marked now, scanned later. */
+static __attribute__((noinline)) void push_marked(struct tarn_marker *marker, uintptr_t word) {
+  struct tarn_place place;
+  if (mark_exact(marker, word, &place))
+    note_overflow(marker, place.block, tarn_map_form(place.map));
+}
+
+static inline void push(struct tarn_marker *marker, uintptr_t word) {
+  if (!tarn_space_holds(word) || (word & 7) != 0)
+    return;
+  if (has_room(marker, 1))
+    marker->stack[marker->depth++] = word;
+  else
+    push_marked(marker, word);
+}
+
+void tarn_mark_word(struct tarn_marker *marker, uintptr_t word) {
+  push(marker, word & ~marker->tag_mask);
+}
+
+void tarn_mark_conservative(struct tarn_marker *marker, uintptr_t word) {
+  struct tarn_place place;
+  if (tarn_find(marker->store->id, word, true, &place))
+    push(marker, place.block);
+}
+
+void tarn_mark_keep(struct tarn_marker *marker, uintptr_t address) {
+  struct tarn_place place;
+  if (tarn_find(marker->store->id, address, false, &place))
+    *tarn_mark_byte(place.block) = marker->epoch;
+}
+
+bool tarn_is_marked(const struct tarn_marker *marker, uintptr_t word) {
+  struct tarn_place place;
+  word &= ~marker->tag_mask;
+  return !tarn_find(marker->store->id, word, false, &place) ||
+         *tarn_mark_byte(place.block) == marker->epoch;
+}
+
+/* --- scanning
+ * ------------------------------------------------------------------------------------- */
+
+/*
+ * `visit` is a constant at every call of the functions below, so that the compiler makes one copy
+ * for the marker, without indirect calls, and one for visitors.
+ */
+typedef void (*visit_fn)(void *context, uintptr_t word);
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
+static ALWAYS_INLINE void visit_words(const uintptr_t *words, size_t count, visit_fn visit,
+                                      void *context) {
+  for (size_t i = 0; i < count; i++)
+    visit(context, words[i]);
+}
+
+static ALWAYS_INLINE void visit_bits(const uintptr_t *words, uint64_t bits, visit_fn visit,
+                                     void *context) {
+  for (; bits; bits &= bits - 1)
+    visit(context, words[__builtin_ctzll(bits)]);
+}
+
+static ALWAYS_INLINE void visit_layout(const uintptr_t *words, const struct tarn_layout *layout,
+                                       size_t count, visit_fn visit, void *context) {
+  if (layout->all) {
+    visit_words(words, count, visit, context);
+    return;
+  }
+  visit_bits(words, layout->bits, visit, context);
+  for (uint32_t i = 0; i < layout->more_count; i++)
+    visit(context, words[layout->more[i]]);
+}
+
+/* The data block, if the pointer names one that is large enough: the user can write that word. */
+static const uintptr_t *data_block(const tarn_type *type, const uintptr_t *words, unsigned world) {
+  struct tarn_place place;
+  uintptr_t data = words[type->data_word];
+  if (!tarn_find(world, data, false, &place) || place.size < type->data_size)
+    return NULL;
+  return (const uintptr_t *)data;
+}
+
+static ALWAYS_INLINE void visit_data(const tarn_type *type, const uintptr_t *words, visit_fn visit,
+                                     void *context) {
+  const uintptr_t *data = data_block(type, words, type->world->store.id);
+  if (!data)
+    return;
+  visit(context, (uintptr_t)data);
+  visit_layout(data, &type->data, type->data_size / sizeof(uintptr_t), visit, context);
+}
+
+static bool has_traced(const struct tarn_layout *layout) {
+  return layout->all || layout->bits || layout->more_count;
+}
+
+/* Elements from `first` on, at most about PIECE_WORDS words of them; returns the next index. */
+static ALWAYS_INLINE size_t visit_elements(const tarn_type *type, const char *object, size_t first,
+                                           size_t count, size_t most, visit_fn visit,
+                                           void *context) {
+  size_t size = type->element_size;
+  size_t last = count - first > most ? first + most : count;
+  const char *element = object + type->size + first * size;
+  if (type->element.all) {
+    visit_words((const uintptr_t *)(const void *)element, (last - first) * size / sizeof(uintptr_t),
+                visit, context);
+    return last;
+  }
+  for (size_t i = first; i < last; i++, element += size)
+    visit_layout((const uintptr_t *)(const void *)element, &type->element, size / sizeof(uintptr_t),
+                 visit, context);
+  return last;
+}
+
+/* How many elements fit in the object, whatever its count says: the user can write that word. */
+static size_t element_count(const tarn_type *type, const void *object, size_t size) {
+  size_t fit = size > type->size ? (size - type->size) / type->element_size : 0;
+  size_t count = tarn_type_elements(type, object);
+  return count < fit ? count : fit;
+}
+
+static size_t block_size(const void *object) {
+  struct tarn_place place;
+  const tarn_type *type = tarn_type_of(object);
+  return tarn_find(type->world->store.id, (uintptr_t)object, false, &place) ? place.size : 0;
+}
+
+/* --- visitors
+ * --------------------------------------------------------------------------------------- */
+
+static inline void visit_by_marker(void *context, uintptr_t word) {
+  struct tarn_marker *marker = context;
+  push(marker, word & ~marker->tag_mask);
+}
+
+void tarn_visit(tarn_visitor *visitor, const void *reference) {
+  if (visitor->visit)
+    visitor->visit(visitor, (uintptr_t)reference);
+  else
+    tarn_mark_word(visitor->marker, (uintptr_t)reference);
+}
+
+void tarn_visit_range(tarn_visitor *visitor, const void *first, size_t count) {
+  const uintptr_t *words = first;
+  for (size_t i = 0; i < count; i++)
+    tarn_visit(visitor, (const void *)words[i]);
+}
+
+static void visit_by_visitor(void *context, uintptr_t word) {
+  tarn_visit(context, (const void *)word);
+}
+
+void tarn_scan_object(struct tarn_visitor *visitor, const void *object) {
+  const tarn_type *type = tarn_type_of(object);
+  const uintptr_t *words = object;
+  if (type->scan != TARN_SCAN_BITS && type->scan != TARN_SCAN_GENERAL)
+    return; /* weak references and ephemerons have no strong ones */
+  visit_layout(words, &type->slots, type->words, visit_by_visitor, visitor);
+  if (type->is_array && has_traced(&type->element))
+    (void)visit_elements(type, object, 0, element_count(type, object, block_size(object)), SIZE_MAX,
+                         visit_by_visitor, visitor);
+  if (type->data_size)
+    visit_data(type, words, visit_by_visitor, visitor);
+  if (type->trace)
+    type->trace(object, visitor);
+}
+
+/* --- the marker's own scan
+ * ----------------------------------------------------------------------------- */
+
+/*
+ * Scans an array's elements from `first` on.  A long array is scanned in pieces, with a note of
+ * where to go on left on the stack, so that the stack grows by a piece and not by the array.
+ */
+static void scan_elements(struct tarn_marker *marker, const void *object, size_t size,
+                          size_t first) {
+  const tarn_type *type = tarn_type_of(object);
+  size_t count = element_count(type, object, size);
+  size_t words = type->element_size / sizeof(uintptr_t);
+  size_t most = words < PIECE_WORDS ? PIECE_WORDS / (words ? words : 1) : 1;
+  if (count - first > most) {
+    if (!has_room(marker, 2)) {
+      /* The whole object again, later; what this piece finds is not lost meanwhile. */
+      note_overflow(marker, (uintptr_t)object,
+                    tarn_map_form(tarn_map_get(tarn_unit_of((uintptr_t)object))));
+      most = count - first;
+    } else {
+      marker->stack[marker->depth++] = (uintptr_t)object;
+      marker->stack[marker->depth++] = (first + most) << 3 | CONTINUES;
+    }
+  }
+  (void)visit_elements(type, object, first, count, most, visit_by_marker, marker);
+}
+
+static void scan_general(struct tarn_marker *marker, const void *object, size_t size) {
+  const tarn_type *type = tarn_type_of(object);
+  visit_layout(object, &type->slots, type->words, visit_by_marker, marker);
+  if (type->data_size)
+    visit_data(type, object, visit_by_marker, marker);
+  if (type->trace) {
+    tarn_visitor visitor = {.marker = marker};
+    type->trace(object, &visitor);
+  }
+  if (type->is_array && has_traced(&type->element))
+    scan_elements(marker, object, size, 0);
+}
+
+static __attribute__((noinline)) void scan_other(struct tarn_marker *marker, void *object,
+                                                 size_t size) {
+  switch ((tarn_scan)tarn_type_of(object)->scan) {
+  case TARN_SCAN_GENERAL:
+    scan_general(marker, object, size);
+    break;
+  case TARN_SCAN_WEAK:
+    tarn_weak_found(marker->world->collector, object);
+    break;
+  case TARN_SCAN_EPHEMERON:
+    tarn_ephemeron_found(marker->world->collector, object);
+    break;
+  case TARN_SCAN_NONE:
+  case TARN_SCAN_BITS:
+    break;
+  }
+}
+
+static inline void scan(struct tarn_marker *marker, uintptr_t address, size_t size) {
+  void *object = (void *)address;
+  const tarn_type *type = tarn_type_of(object);
+#if TARN_CHECKING
+  if (!tarn_type_is_good(type, marker->world))
+    marker->store->hooks->corrupt(marker->store, object, "its first word is not a type");
+#endif
+  if (TARN_LIKELY(type->scan == TARN_SCAN_BITS))
+    visit_bits(object, type->bits, visit_by_marker, marker);
+  else
+    scan_other(marker, object, size);
+}
+
+/* --- the drain
+ * ------------------------------------------------------------------------------------------ */
+
+static void prefetch(uintptr_t word) {
+  __builtin_prefetch(tarn_mark_byte(word), 1);
+  __builtin_prefetch((const void *)word, 0);
+  __builtin_prefetch((const void *)(word + 56), 0); /* a block may lie across two lines */
+}
+
+/* Takes the top of the stack into the ring, or goes on with an array if that is what it says. */
+static void take_top(struct tarn_marker *marker) {
+  uintptr_t word = marker->stack[--marker->depth];
+  if (TARN_UNLIKELY(word & CONTINUES)) {
+    uintptr_t object = marker->stack[--marker->depth];
+    scan_elements(marker, (const void *)object, block_size((const void *)object), word >> 3);
+    return;
+  }
+  prefetch(word);
+  marker->ring[(marker->ring_head + marker->ring_count++) % TARN_RING_SIZE] = word;
+}
+
+static void drain_stack(struct tarn_marker *marker) {
+  for (;;) {
+    while (marker->depth > 0 && marker->ring_count < TARN_RING_SIZE)
+      take_top(marker);
+    if (marker->ring_count == 0)
+      return;
+    uintptr_t word = marker->ring[marker->ring_head];
+    marker->ring_head = (marker->ring_head + 1) % TARN_RING_SIZE;
+    marker->ring_count--;
+    struct tarn_place place;
+    if (mark_exact(marker, word, &place))
+      scan(marker, place.block, place.size);
+  }
+}
+
+/* Scans every marked object of a noted pool again. */
+static void rescan_pool(struct tarn_pool *pool, void *data) {
+  struct tarn_marker *marker = data;
+  if (!pool->overflow)
+    return;
+  pool->overflow = 0;
+  size_t size = tarn_pool_block_size(pool);
+  uintptr_t block = tarn_pool_base(pool);
+  for (unsigned i = 0; i < pool->capacity; i++, block += size)
+    if (*tarn_mark_byte(block) == marker->epoch) {
+      scan(marker, block, size);
+      drain_stack(marker);
+    }
+}
+
+static void rescan_larges(struct tarn_marker *marker, struct tarn_heap *heap) {
+  struct tarn_large *large;
+  cds_list_for_each_entry(large, &heap->larges, node) {
+    if (!large->overflow)
+      continue;
+    large->overflow = 0;
+    scan(marker, large->base, large->bytes);
+    drain_stack(marker);
+  }
+}
+
+void tarn_mark_drain(struct tarn_marker *marker) {
+  drain_stack(marker);
+  while (marker->overflow) {
+    marker->overflow = false;
+    tarn_store_each_pool(marker->store, rescan_pool, marker);
+    for (unsigned i = 0; i < tarn_store_heap_limit(marker->store); i++)
+      if (tarn_store_heap(marker->store, i))
+        rescan_larges(marker, tarn_store_heap(marker->store, i));
+  }
+}
+
+/* --- roots
+ * -----------------------------------------------------------------------------------------------
+ */
+
+/* The sanitizers must not see this: it reads other threads' stacks, words and all. */
+__attribute__((no_sanitize_address)) __attribute__((no_sanitize_thread)) static void
+scan_stack(struct tarn_marker *marker, uintptr_t low, uintptr_t high) {
+  for (uintptr_t at = (low + 7) & ~(uintptr_t)7; at + 8 <= high; at += 8)
+    tarn_mark_conservative(marker, __atomic_load_n((const uintptr_t *)at, __ATOMIC_RELAXED));
+}
+
+static void mark_thread(struct tarn_marker *marker, struct tarn_mutator *mutator) {
+  for (tarn_frame *frame = mutator->local.pub.tarn_frames; frame; frame = frame->previous)
+    for (size_t i = 0; i < frame->count; i++)
+      if (frame->slots[i])
+        tarn_mark_word(marker, *(const uintptr_t *)frame->slots[i]);
+  if (!mutator->scan_stack || !mutator->stack_low)
+    return;
+  for (unsigned i = 0; i < TARN_SAVED_REGISTERS; i++)
+    tarn_mark_conservative(marker, mutator->registers[i]);
+  scan_stack(marker, mutator->stack_low, mutator->stack_high);
+}
+
+static void mark_slot(void **slot, void *data) { tarn_mark_word(data, (uintptr_t)*slot); }
+
+static void mark_provider(tarn_root_fn fn, void *fn_data, void *data) {
+  tarn_visitor visitor = {.marker = data};
+  fn(&visitor, fn_data);
+}
+
+void tarn_mark_roots(struct tarn_marker *marker) {
+  struct tarn_mutator *mutator;
+  cds_list_for_each_entry(mutator, &marker->world->registry.list, node)
+      mark_thread(marker, mutator);
+  tarn_roots_each(marker->world, mark_slot, mark_provider, marker);
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * collect/mark.h: marking.
+ *
+ * The mark stack holds candidates: words that were seen in slots and may name an object.  A
+ * candidate leaves the stack through a short ring, in which the lines that will be needed are
+ * prefetched; at the end of the ring it is looked up, and, if it names an object that is not
+ * marked, the epoch is written into its mark byte and the object is scanned: its words become
+ * candidates.
+ *
+ * The stack lives in pages of its own and grows up to a limit.  When it cannot grow, a candidate is
+ * looked up and marked at once but not scanned, and its pool is noted (`overflow`); after the drain
+ * the marked objects of noted pools are scanned again, until none is noted.  There is no recursion.
+ *
+ * Everything belongs to the thread that collects, while the world is stopped.
+ */
+#ifndef TARN_COLLECT_MARK_H
+#define TARN_COLLECT_MARK_H
+
+#include "heap/find.h"
+#include "world/type.h"
+
+#define TARN_RING_SIZE 32u
+
+struct tarn_marker {
+  struct tarn_store *store;
+  tarn_world *world;
+  uint8_t epoch;    /* what is being written */
+  uint8_t previous; /* what the last collection wrote; 0 in the first */
+  uintptr_t tag_mask;
+  uintptr_t *stack;
+  size_t depth, capacity, limit; /* in entries; limit 0: none */
+  bool overflow;                 /* some pool or large object is noted */
+  uint64_t overflows;
+  uintptr_t ring[TARN_RING_SIZE];
+  unsigned ring_head, ring_count;
+};
+
+/* What trace functions and providers get. */
+struct tarn_visitor {
+  void (*visit)(struct tarn_visitor *visitor, uintptr_t word); /* NULL: the marker's own */
+  struct tarn_marker *marker;
+};
+
+tarn_status tarn_marker_start(struct tarn_marker *marker, tarn_world *world, size_t limit_bytes);
+void tarn_marker_end(struct tarn_marker *marker);
+
+/*
+ * What an exact slot holds becomes a candidate: any word.  It is marked when the drain comes to it,
+ * or now if the stack is full.
+ */
+void tarn_mark_word(struct tarn_marker *marker, uintptr_t word);
+
+/* The same for a word that may point anywhere into an object. */
+void tarn_mark_conservative(struct tarn_marker *marker, uintptr_t word);
+
+/* Scans until nothing is left, ephemerons apart. */
+void tarn_mark_drain(struct tarn_marker *marker);
+
+/*
+ * Is the object that `word` names marked?  True as well for a word that is no block of this world:
+ * what the collector does not manage does not die.  False for blocks that are free or condemned.
+ */
+bool tarn_is_marked(const struct tarn_marker *marker, uintptr_t word);
+
+/* Marks everything that the world's roots name. */
+void tarn_mark_roots(struct tarn_marker *marker);
+
+/* Puts a byte for the block at `address` straight into the table, as for something that is kept. */
+void tarn_mark_keep(struct tarn_marker *marker, uintptr_t address);
+
+/* Tells the visitor every strong reference of an object. */
+void tarn_scan_object(struct tarn_visitor *visitor, const void *object);
+
+#endif

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * collect/weak.c: weak references; see weak.h.
+ *
+ * Memory orders.  Two mutators may read and set the same reference: the store is a release and the
+ * load an acquire, so that who reads a target sees it as it was when it was set.  The collector
+ * reads and writes targets relaxed: the stop orders it against every running thread.  Links are
+ * plain words, the collector's alone.
+ */
+#include "collect/collector.h"
+#include <tarn/weak.h>
+
+enum { WORD_TYPE, WORD_TARGET, WORD_LINK };
+
+tarn_status tarn_weak_start(tarn_world *world) {
+  tarn_collector_of(world)->weak.list = TARN_LINK_END;
+  return TARN_OK;
+}
+
+void tarn_weak_end(tarn_world *world) { tarn_collector_of(world)->weak.list = TARN_LINK_END; }
+
+/* --- what the other weak parts share ---------------------------------------------------------- */
+
+bool tarn_weak_is_dead(const struct tarn_marker *marker, uintptr_t word) {
+  struct tarn_place place;
+  return tarn_find(marker->store->id, word & ~marker->tag_mask, false, &place) &&
+         *tarn_mark_byte(place.block) != marker->epoch;
+}
+
+bool tarn_weak_in_use(const struct tarn_marker *marker, const struct tarn_place *place) {
+  uint8_t mark = *tarn_mark_byte(place->block);
+  return mark == marker->epoch || mark == TARN_MARK_WATCHED ||
+         tarn_place_in_use(place, marker->previous);
+}
+
+static bool has_type(tarn_world *world, const void *object, const tarn_type *type) {
+  struct tarn_place place;
+  /* Geometry first, so that a wild pointer is refused and not followed. */
+  if (!tarn_find(world->store.id, (uintptr_t)object, false, &place) ||
+      tarn_map_kind(place.map) != TARN_KIND_CONTAINER)
+    return false;
+  /* Relaxed: who has a good reference to the object got it after the type was stored. */
+  return __atomic_load_n((const uintptr_t *)object, __ATOMIC_RELAXED) == (uintptr_t)type;
+}
+
+uintptr_t *tarn_weak_words(tarn_thread *self, void *object, bool ephemeron) {
+  tarn_status status = tarn_thread_check(self);
+  if (status == TARN_OK) {
+    tarn_world *world = tarn_mutator_of(self)->world;
+    if (has_type(world, object, ephemeron ? world->types.ephemeron : world->types.weak))
+      return object;
+    status = TARN_EINVAL;
+  }
+  tarn_thread_fail(self, status);
+  return NULL;
+}
+
+void *tarn_weak_read(struct tarn_mutator *self, const uintptr_t *word) {
+  uintptr_t value = __atomic_load_n(word, __ATOMIC_ACQUIRE);
+  tarn_world *world = self->world;
+  struct tarn_place place;
+  if (tarn_find(world->store.id, value & ~world->tag_mask, false, &place) &&
+      tarn_map_kind(place.map) != TARN_KIND_RAW &&
+      /* Relaxed: tarn_free may clear it meanwhile, and then either answer was right. */
+      __atomic_load_n((const uintptr_t *)place.block, __ATOMIC_RELAXED) == 0)
+    return NULL;
+  return (void *)value;
+}
+
+/* --- for mutators ----------------------------------------------------------------------------- */
+
+void *tarn_weak_new(tarn_thread *self, void *target) {
+  tarn_status status = tarn_thread_check(self);
+  if (status != TARN_OK) {
+    tarn_thread_fail(self, status);
+    return NULL;
+  }
+  TARN_FRAME(self, &target); /* the allocation may collect */
+  uintptr_t *words = tarn_new(self, tarn_mutator_of(self)->world->types.weak);
+  if (words)
+    __atomic_store_n(&words[WORD_TARGET], (uintptr_t)target, __ATOMIC_RELEASE);
+  return words;
+}
+
+void *tarn_weak_get(tarn_thread *self, void *weak) {
+  const uintptr_t *words = tarn_weak_words(self, weak, false);
+  return words ? tarn_weak_read(tarn_mutator_of(self), &words[WORD_TARGET]) : NULL;
+}
+
+void tarn_weak_set(tarn_thread *self, void *weak, void *target) {
+  uintptr_t *words = tarn_weak_words(self, weak, false);
+  if (words)
+    __atomic_store_n(&words[WORD_TARGET], (uintptr_t)target, __ATOMIC_RELEASE);
+}
+
+bool tarn_is_weak(tarn_world *world, const void *object) {
+  return world && has_type(world, object, world->types.weak);
+}
+
+/* --- for the collector ------------------------------------------------------------------------ */
+
+void tarn_weak_found(struct tarn_collector *collector, void *object) {
+  uintptr_t *words = object;
+  if (words[WORD_LINK])
+    return; /* met before: its pool was walked again after the mark stack was full */
+  words[WORD_LINK] = collector->weak.list;
+  collector->weak.list = (uintptr_t)object;
+}
+
+/*
+ * A target that is due for a finalizer has been marked since, but its weak references go all the
+ * same: those that were met earlier went before the finalizers were searched, and these here lie in
+ * what only such objects reach.
+ */
+static bool must_clear(struct tarn_collector *collector, uintptr_t target) {
+  return tarn_weak_is_dead(&collector->marker, target) ||
+         tarn_finalizer_is_new_due(collector, target);
+}
+
+size_t tarn_weak_clear(struct tarn_collector *collector) {
+  size_t cleared = 0;
+  uintptr_t next;
+  for (uintptr_t at = collector->weak.list; at != TARN_LINK_END; at = next) {
+    uintptr_t *words = (uintptr_t *)at;
+    next = words[WORD_LINK];
+    words[WORD_LINK] = 0;
+    if (must_clear(collector, __atomic_load_n(&words[WORD_TARGET], __ATOMIC_RELAXED))) {
+      __atomic_store_n(&words[WORD_TARGET], 0, __ATOMIC_RELAXED);
+      cleared++;
+    }
+  }
+  collector->weak.list = TARN_LINK_END;
+  return cleared;
+}
+
+void tarn_weak_forget(struct tarn_collector *collector, void *weak, tarn_gone_fn gone, void *data) {
+  uintptr_t *words = weak;
+  uintptr_t target = __atomic_load_n(&words[WORD_TARGET], __ATOMIC_RELAXED);
+  if (target && gone(target & ~collector->world->tag_mask, data))
+    __atomic_store_n(&words[WORD_TARGET], 0, __ATOMIC_RELAXED);
+}

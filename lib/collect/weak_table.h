@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * collect/weak_table.h: weak tables.
+ *
+ * A table is 16 shards, chosen by the hash; a shard is a mutex and an open-addressing table in the
+ * world's metadata.  The first word of an entry is 0 (never used), TARN_ENTRY_GONE (removed), or
+ * the hash.  At least one entry of a shard that has any was never used, so that searches end.
+ *
+ * A shard is changed by running threads under its lock, and by the collector, without it, while the
+ * world is stopped: no safepoint lies under a shard's lock, so no stopped thread has it.  The
+ * collector only turns entries into removed ones; the next put or remove by a mutator shrinks.
+ *
+ * The list of tables has a lock, which also threads that are not attached take.  Tables that are
+ * destroyed while a collection has links to their entries (`busy`) are freed at its end.
+ * Order of locks: list > shard > meta.
+ */
+#ifndef TARN_COLLECT_WEAK_TABLE_H
+#define TARN_COLLECT_WEAK_TABLE_H
+
+#include "collect/weak.h"
+#include <pthread.h>
+#include <tarn/weak.h>
+
+#define TARN_ENTRY_GONE ((uintptr_t)1)
+
+struct tarn_weak_tables {
+  pthread_mutex_t lock;    /* guards all of this */
+  tarn_weak_table *list;   /* in use */
+  tarn_weak_table *doomed; /* destroyed during the running collection */
+  bool busy;               /* between tarn_weak_tables_roots and tarn_weak_tables_finish */
+};
+
+tarn_status tarn_weak_tables_start(tarn_world *world);
+void tarn_weak_tables_end(tarn_world *world);
+
+/* Marks the keys of weak-value tables; while roots are marked. */
+void tarn_weak_tables_roots(struct tarn_collector *collector);
+
+/* For ephemeron.c: gives each weak-key entry to tarn_ephemeron_entry; true if any said true. */
+bool tarn_weak_tables_keys(struct tarn_collector *collector);
+
+/* Removes the entries whose weak part is not marked; returns how many. */
+size_t tarn_weak_tables_clear(struct tarn_collector *collector);
+
+/* For ephemeron.c, from tarn_ephemeron_finish: no links to entries are left. */
+void tarn_weak_tables_finish(struct tarn_collector *collector);
+
+/* The world is stopped and a heap goes. */
+void tarn_weak_tables_forget(struct tarn_collector *collector, tarn_gone_fn gone, void *data);
+
+/* Around fork; after_fork: in the child, by the thread that locked. */
+void tarn_weak_tables_lock_all(struct tarn_collector *collector);
+void tarn_weak_tables_unlock_all(struct tarn_collector *collector);
+void tarn_weak_tables_after_fork(struct tarn_collector *collector);
+
+#endif

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * heap/heap.h: a heap: its shelves of pools that nobody owns, and its large objects.
+ *
+ * The lock guards the shelves.  It is taken once per pool, not per block.  The large list is an RCU
+ * list (urcu-bp): writers hold `large_lock`, walkers hold the read lock, and a removed header is
+ * freed after a grace period.  Order of locks: heap, then store, then space.
+ */
+#ifndef TARN_HEAP_HEAP_H
+#define TARN_HEAP_HEAP_H
+
+#include "heap/rcu.h"
+#include "heap/store.h"
+
+/* Pools of one flavour and class that no thread owns. */
+struct tarn_shelf {
+  tarn_pool_head some; /* with something to hand out */
+  tarn_pool_head full; /* with nothing but what other threads freed */
+};
+
+struct tarn_heap {
+  struct tarn_store *store;
+  tarn_heap_kind kind;
+  unsigned index;           /* in store->heaps */
+  unsigned types;           /* that were made for this heap; atomic */
+  _Atomic size_t condemned; /* pools and large objects that wait for `free` functions */
+  pthread_mutex_t lock;
+  struct tarn_shelf shelves[TARN_FLAVOURS][TARN_CLASS_COUNT];
+  pthread_mutex_t large_lock;
+  struct cds_list_head larges;
+};
+
+/*
+ * A large object's header.  Once `dead` is set it is off the list, and walkers that still see it
+ * must not touch the object.
+ */
+struct tarn_large {
+  struct cds_list_head node;
+  struct tarn_heap *heap;
+  uintptr_t base;
+  size_t bytes; /* whole pages */
+  size_t units;
+  uint8_t flavour;
+  _Atomic uint8_t dead;
+  uint8_t overflow; /* marker: marked, but not scanned */
+  struct tarn_large
+      *limbo; /* removed headers that wait for a grace period, or lists of the collector */
+};
+
+tarn_status tarn_heap_make(struct tarn_store *store, tarn_heap_kind kind, struct tarn_heap **out);
+
+/*
+ * The end of a heap, in two steps.  First everything in it is given back; no thread has bins of it
+ * any more, and no `free` function is due.  Then, outside of locks, stops and read sections, the
+ * headers of its large objects (`limbo`, from the first step) and its own go after a grace period.
+ */
+struct tarn_large *tarn_heap_clear(struct tarn_heap *heap);
+void tarn_heap_finish(struct tarn_heap *heap, struct tarn_large *limbo);
+
+/* Both at once. */
+void tarn_heap_drop(struct tarn_heap *heap);
+
+static inline bool tarn_heap_has(const struct tarn_heap *heap, tarn_flavour flavour) {
+  return (flavour >= TARN_FLAVOUR_CONTAINER) == (heap->kind == TARN_HEAP_CONTAINER);
+}
+
+/* Puts a pool without owner on the right shelf by what it can hand out.  Under the heap's lock, or
+ * by the collector. */
+void tarn_heap_shelve(struct tarn_heap *heap, struct tarn_pool *pool);
+void tarn_heap_unshelve(struct tarn_heap *heap, struct tarn_pool *pool);
+
+/* A pool with something to hand out, owned by `local` from now on; NULL: the shelf has none. */
+struct tarn_pool *tarn_heap_take(struct tarn_heap *heap, tarn_flavour flavour, unsigned size_class,
+                                 struct tarn_local *local);
+
+/* --- large objects (large.c) ------------------------------------------------------------------ */
+
+/* Zeroed memory of at least `size` bytes, in no bin; NULL: limit or memory. */
+void *tarn_large_make(struct tarn_heap *heap, tarn_flavour flavour, size_t size);
+
+/*
+ * The end of a large object, in two steps so that the second can wait until the world runs: off the
+ * list and out of the map; then its memory.  After both the header waits for tarn_large_reclaim.
+ */
+void tarn_large_unlink(struct tarn_large *large);
+void tarn_large_give_back(struct tarn_store *store, struct tarn_large *large);
+
+/* Both at once; the header goes to `*limbo`. */
+void tarn_large_drop(struct tarn_large *large, struct tarn_large **limbo);
+
+/* Frees the headers in `limbo` after a grace period.  No lock is held. */
+void tarn_large_reclaim(struct tarn_store *store, struct tarn_large *limbo);
+
+/* The header of the large object that `address` points into; its map word says that there is one.
+ */
+struct tarn_large *tarn_large_of(uintptr_t address);
+
+#endif

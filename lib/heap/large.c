@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * heap/large.c: large objects: whole units of address space, as many pages of memory as they need,
+ * and a header on the heap's RCU list.  What is above the object in its last unit is never touched.
+ */
+#include "heap/find.h"
+#include <string.h>
+
+/* From this size on the memory of a dead object goes back at once instead of waiting for a purge.
+ */
+#define PURGE_AT_ONCE ((size_t)1 << 20)
+
+/* The units' memory as zero; what the last tenants left there is cleared. */
+static void clean_units(size_t unit, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    struct tarn_pool *pool = &tarn_space.pools[unit + i];
+    if (pool->dirty)
+      memset((void *)tarn_unit_base(unit + i), 0, pool->dirty);
+    tarn_pool_reset(pool);
+  }
+}
+
+/* Later units first, the first one last: whoever sees a later one finds its way to the first. */
+static void publish(struct tarn_large *large, unsigned world) {
+  tarn_flavour flavour = (tarn_flavour)large->flavour;
+  size_t unit = tarn_unit_of(large->base);
+  /* Release, and acquire in look-ups: the header is seen whole. */
+  tarn_space.pools[unit].heap = large->heap;
+  atomic_store_explicit(&tarn_space.pools[unit].large, large, memory_order_release);
+  for (size_t i = large->units; i-- > 0;)
+    tarn_map_set(unit + i, tarn_map_make(world, tarn_flavour_kind(flavour),
+                                         i == 0 ? TARN_FORM_LARGE : TARN_FORM_REST,
+                                         tarn_flavour_resource(flavour), 0,
+                                         (uint32_t)(i == 0 ? large->units : i)));
+}
+
+void *tarn_large_make(struct tarn_heap *heap, tarn_flavour flavour, size_t size) {
+  struct tarn_store *store = heap->store;
+  size_t page = tarn_os_page_size();
+  size_t bytes = (size + page - 1) & ~(page - 1);
+  size_t units = (bytes + TARN_UNIT_SIZE - 1) / TARN_UNIT_SIZE;
+  if (units > UINT32_MAX || !tarn_store_charge(store, bytes))
+    return NULL;
+  struct tarn_large *large = tarn_meta_alloc(&store->meta, sizeof *large);
+  size_t unit = 0;
+  if (!large || !tarn_store_take_units(store, units, &unit)) {
+    tarn_meta_free(&store->meta, large, sizeof *large);
+    tarn_store_uncharge(store, bytes);
+    return NULL;
+  }
+  clean_units(unit, units);
+  large->heap = heap;
+  large->base = tarn_unit_base(unit);
+  large->bytes = bytes;
+  large->units = units;
+  large->flavour = (uint8_t)flavour;
+  publish(large, store->id);
+  (void)pthread_mutex_lock(&heap->large_lock);
+  cds_list_add_rcu(&large->node, &heap->larges);
+  (void)pthread_mutex_unlock(&heap->large_lock);
+  atomic_fetch_add_explicit(&store->larges, 1, memory_order_relaxed);
+  return (void *)large->base;
+}
+
+void tarn_large_unlink(struct tarn_large *large) {
+  struct tarn_heap *heap = large->heap;
+  struct tarn_store *store = heap->store;
+  size_t unit = tarn_unit_of(large->base);
+  (void)pthread_mutex_lock(&heap->large_lock);
+  cds_list_del_rcu(&large->node);
+  (void)pthread_mutex_unlock(&heap->large_lock);
+  /* Release: a walker that still sees the header reads this (acquire) and leaves the object be. */
+  atomic_store_explicit(&large->dead, 1, memory_order_release);
+  if (store->tables && *tarn_mark_byte(large->base) != TARN_MARK_NONE)
+    *tarn_mark_byte(large->base) = TARN_MARK_NONE;
+  for (size_t i = 0; i < large->units; i++)
+    tarn_map_set(unit + i, 0);
+  atomic_store_explicit(&tarn_space.pools[unit].large, NULL, memory_order_relaxed);
+  tarn_store_uncharge(store, large->bytes);
+  atomic_fetch_sub_explicit(&store->larges, 1, memory_order_relaxed);
+}
+
+void tarn_large_give_back(struct tarn_store *store, struct tarn_large *large) {
+  size_t unit = tarn_unit_of(large->base);
+  bool purged = large->bytes >= PURGE_AT_ONCE && tarn_os_purge((void *)large->base, large->bytes);
+  if (purged)
+    atomic_fetch_add_explicit(&store->returned, large->bytes, memory_order_relaxed);
+  for (size_t i = 0; i < large->units && !purged; i++) {
+    size_t left = large->bytes - i * TARN_UNIT_SIZE;
+    tarn_space.pools[unit + i].dirty = (uint32_t)(left < TARN_UNIT_SIZE ? left : TARN_UNIT_SIZE);
+  }
+  tarn_store_give_units(store, unit, large->units);
+}
+
+void tarn_large_drop(struct tarn_large *large, struct tarn_large **limbo) {
+  struct tarn_store *store = large->heap->store;
+  tarn_large_unlink(large);
+  tarn_large_give_back(store, large);
+  large->limbo = *limbo;
+  *limbo = large;
+}
+
+void tarn_large_reclaim(struct tarn_store *store, struct tarn_large *limbo) {
+  if (!limbo)
+    return;
+  tarn_rcu_synchronize();
+  for (struct tarn_large *next; limbo; limbo = next) {
+    next = limbo->limbo;
+    tarn_meta_free(&store->meta, limbo, sizeof *limbo);
+  }
+}
+
+struct tarn_large *tarn_large_of(uintptr_t address) {
+  size_t unit = tarn_unit_of(address);
+  uint64_t map = tarn_map_get(unit);
+  if (tarn_map_form(map) == TARN_FORM_REST)
+    unit -= tarn_map_low(map);
+  return atomic_load_explicit(&tarn_space.pools[unit].large, memory_order_acquire);
+}
+
+bool tarn_find_large(size_t unit, uintptr_t word, bool interior, struct tarn_place *place) {
+  uint64_t map = tarn_map_get(unit);
+  if (tarn_map_form(map) == TARN_FORM_REST) {
+    if (!interior)
+      return false;
+    unit -= tarn_map_low(map);
+    map = tarn_map_get(unit);
+  }
+  struct tarn_large *large =
+      atomic_load_explicit(&tarn_space.pools[unit].large, memory_order_acquire);
+  if (tarn_map_form(map) != TARN_FORM_LARGE || !large)
+    return false;
+  uintptr_t base = tarn_unit_base(unit);
+  if (word - base >= large->bytes || (!interior && word != base))
+    return false;
+  place->block = base;
+  place->size = large->bytes;
+  place->map = map;
+  return true;
+}
+
+bool tarn_place_in_use(const struct tarn_place *place, uint8_t epoch) {
+  if (tarn_map_form(place->map) == TARN_FORM_POOL)
+    return tarn_pool_in_use(tarn_pool_of(place->block), (void *)place->block, epoch);
+  if (epoch && tarn_mark_is_dead(*tarn_mark_byte(place->block)))
+    return false;
+  return tarn_map_kind(place->map) == TARN_KIND_RAW || *(const uintptr_t *)place->block != 0;
+}

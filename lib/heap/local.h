@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * heap/local.h: a thread's bins, the part of a thread that the heap layer knows.
+ *
+ * A bin is the thread's place to allocate blocks of one flavour and class of one heap.  All of a
+ * bin, and the first line of the pools it owns, are touched by the owning thread only, or by the
+ * collector while the thread is stopped or blocked.
+ *
+ * The memory of a bin's current pool:
+ *
+ *     ... | bump -> (zeroed) limit | (free, perhaps not cleared) run_end | ...
+ *
+ * The pool's cursor stands at `limit` while the bin has it: what lies before it and is zero in its
+ * first word is free.
+ */
+#ifndef TARN_HEAP_LOCAL_H
+#define TARN_HEAP_LOCAL_H
+
+#include "heap/heap.h"
+#include <tarn/inline.h>
+
+struct tarn_bin {
+  struct tarn_bin_head head;
+  char *run_end;
+  struct tarn_pool *pool; /* the current one, or NULL */
+  tarn_pool_head partial; /* owned, with blocks on `free` */
+  tarn_pool_head full;    /* owned, oldest first */
+};
+
+struct tarn_local {
+  struct tarn_thread pub; /* must be first: the inlined paths go by offsets from it */
+  struct tarn_store *store;
+  size_t uncounted; /* bytes handed out that the store does not know yet */
+  /* The bins of the world's first two heaps: the atomic one's flavours, then the container's. */
+  struct tarn_bin bins[TARN_FLAVOURS][TARN_CLASS_COUNT];
+  struct tarn_bin never; /* stays empty: types that need more than a bump point here */
+  struct tarn_bin (*more[TARN_HEAP_MAX])[TARN_CLASS_COUNT]; /* other heaps, by index: [flavours] */
+};
+
+static inline struct tarn_local *tarn_local_of(tarn_thread *self) {
+  return (struct tarn_local *)(void *)self;
+}
+
+/* Offset of a bin of the first two heaps, for a type's head. */
+#define TARN_BIN_OFFSET(flavour, size_class)                                \
+  ((uint32_t)(offsetof(struct tarn_local, bins) +                           \
+              ((size_t)(flavour)*TARN_CLASS_COUNT + (size_t)(size_class)) * \
+                  sizeof(struct tarn_bin)))
+#define TARN_BIN_NEVER ((uint32_t)offsetof(struct tarn_local, never))
+
+/*
+ * A zeroed block of `size` bytes (any size, large ones too) of a flavour that the heap has.  A
+ * safepoint; may collect.  NULL: the status was set by a hook.
+ */
+void *tarn_local_alloc(struct tarn_local *local, struct tarn_heap *heap, tarn_flavour flavour,
+                       size_t size);
+
+/* tarn_free without the call of the type's `free` function. */
+void tarn_local_free(struct tarn_local *local, void *block);
+
+/*
+ * Gives up all pools: they go to their heaps' shelves.  By the owner when it detaches, by the
+ * registry for a thread that is gone, or by the collector.
+ */
+void tarn_local_retire(struct tarn_local *local);
+
+/*
+ * The collector's way, for a thread that is stopped: forgets all bins, lists and owners at once.
+ * The caller puts every pool of the world on a shelf afterwards.
+ */
+void tarn_local_forget(struct tarn_local *local);
+
+/* Forgets and frees the bins of one heap that is dropped; the thread is stopped. */
+void tarn_local_forget_heap(struct tarn_local *local, struct tarn_heap *heap);
+
+/* Where the thread's bin for the pool's class bumps now, or NULL if the pool is no bin's current.
+ */
+const char *tarn_local_bump(struct tarn_local *local, const struct tarn_pool *pool);
+
+#endif

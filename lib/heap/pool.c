@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * heap/pool.c: see heap/pool.h.
+ */
+#include "heap/pool.h"
+#include "heap/heap.h"
+
+/* --- lists ------------------------------------------------------------------------------------ */
+
+void tarn_pool_append(tarn_pool_head *head, struct tarn_pool *pool, tarn_pool_list list) {
+  struct tarn_pool *first = *head;
+  pool->list = (uint8_t)list;
+  if (!first) {
+    *head = pool->next = pool->prev = pool;
+    return;
+  }
+  pool->next = first;
+  pool->prev = first->prev;
+  first->prev->next = pool;
+  first->prev = pool;
+}
+
+void tarn_pool_push(tarn_pool_head *head, struct tarn_pool *pool, tarn_pool_list list) {
+  tarn_pool_append(head, pool, list);
+  *head = pool;
+}
+
+void tarn_pool_unlink(tarn_pool_head *head, struct tarn_pool *pool) {
+  if (pool->next == pool) {
+    *head = NULL;
+  } else {
+    pool->prev->next = pool->next;
+    pool->next->prev = pool->prev;
+    if (*head == pool)
+      *head = pool->next;
+  }
+  pool->next = pool->prev = NULL;
+  pool->list = TARN_LIST_NONE;
+}
+
+/* --- birth and death ----------------------------------------------------------------------------
+ */
+
+void tarn_pool_reset(struct tarn_pool *pool) {
+  pool->heap = NULL;
+  pool->free = NULL;
+  pool->next = pool->prev = NULL;
+  pool->used = pool->cursor = pool->virgin = 0;
+  pool->capacity = pool->live = 0;
+  pool->size_class = pool->flavour = pool->list = pool->overflow = 0;
+  pool->dirty = 0;
+  /* Relaxed: the unit's map word is published afterwards, with release. */
+  atomic_store_explicit(&pool->owner, NULL, memory_order_relaxed);
+  atomic_store_explicit(&pool->remote, NULL, memory_order_relaxed);
+  atomic_store_explicit(&pool->large, NULL, memory_order_relaxed);
+}
+
+struct tarn_pool *tarn_pool_make(struct tarn_store *store, struct tarn_heap *heap,
+                                 tarn_flavour flavour, unsigned size_class) {
+  size_t unit;
+  if (!tarn_store_charge(store, TARN_UNIT_SIZE))
+    return NULL;
+  if (!tarn_store_take_units(store, 1, &unit)) {
+    tarn_store_uncharge(store, TARN_UNIT_SIZE);
+    return NULL;
+  }
+  struct tarn_pool *pool = &tarn_space.pools[unit];
+  size_t size = tarn_class_size(size_class);
+  uint32_t dirty = pool->dirty;
+  tarn_pool_reset(pool);
+  pool->heap = heap;
+  pool->virgin = dirty; /* garbage of the last tenant, without marks: swept like any other */
+  pool->capacity = (uint16_t)(TARN_UNIT_SIZE / size);
+  pool->size_class = (uint8_t)size_class;
+  pool->flavour = (uint8_t)flavour;
+  atomic_fetch_add_explicit(&store->pools, 1, memory_order_relaxed);
+  tarn_map_set(unit, tarn_map_make(store->id, tarn_flavour_kind(flavour), TARN_FORM_POOL,
+                                   tarn_flavour_resource(flavour), size, tarn_reciprocal(size)));
+  return pool;
+}
+
+void tarn_pool_drop(struct tarn_store *store, struct tarn_pool *pool) {
+  TARN_ASSERT(pool->list == TARN_LIST_NONE);
+  pool->dirty = pool->virgin;
+  /* Relaxed: who gets the unit next gets it through the store's lock. */
+  atomic_store_explicit(&pool->owner, NULL, memory_order_relaxed);
+  atomic_store_explicit(&pool->remote, NULL, memory_order_relaxed);
+  pool->free = NULL;
+  tarn_store_give_units(store, (size_t)(pool - tarn_space.pools), 1);
+  tarn_store_uncharge(store, TARN_UNIT_SIZE);
+  atomic_fetch_sub_explicit(&store->pools, 1, memory_order_relaxed);
+}
+
+/* --- what is free -------------------------------------------------------------------------------
+ */
+
+size_t tarn_pool_drain(struct tarn_pool *pool) {
+  /* The look is relaxed; the exchange acquires what the threads that pushed had released. */
+  if (!atomic_load_explicit(&pool->remote, memory_order_relaxed))
+    return 0;
+  void *block = atomic_exchange_explicit(&pool->remote, NULL, memory_order_acquire);
+  uintptr_t base = tarn_pool_base(pool);
+  bool tables = pool->heap->store->tables;
+  size_t count = 0;
+  while (block) {
+    uintptr_t *words = tarn_block_words(block);
+    void *next = (void *)words[1];
+    if (tables)
+      *tarn_mark_byte((uintptr_t)block) = TARN_MARK_NONE;
+    if ((uintptr_t)block - base < pool->cursor) {
+      words[1] = (uintptr_t)pool->free;
+      pool->free = block;
+    }
+    count++;
+    block = next;
+  }
+  pool->used -= (uint32_t)count;
+  return count;
+}
+
+bool tarn_pool_stretch(struct tarn_pool *pool, uint8_t epoch, uint32_t *start, uint32_t *end) {
+  uint32_t size = (uint32_t)tarn_pool_block_size(pool);
+  uint32_t last = size * pool->capacity;
+  uint32_t at = pool->cursor;
+  if (epoch == 0) { /* no collection yet: everything beyond the cursor was never handed out */
+    *start = at;
+    *end = last;
+    return at < last;
+  }
+  uint8_t *marks = tarn_mark_byte(tarn_pool_base(pool));
+  /* Nothing beyond the virgin limit carries a mark, and its part of the table stays untouched. */
+  uint32_t known = pool->virgin < last ? pool->virgin : last;
+  while (at < known && marks[at >> TARN_GRANULE_SHIFT] != TARN_MARK_NONE)
+    at += size;
+  pool->cursor = at;
+  *start = at;
+  if (at >= last)
+    return false;
+  while (at < known && marks[at >> TARN_GRANULE_SHIFT] == TARN_MARK_NONE)
+    at += size;
+  *end = at >= known ? last : at;
+  return true;
+}
+
+bool tarn_pool_in_use(const struct tarn_pool *pool, const void *block, uint8_t epoch) {
+  uintptr_t offset = (uintptr_t)block - tarn_pool_base(pool);
+  if (offset < pool->cursor) {
+    tarn_kind kind = tarn_flavour_kind((tarn_flavour)pool->flavour);
+    return *(const uintptr_t *)block != tarn_free_key(kind, block) &&
+           !(epoch && tarn_mark_is_dead(*tarn_mark_byte((uintptr_t)block)));
+  }
+  return epoch && offset < pool->virgin && *tarn_mark_byte((uintptr_t)block) == epoch;
+}

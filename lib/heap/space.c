@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * heap/space.c: see heap/space.h.  One lock for the process: the start, arenas and world ids are
+ * all rare.
+ */
+#include "heap/space.h"
+#include "heap/pool.h"
+#include "os/os.h"
+#include <limits.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+struct tarn_space tarn_space;
+uintptr_t tarn_free_secret;
+
+#define WORLD_ID_MAX 16383u
+#define DEFAULT_SPACE ((size_t)64 << 30)
+#define LARGEST_SPACE ((size_t)1 << 40)
+#if TARN_TSAN
+#define LARGEST_DEFAULT DEFAULT_SPACE /* what every sanitizer's shadow can take */
+#else
+#define LARGEST_DEFAULT LARGEST_SPACE
+#endif
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* Below, all under the lock. */
+static uint64_t *arena_free; /* a set bit is a free arena */
+static size_t arena_count;
+static uint64_t ids[(WORLD_ID_MAX + 64) / 64]; /* a set bit is an id in use */
+static bool marks_readable;
+
+void tarn_space_lock(void) { (void)pthread_mutex_lock(&lock); }
+void tarn_space_unlock(void) { (void)pthread_mutex_unlock(&lock); }
+
+static size_t round_up(size_t value, size_t unit) { return (value + unit - 1) & ~(unit - 1); }
+
+/* How much to ask for first. */
+static size_t first_size(size_t wanted) {
+  size_t size = wanted;
+  if (size == 0) {
+    long pages = sysconf(_SC_PHYS_PAGES);
+    size_t twice = pages > 0 ? (size_t)pages * tarn_os_page_size() * 2 : 0;
+    for (size = DEFAULT_SPACE; size < twice && size < LARGEST_DEFAULT;)
+      size *= 2;
+  }
+  if (size > LARGEST_SPACE)
+    size = LARGEST_SPACE;
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+    size_t half = (size_t)limit.rlim_cur / 2;
+    while (size > TARN_ARENA_SIZE && size > half)
+      size /= 2;
+  }
+  return round_up(size < TARN_ARENA_SIZE ? TARN_ARENA_SIZE : size, TARN_ARENA_SIZE);
+}
+
+/* The tables' sizes for a heap range of `size` bytes, each of whole pages. */
+struct sizes {
+  size_t map, pools, marks, bits;
+};
+static struct sizes table_sizes(size_t size) {
+  size_t units = size / TARN_UNIT_SIZE;
+  size_t page = tarn_os_page_size();
+  return (struct sizes){.map = round_up(units * sizeof(uint64_t), page),
+                        .pools = round_up(units * sizeof(struct tarn_pool), page),
+                        .marks = round_up(size >> TARN_GRANULE_SHIFT, page),
+                        .bits = round_up(size / TARN_ARENA_SIZE / 8 + 8, page)};
+}
+
+static bool lay_out(size_t size) {
+  struct sizes sizes = table_sizes(size);
+  size_t tables = sizes.bits + sizes.map + sizes.pools + sizes.marks;
+  size_t total = tables + size + TARN_ARENA_SIZE; /* room to align the range */
+  char *start = tarn_os_reserve(total);
+  if (!start)
+    return false;
+  if (!tarn_os_commit(start, sizes.bits + sizes.map)) {
+    tarn_os_unmap(start, total);
+    return false;
+  }
+  arena_free = (uint64_t *)(void *)start;
+  arena_count = size / TARN_ARENA_SIZE;
+  for (size_t i = 0; i < arena_count; i++)
+    arena_free[i / 64] |= (uint64_t)1 << (i % 64);
+  tarn_space.map = (_Atomic uint64_t *)(void *)(start + sizes.bits);
+  tarn_space.pools = (struct tarn_pool *)(void *)(start + sizes.bits + sizes.map);
+  tarn_space.marks = (uint8_t *)start + sizes.bits + sizes.map + sizes.pools;
+  tarn_space.base = round_up((uintptr_t)start + tables, TARN_ARENA_SIZE);
+  tarn_space.size = size;
+  return true;
+}
+
+/* Raw free blocks carry this mixed with their address; a guess must not be able to forge it. */
+static void choose_secret(void) {
+  const void *random = (const void *)getauxval(AT_RANDOM); /* 16 bytes from the kernel */
+  uintptr_t secret = (uintptr_t)tarn_os_now() * 0x9e3779b97f4a7c15u;
+  if (random) {
+    uintptr_t words[2];
+    memcpy(words, random, sizeof words);
+    secret ^= words[1];
+  }
+  tarn_free_secret = secret | 1; /* never the address itself, never zero mixed with an address */
+}
+
+tarn_status tarn_space_start(size_t wanted) {
+  tarn_space_lock();
+  bool good = tarn_space.base != 0;
+  if (!good) {
+    choose_secret();
+    for (size_t size = first_size(wanted); !good && size >= TARN_ARENA_SIZE;
+         size = size / 2 & ~(TARN_ARENA_SIZE - 1))
+      good = lay_out(size);
+  }
+  tarn_space_unlock();
+  return good ? TARN_OK : TARN_ENOMEM;
+}
+
+static bool arena_is_free(size_t index) { return arena_free[index / 64] >> (index % 64) & 1; }
+static void arena_flip(size_t index) { arena_free[index / 64] ^= (uint64_t)1 << (index % 64); }
+
+/* First fit; `count` arenas in a row. */
+static size_t find_arenas(size_t count) {
+  size_t run = 0;
+  for (size_t i = 0; i < arena_count; i++) {
+    if (run == 0 && i % 64 == 0 && arena_free[i / 64] == 0) {
+      i += 63;
+      continue;
+    }
+    run = arena_is_free(i) ? run + 1 : 0;
+    if (run == count)
+      return i + 1 - count;
+  }
+  return SIZE_MAX;
+}
+
+/* Commits memory and descriptors of the arenas; map words are committed from the start. */
+static bool commit_arenas(uintptr_t base, size_t bytes) {
+  if (!tarn_os_commit((void *)base, bytes))
+    return false;
+  uintptr_t page = tarn_os_page_size();
+  uintptr_t first = (uintptr_t)tarn_pool_of(base) & ~(page - 1);
+  uintptr_t end = round_up((uintptr_t)(tarn_pool_of(base) + bytes / TARN_UNIT_SIZE), page);
+  return tarn_os_commit((void *)first, end - first);
+}
+
+void *tarn_space_take_arenas(size_t count) {
+  tarn_space_lock();
+  size_t first = find_arenas(count);
+  uintptr_t base = 0;
+  if (first != SIZE_MAX) {
+    base = tarn_space.base + first * TARN_ARENA_SIZE;
+    if (commit_arenas(base, count * TARN_ARENA_SIZE)) {
+      for (size_t i = 0; i < count; i++)
+        arena_flip(first + i);
+    } else {
+      base = 0;
+    }
+  }
+  tarn_space_unlock();
+  return (void *)base;
+}
+
+void tarn_space_give_arenas(void *base, size_t count) {
+  size_t first = ((uintptr_t)base - tarn_space.base) / TARN_ARENA_SIZE;
+  size_t bytes = count * TARN_ARENA_SIZE;
+  for (size_t i = 0; i < count * TARN_ARENA_UNITS; i++)
+    tarn_map_set(first * TARN_ARENA_UNITS + i, 0);
+  (void)tarn_os_purge(base, bytes);
+  (void)tarn_os_purge(tarn_pool_of((uintptr_t)base),
+                      count * TARN_ARENA_UNITS * sizeof(struct tarn_pool));
+  tarn_space_lock();
+  if (marks_readable)
+    (void)tarn_os_purge(tarn_mark_byte((uintptr_t)base), bytes >> TARN_GRANULE_SHIFT);
+  for (size_t i = 0; i < count; i++)
+    arena_flip(first + i);
+  tarn_space_unlock();
+}
+
+bool tarn_space_commit_marks(void *base, size_t bytes) {
+  tarn_space_lock();
+  if (!marks_readable)
+    marks_readable = tarn_os_commit_readable(tarn_space.marks, table_sizes(tarn_space.size).marks);
+  bool good = marks_readable &&
+              tarn_os_commit(tarn_mark_byte((uintptr_t)base), bytes >> TARN_GRANULE_SHIFT);
+  tarn_space_unlock();
+  return good;
+}
+
+unsigned tarn_space_take_id(void) {
+  unsigned id = 0;
+  tarn_space_lock();
+  for (unsigned i = 1; i <= WORLD_ID_MAX && !id; i++)
+    if (!(ids[i / 64] >> (i % 64) & 1)) {
+      ids[i / 64] |= (uint64_t)1 << (i % 64);
+      id = i;
+    }
+  tarn_space_unlock();
+  return id;
+}
+
+void tarn_space_give_id(unsigned id) {
+  tarn_space_lock();
+  ids[id / 64] &= ~((uint64_t)1 << (id % 64));
+  tarn_space_unlock();
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * heap/space.h: the process's one reserved address range, and the dense tables over it.
+ *
+ *     | map words | descriptors | mark bytes | heap range ................ |
+ *
+ * The heap range is cut into units of 64 KiB and arenas of 16 MiB.  Every table is indexed from an
+ * address in it, with no pointer followed:
+ *
+ *   map word    8 bytes a unit   what the unit is; decides for any machine word whether it is the
+ *                                address of a block, without touching anything else
+ *   descriptor  128 bytes a unit struct tarn_pool, see heap/pool.h
+ *   mark byte   1 byte per 16    see TARN_MARK_...; no page of it exists before the first
+ * collection
+ *
+ * The geometry is written once, under a lock, before the first world exists, and constant from then
+ * on.  Map words are written by whoever owns the unit (release) and read by anybody (acquire or
+ * relaxed); a unit's other tables belong to the pool or large object that has it.
+ */
+#ifndef TARN_HEAP_SPACE_H
+#define TARN_HEAP_SPACE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <tarn/base.h>
+
+#define TARN_UNIT_SHIFT 16
+#define TARN_UNIT_SIZE ((size_t)1 << TARN_UNIT_SHIFT)
+#define TARN_ARENA_SHIFT 24
+#define TARN_ARENA_SIZE ((size_t)1 << TARN_ARENA_SHIFT)
+#define TARN_ARENA_UNITS (TARN_ARENA_SIZE / TARN_UNIT_SIZE)
+#define TARN_GRANULE_SHIFT 4
+
+/* What a mark byte says; the two epochs alternate from one full collection to the next. */
+enum {
+  TARN_MARK_NONE = 0,
+  TARN_MARK_EPOCH_1 = 1,
+  TARN_MARK_EPOCH_2 = 2,
+  TARN_MARK_CONDEMNED = 3, /* dead, but its `free` function has not run yet */
+  TARN_MARK_WATCHED = 4,   /* while marking: not marked, and the key of an ephemeron that waits */
+  TARN_MARK_RELEASING = 5  /* condemned, and its `free` function is running */
+};
+
+/* Dead, but the block may not be reused yet. */
+static inline bool tarn_mark_is_dead(uint8_t mark) {
+  return mark == TARN_MARK_CONDEMNED || mark == TARN_MARK_RELEASING;
+}
+
+/* What a block holds. */
+typedef enum tarn_kind {
+  TARN_KIND_NONE = 0,
+  TARN_KIND_RAW = 1,      /* bytes; no type word */
+  TARN_KIND_LEAF = 2,     /* an object with nothing traced */
+  TARN_KIND_CONTAINER = 3 /* an object that is scanned */
+} tarn_kind;
+
+/* How the unit is used. */
+typedef enum tarn_form {
+  TARN_FORM_POOL = 0,
+  TARN_FORM_LARGE = 1, /* the first unit of a large object */
+  TARN_FORM_REST = 2   /* a later unit of a large object */
+} tarn_form;
+
+struct tarn_pool;
+
+struct tarn_space {
+  uintptr_t base; /* of the heap range; 0 before the start */
+  size_t size;
+  _Atomic uint64_t *map;
+  struct tarn_pool *pools;
+  uint8_t *marks;
+};
+
+extern struct tarn_space tarn_space;
+
+/*
+ * Reserves the range, once a process; later calls return TARN_OK at once.  `wanted` is in bytes, 0
+ * for the default.  Halves the range until the system agrees.  TARN_ENOMEM: not even one arena.
+ */
+tarn_status tarn_space_start(size_t wanted);
+
+/* Takes and gives back arenas; NULL if the range is used up.  Arenas in a row, for large objects.
+ */
+void *tarn_space_take_arenas(size_t count);
+void tarn_space_give_arenas(void *base, size_t count);
+
+/* World ids, 1 to 16383; 0 if all are in use. */
+unsigned tarn_space_take_id(void);
+void tarn_space_give_id(unsigned id);
+
+/* Makes the mark bytes of `bytes` from `base` writable; base and bytes are whole arenas. */
+bool tarn_space_commit_marks(void *base, size_t bytes);
+
+/* For fork: the space's own lock. */
+void tarn_space_lock(void);
+void tarn_space_unlock(void);
+
+/* --- map words -------------------------------------------------------------------------------- */
+/*
+ *   bits  0-31  pool: 2^32 / block size, rounded up; large: units; rest: units back to the first
+ *   bits 32-44  pool: block size / 8
+ *   bits 45-46  kind
+ *   bits 47-48  form
+ *   bit  49     blocks may have a `free` function
+ *   bits 50-63  world id; 0 where the unit is not in use
+ */
+static inline uint64_t tarn_map_make(unsigned world, tarn_kind kind, tarn_form form, bool resource,
+                                     size_t block_size, uint32_t low) {
+  return (uint64_t)low | (uint64_t)(block_size / 8) << 32 | (uint64_t)kind << 45 |
+         (uint64_t)form << 47 | (uint64_t)resource << 49 | (uint64_t)world << 50;
+}
+static inline uint32_t tarn_map_low(uint64_t word) { return (uint32_t)word; }
+static inline size_t tarn_map_block_size(uint64_t word) {
+  return (size_t)(word >> 32 & 0x1fff) * 8;
+}
+static inline tarn_kind tarn_map_kind(uint64_t word) { return (tarn_kind)(word >> 45 & 3); }
+static inline tarn_form tarn_map_form(uint64_t word) { return (tarn_form)(word >> 47 & 3); }
+static inline bool tarn_map_resource(uint64_t word) { return word >> 49 & 1; }
+static inline unsigned tarn_map_world(uint64_t word) { return (unsigned)(word >> 50); }
+
+/* For any word: is it in the heap range? */
+static inline bool tarn_space_holds(uintptr_t word) {
+  return word - tarn_space.base < tarn_space.size;
+}
+static inline size_t tarn_unit_of(uintptr_t address) {
+  return (address - tarn_space.base) >> TARN_UNIT_SHIFT;
+}
+static inline uintptr_t tarn_unit_base(size_t unit) {
+  return tarn_space.base + (unit << TARN_UNIT_SHIFT);
+}
+/* Acquire: pairs with the release of tarn_map_set, so that the descriptor is seen as it was made.
+ */
+static inline uint64_t tarn_map_get(size_t unit) {
+  return atomic_load_explicit(&tarn_space.map[unit], memory_order_acquire);
+}
+static inline void tarn_map_set(size_t unit, uint64_t word) {
+  atomic_store_explicit(&tarn_space.map[unit], word, memory_order_release);
+}
+/* The mark byte of the block that starts at `address`.  Only after the first collection began. */
+static inline uint8_t *tarn_mark_byte(uintptr_t address) {
+  return &tarn_space.marks[(address - tarn_space.base) >> TARN_GRANULE_SHIFT];
+}
+
+#endif

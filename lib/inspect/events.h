@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * inspect/events.h: what the collector tells inspect/, and what the parts of inspect/ share.
+ */
+#ifndef TARN_INSPECT_EVENTS_H
+#define TARN_INSPECT_EVENTS_H
+
+#include "collect/collector.h"
+
+extern const struct tarn_collect_events tarn_inspect_events;
+
+/* --- walk.c: every block of a world that is stopped --- */
+
+/* What a walk tells of a block.  `place` is its geometry, `pool` NULL for large objects. */
+struct tarn_walked {
+  struct tarn_place place;
+  struct tarn_heap *heap;
+  struct tarn_pool *pool;
+  bool in_use;
+  bool condemned;
+};
+typedef bool (*tarn_walked_fn)(const struct tarn_walked *block, void *data);
+
+/* Calls `fn` for each block in use or condemned, until it says false.  The world is stopped. */
+bool tarn_walk_stopped(tarn_world *world, tarn_walked_fn fn, void *data);
+
+/*
+ * Where the thread that has the pool as its current one bumps now: raw blocks from there to the
+ * cursor are free though no word says so.  0: the pool is nobody's current one.
+ */
+uintptr_t tarn_walk_bump(const struct tarn_pool *pool);
+
+/* --- verify.c --- */
+
+/* Checks every invariant of a stopped world; false: `message` says what is wrong. */
+bool tarn_verify_stopped(tarn_world *world, char *message, size_t size);
+
+/* --- shadow.c: a second, slow marking that checks the first --- */
+
+/* Before the mark of a collection: notes what is strongly reachable.  Does nothing without memory.
+ */
+void tarn_shadow_note(tarn_world *world);
+/* After it: dies if something noted is not marked. */
+void tarn_shadow_check(tarn_world *world);
+
+#endif

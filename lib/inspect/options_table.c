@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The table of options. See options.h. Its order is the order of the help and of the manual page:
+ * by group, within a group the most useful first. The texts are printed as they stand, and once
+ * more as mdoc and markdown: no markup, no quotation of the defaults and ranges, which are printed
+ * from the numbers.
+ */
+#include "inspect/options.h"
+
+#include <limits.h>
+
+#define KIB ((uint64_t)1 << 10)
+#define MIB ((uint64_t)1 << 20)
+#define TIB ((uint64_t)1 << 40)
+#define US ((uint64_t)1000)
+#define HOUR (3600 * US * US * US)
+
+#define FIELD(name) .offset = offsetof(struct tarn_config, name)
+
+static const struct tarn_option_flag log_flags[] = {
+    {"gc", TARN_LOG_GC},
+    {"safepoint", TARN_LOG_SAFEPOINT},
+    {NULL, 0},
+};
+
+const struct tarn_option tarn_option_table[] = {
+    {.name = "hard-limit",
+     .help = "The memory of a world never exceeds it: an allocation that would do so runs a full "
+             "collection first, and fails if that does not help.",
+     .kind = TARN_KIND_MEMORY,
+     .group = TARN_GROUP_MEMORY,
+     .zero = "none",
+     .initial = 0,
+     .minimum = MIB,
+     .maximum = 16 * TIB,
+     FIELD(hard_limit)},
+    {.name = "soft-limit",
+     .help = "Above it Tarn collects rather than let the heap grow, but no allocation fails "
+             "because of it. Not above the hard limit.",
+     .kind = TARN_KIND_MEMORY,
+     .group = TARN_GROUP_MEMORY,
+     .zero = "none",
+     .initial = 0,
+     .minimum = MIB,
+     .maximum = 16 * TIB,
+     FIELD(soft_limit)},
+    {.name = "near-limit",
+     .help = "The callback of tarn_world_set_near_limit is called when a full collection leaves "
+             "more than this percentage of the hard limit in use.",
+     .kind = TARN_KIND_PERCENT,
+     .group = TARN_GROUP_MEMORY,
+     .initial = 90,
+     .minimum = 1,
+     .maximum = 100,
+     FIELD(near_limit)},
+    {.name = "retain",
+     .help = "Free pool memory that is kept after a full collection, as percentage of the live "
+             "bytes; the rest goes back to the system.",
+     .kind = TARN_KIND_PERCENT,
+     .group = TARN_GROUP_MEMORY,
+     .initial = 25,
+     .minimum = 0,
+     .maximum = 1000,
+     FIELD(retain)},
+    {.name = "address-space",
+     .help = "Address space to reserve for the heaps of all worlds together; reserved is not "
+             "used. The first world of a process decides. Automatic: 64 GiB or twice the "
+             "memory, whichever is more, and less where the system grants less.",
+     .kind = TARN_KIND_SIZE,
+     .group = TARN_GROUP_MEMORY,
+     .zero = "automatic",
+     .initial = 0,
+     .minimum = 16 * MIB,
+     .maximum = 16 * TIB,
+     FIELD(address_space)},
+    {.name = "collect",
+     .help = "Collect automatically. When off, only tarn_collect and a limit in the way of an "
+             "allocation start a collection.",
+     .kind = TARN_KIND_BOOL,
+     .group = TARN_GROUP_COLLECTOR,
+     .initial = 1,
+     FIELD(collect)},
+    {.name = "min-heap",
+     .help = "Bytes allocated before an automatic collection is considered.",
+     .kind = TARN_KIND_SIZE,
+     .group = TARN_GROUP_COLLECTOR,
+     .initial = 16 * MIB,
+     .minimum = 64 * KIB,
+     .maximum = 16 * TIB,
+     FIELD(min_heap)},
+    {.name = "growth",
+     .help = "Collect when the bytes allocated since the last collection exceed this percentage "
+             "of the live bytes. Less saves memory, more saves time.",
+     .kind = TARN_KIND_PERCENT,
+     .group = TARN_GROUP_COLLECTOR,
+     .initial = 100,
+     .minimum = 10,
+     .maximum = 1000,
+     FIELD(growth)},
+    {.name = "mark-stack",
+     .help = "Largest mark stack. When it is full, marking goes on by scanning the heap again: "
+             "slower, but with bounded memory.",
+     .kind = TARN_KIND_SIZE,
+     .group = TARN_GROUP_COLLECTOR,
+     .zero = "no limit",
+     .initial = 0,
+     .minimum = 4 * KIB,
+     .maximum = TIB,
+     FIELD(mark_stack)},
+    {.name = "scan-stack",
+     .help = "Scan the C stacks and registers of attached threads conservatively, unless a "
+             "thread says otherwise with tarn_thread_scan_stack.",
+     .kind = TARN_KIND_BOOL,
+     .group = TARN_GROUP_THREADS,
+     .initial = 0,
+     FIELD(scan_stack)},
+    {.name = "max-threads",
+     .help = "Threads that may be attached to a world at the same time.",
+     .kind = TARN_KIND_NUMBER,
+     .group = TARN_GROUP_THREADS,
+     .initial = 4096,
+     .minimum = 1,
+     .maximum = 65536,
+     FIELD(max_threads)},
+    {.name = "stop-timeout",
+     .help = "When stopping the world takes longer, one line names the thread that is waited for.",
+     .kind = TARN_KIND_DURATION,
+     .group = TARN_GROUP_THREADS,
+     .zero = "off",
+     .initial = 0,
+     .minimum = US,
+     .maximum = HOUR,
+     FIELD(stop_timeout_ns)},
+    {.name = "help",
+     .help = "Print the table of options. tarn_world_create then makes no world and returns "
+             "TARN_EHELP.",
+     .kind = TARN_KIND_BOOL,
+     .group = TARN_GROUP_DIAGNOSTICS,
+     .initial = 0,
+     FIELD(help)},
+    {.name = "show-config",
+     .help = "Print every value and where it came from when a world is created.",
+     .kind = TARN_KIND_BOOL,
+     .group = TARN_GROUP_DIAGNOSTICS,
+     .initial = 0,
+     FIELD(show_config)},
+    {.name = "strict",
+     .help = "Options that are unknown, malformed or out of range make tarn_world_create return "
+             "TARN_EOPTION.",
+     .kind = TARN_KIND_BOOL,
+     .group = TARN_GROUP_DIAGNOSTICS,
+     .initial = 0,
+     FIELD(strict)},
+    {.name = "log",
+     .help = "Lines on standard error: gc writes one for each collection, safepoint one for each "
+             "stop of the world, with the thread that was last.",
+     .kind = TARN_KIND_FLAGS,
+     .group = TARN_GROUP_DIAGNOSTICS,
+     .flags = log_flags,
+     .initial = 0,
+     FIELD(log)},
+    {.name = "verify",
+     .help = "Check every invariant of the heap after each collection. Slow.",
+     .kind = TARN_KIND_BOOL,
+     .group = TARN_GROUP_DIAGNOSTICS,
+     .initial = 0,
+     FIELD(verify)},
+    {.name = "zeal",
+     .help = "Collect at every Nth allocation, to find missing roots early. Only builds with "
+             "TARN_ZEAL obey it.",
+     .kind = TARN_KIND_COUNT,
+     .group = TARN_GROUP_TESTING,
+     .build = TARN_BUILD_ZEAL,
+     .initial = 1,
+     .minimum = 1,
+     .maximum = 1000000000,
+     FIELD(zeal)},
+    {.name = "fault-mmap",
+     .help = "The Nth request to the system for pages fails, to test what happens then. Only "
+             "builds with TARN_FAULTS know it.",
+     .kind = TARN_KIND_COUNT,
+     .group = TARN_GROUP_TESTING,
+     .build = TARN_BUILD_FAULTS,
+     .zero = "off",
+     .initial = 0,
+     .minimum = 1,
+     .maximum = 1000000000,
+     FIELD(fault_mmap)},
+};
+
+const size_t tarn_option_count = sizeof tarn_option_table / sizeof tarn_option_table[0];
+
+_Static_assert(sizeof tarn_option_table / sizeof tarn_option_table[0] <= TARN_OPTION_MAX,
+               "TARN_OPTION_MAX is too small");
+
+const char *tarn_option_group_name(enum tarn_option_group group) {
+  static const char *const names[TARN_GROUP_COUNT] = {[TARN_GROUP_MEMORY] = "Memory",
+                                                      [TARN_GROUP_COLLECTOR] = "Collector",
+                                                      [TARN_GROUP_THREADS] = "Threads",
+                                                      [TARN_GROUP_DIAGNOSTICS] = "Diagnostics",
+                                                      [TARN_GROUP_TESTING] = "Testing programs"};
+  return names[group];
+}
+
+const char *tarn_option_kind_name(const struct tarn_option *option) {
+  switch (option->kind) {
+  case TARN_KIND_SIZE:
+    return "size";
+  case TARN_KIND_MEMORY:
+    return "memory";
+  case TARN_KIND_PERCENT:
+    return "percentage";
+  case TARN_KIND_COUNT:
+  case TARN_KIND_NUMBER:
+    return "count";
+  case TARN_KIND_BOOL:
+    return "switch";
+  case TARN_KIND_FLAGS:
+    return "flags";
+  case TARN_KIND_DURATION:
+    return "duration";
+  }
+  return "value";
+}
+
+bool tarn_option_known(const struct tarn_option *option) {
+#if TARN_FAULTS
+  (void)option;
+  return true;
+#else
+  return option->build != TARN_BUILD_FAULTS;
+#endif
+}
+
+bool tarn_option_effective(const struct tarn_option *option) {
+#if TARN_ZEAL
+  return tarn_option_known(option);
+#else
+  return tarn_option_known(option) && option->build != TARN_BUILD_ZEAL;
+#endif
+}
+
+uint64_t tarn_option_get(const struct tarn_option *option, const struct tarn_config *config) {
+  const void *field = (const char *)config + option->offset;
+  switch (option->kind) {
+  case TARN_KIND_SIZE:
+  case TARN_KIND_MEMORY:
+    return *(const size_t *)field;
+  case TARN_KIND_PERCENT:
+  case TARN_KIND_NUMBER:
+  case TARN_KIND_FLAGS:
+    return *(const unsigned *)field;
+  case TARN_KIND_BOOL:
+    return *(const bool *)field;
+  case TARN_KIND_COUNT:
+  case TARN_KIND_DURATION:
+    return *(const uint64_t *)field;
+  }
+  return 0;
+}
+
+void tarn_option_put(const struct tarn_option *option, struct tarn_config *config, uint64_t value) {
+  void *field = (char *)config + option->offset;
+  switch (option->kind) {
+  case TARN_KIND_SIZE:
+  case TARN_KIND_MEMORY:
+    *(size_t *)field = value > SIZE_MAX ? SIZE_MAX : (size_t)value;
+    break;
+  case TARN_KIND_PERCENT:
+  case TARN_KIND_NUMBER:
+  case TARN_KIND_FLAGS:
+    *(unsigned *)field = value > UINT_MAX ? UINT_MAX : (unsigned)value;
+    break;
+  case TARN_KIND_BOOL:
+    *(bool *)field = value != 0;
+    break;
+  case TARN_KIND_COUNT:
+  case TARN_KIND_DURATION:
+    *(uint64_t *)field = value;
+    break;
+  }
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * inspect/stats.c: the statistics structure, filled from counters that the layers keep.
+ *
+ * Everything is read relaxed: the figures are each right, but of slightly different moments.
+ */
+#include "inspect/events.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define READ(field) atomic_load_explicit(&(field), memory_order_relaxed)
+
+static int compare(const void *a, const void *b) {
+  uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+  return x < y ? -1 : x > y;
+}
+
+static uint64_t median_pause(struct tarn_collector *collector) {
+  uint32_t pauses[TARN_PAUSES_KEPT];
+  uint64_t number = READ(collector->collections);
+  size_t count = number < TARN_PAUSES_KEPT ? (size_t)number : TARN_PAUSES_KEPT;
+  if (count == 0)
+    return 0;
+  for (size_t i = 0; i < count; i++)
+    pauses[i] = READ(collector->pauses[i]);
+  qsort(pauses, count, sizeof pauses[0], compare);
+  return pauses[count / 2];
+}
+
+static void fill_collector(struct tarn_collector *collector, tarn_stats *stats) {
+  stats->collections = READ(collector->collections);
+  stats->collections_asked = READ(collector->asked);
+  stats->pause_last_ns = READ(collector->pause_last);
+  stats->pause_max_ns = READ(collector->pause_max);
+  stats->pause_total_ns = READ(collector->pause_total);
+  stats->pause_median_ns = median_pause(collector);
+  stats->mark_last_ns = READ(collector->mark_last);
+  stats->live_bytes = READ(collector->live_bytes);
+  stats->live_objects = READ(collector->live_objects);
+  stats->weak_cleared = READ(collector->weak_cleared);
+  stats->mark_overflows = READ(collector->overflows);
+  stats->released = READ(collector->release.released);
+  stats->release_pending = READ(collector->release.pending);
+  stats->finalizers_run = READ(collector->finalizers.ran);
+}
+
+static void fill_stop(tarn_world *world, tarn_stats *stats) {
+  stats->stop_last_ns = READ(world->stop.last_ns);
+  stats->stop_max_ns = READ(world->stop.max_ns);
+  (void)pthread_mutex_lock(&world->stop.names_lock);
+  memcpy(stats->stop_last_thread, world->stop.last_thread, sizeof stats->stop_last_thread);
+  memcpy(stats->stop_max_thread, world->stop.max_thread, sizeof stats->stop_max_thread);
+  (void)pthread_mutex_unlock(&world->stop.names_lock);
+}
+
+static void fill_store(tarn_world *world, tarn_stats *stats) {
+  struct tarn_store *store = &world->store;
+  for (unsigned i = 0; i < tarn_store_heap_limit(store); i++)
+    stats->heaps += tarn_store_heap(store, i) != NULL;
+  stats->pools = READ(store->pools);
+  stats->large_objects = READ(store->larges);
+  stats->heap_bytes = READ(store->bytes);
+  stats->heap_bytes_max = READ(store->bytes_max);
+  stats->allocated_bytes = READ(store->allocated);
+  stats->returned_bytes = READ(store->returned);
+  stats->metadata_bytes = tarn_meta_bytes(&store->meta);
+  /* A collection makes the mark table before it counts itself. */
+  if (stats->collections)
+    stats->side_table_bytes = stats->heap_bytes >> TARN_GRANULE_SHIFT;
+}
+
+tarn_status tarn_stats_get(tarn_world *world, tarn_stats *stats) {
+  if (!world || !stats || stats->struct_size < sizeof stats->struct_size)
+    return TARN_EINVAL;
+  tarn_stats all = {.struct_size = sizeof all};
+  fill_collector(world->collector, &all);
+  fill_stop(world, &all);
+  fill_store(world, &all);
+  all.threads = READ(world->registry.count);
+  all.types = READ(world->types.count);
+  size_t known = stats->struct_size < sizeof all ? stats->struct_size : sizeof all;
+  size_t asked = stats->struct_size;
+  memcpy(stats, &all, known);
+  stats->struct_size = asked;
+  return TARN_OK;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * struct tarn_config: the resolved, plain values of all options.
+ *
+ * It lives in the lowest layer so that every layer can read it; it knows nothing of where a value
+ * came from. inspect/options.c fills it once, before a world exists; from then on it is read only,
+ * so any thread may read its world's copy without a lock.
+ *
+ * Units: sizes are bytes, durations nanoseconds, `growth`, `near_limit` and `retain` percent.
+ * 0 means "none", "off" or "automatic" where the table in inspect/options_table.c says so.
+ */
+#ifndef TARN_OS_CONFIG_H
+#define TARN_OS_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Bits of tarn_config.log. */
+#define TARN_LOG_GC 1u        /* one line per collection */
+#define TARN_LOG_SAFEPOINT 2u /* one line per stop: time to safepoint and the last thread */
+
+struct tarn_config {
+  size_t address_space; /* heap range to reserve; 0 = automatic */
+  size_t hard_limit;    /* memory of the world never exceeds it; 0 = none */
+  size_t soft_limit;    /* above it the collector works harder; 0 = none */
+  size_t min_heap;      /* bytes allocated before a collection is considered */
+  size_t mark_stack;    /* largest mark stack; 0 = no limit */
+
+  unsigned growth;      /* collect when allocated bytes exceed this percentage of live bytes */
+  unsigned near_limit;  /* percentage of hard_limit at which the callback is called */
+  unsigned retain;      /* free pool memory kept, as percentage of live bytes */
+  unsigned max_threads; /* attached threads of one world */
+
+  bool collect;     /* automatic collection */
+  bool scan_stack;  /* attached threads' C stacks are scanned conservatively by default */
+  bool verify;      /* check every invariant after each collection */
+  bool strict;      /* a bad option makes world creation fail */
+  bool show_config; /* print every value with its source */
+  bool help;        /* print the table of options; world creation returns TARN_EHELP */
+
+  unsigned log; /* TARN_LOG_* bits */
+
+  uint64_t zeal;            /* collect at every Nth allocation; zeal builds only */
+  uint64_t fault_mmap;      /* the Nth page request fails; 0 = off; builds with TARN_FAULTS only */
+  uint64_t stop_timeout_ns; /* log the straggler when a stop takes longer; 0 = off */
+
+  size_t detected_memory; /* the machine's, or the container's, limit; never 0 */
+  unsigned detected_cpus; /* CPUs this process may use; at least 1 */
+};
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * os/os.h: everything that asks the kernel: pages, waiting, clocks, the last words before an abort.
+ *
+ * Nothing here allocates and nothing here keeps state, apart from the fault injection of builds
+ * with TARN_FAULTS.  Any thread, any time.
+ */
+#ifndef TARN_OS_OS_H
+#define TARN_OS_OS_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <tarn/base.h>
+
+#ifndef TARN_CHECKING
+#define TARN_CHECKING 0
+#endif
+#ifndef TARN_FAULTS
+#define TARN_FAULTS 0
+#endif
+#ifndef TARN_ZEAL
+#define TARN_ZEAL 0
+#endif
+
+#if defined(__SANITIZE_THREAD__)
+#define TARN_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define TARN_TSAN 1
+#endif
+#endif
+#ifndef TARN_TSAN
+#define TARN_TSAN 0
+#endif
+
+/* In checking builds a broken invariant of the library itself ends the process here. */
+#if TARN_CHECKING
+#define TARN_ASSERT(condition) \
+  ((condition) ? (void)0       \
+               : tarn_os_die("tarn: %s:%d: assertion failed: %s", __FILE__, __LINE__, #condition))
+#else
+#define TARN_ASSERT(condition) ((void)sizeof(condition))
+#endif
+
+/* --- pages (pages.c) ------------------------------------------------------------------------- */
+
+size_t tarn_os_page_size(void);
+
+/* Address space without memory; NULL if there is none. */
+void *tarn_os_reserve(size_t bytes);
+
+/* Makes reserved pages readable and writable (zero at first); only readable. */
+bool tarn_os_commit(void *address, size_t bytes);
+bool tarn_os_commit_readable(void *address, size_t bytes);
+
+/* Zeroed memory of its own; NULL if there is none.  `tarn_os_unmap` also ends reservations. */
+void *tarn_os_map(size_t bytes);
+void tarn_os_unmap(void *address, size_t bytes);
+
+/* Gives the pages' memory back; they read as zero afterwards.  False: nothing changed. */
+bool tarn_os_purge(void *address, size_t bytes);
+
+/* Builds with TARN_FAULTS: the `nth` page request from now on fails, once; 0 switches that off. */
+void tarn_os_fault_at(uint64_t nth);
+/* Page requests since the last tarn_os_fault_at. */
+uint64_t tarn_os_fault_count(void);
+
+/* --- waiting (park.c) ------------------------------------------------------------------------ */
+
+/*
+ * Sleeps while `*word == value`, until woken, for at most `timeout_ns` (0: no limit).  May return
+ * for no reason.  `word` is accessed atomically.
+ */
+void tarn_os_wait(uint32_t *word, uint32_t value, uint64_t timeout_ns);
+void tarn_os_wake_all(uint32_t *word);
+void tarn_os_wake_one(uint32_t *word);
+
+/* One turn of a short spin. */
+static inline void tarn_os_pause(void) {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ __volatile__("isb" ::: "memory");
+#endif
+}
+
+/* --- clocks, names, messages (say.c) -----------------------------------------------------------
+ */
+
+uint64_t tarn_os_now(void); /* monotonic, nanoseconds */
+
+/* The calling thread's name as the system has it, and its kernel id. */
+void tarn_os_thread_name(char *buffer, size_t size);
+int tarn_os_thread_id(void);
+
+/* The calling thread's C stack: its lowest and one past its highest address. */
+bool tarn_os_stack_bounds(uintptr_t *low, uintptr_t *high);
+
+/* One line on standard error with one write; the newline is added. */
+void tarn_os_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void tarn_os_say_va(const char *format, va_list arguments);
+
+/* The same, then abort. */
+_Noreturn void tarn_os_die(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * os/pages.c: pages from the kernel.
+ *
+ * No state, but for builds with TARN_FAULTS: a counter of page requests, one of which can be told
+ * to fail.  Calls that give memory back never fail in a way that matters and are not counted.
+ */
+#include "os/os.h"
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#if TARN_FAULTS
+#include <stdatomic.h>
+static _Atomic uint64_t fault_at;
+static _Atomic uint64_t fault_seen;
+
+void tarn_os_fault_at(uint64_t nth) {
+  /* Relaxed: a test sets this before it starts what it wants to see fail. */
+  atomic_store_explicit(&fault_seen, 0, memory_order_relaxed);
+  atomic_store_explicit(&fault_at, nth, memory_order_relaxed);
+}
+
+uint64_t tarn_os_fault_count(void) {
+  return atomic_load_explicit(&fault_seen, memory_order_relaxed);
+}
+
+static bool fails(void) {
+  uint64_t seen = atomic_fetch_add_explicit(&fault_seen, 1, memory_order_relaxed) + 1;
+  if (seen != atomic_load_explicit(&fault_at, memory_order_relaxed))
+    return false;
+  errno = ENOMEM;
+  return true;
+}
+#else
+void tarn_os_fault_at(uint64_t nth) { (void)nth; }
+uint64_t tarn_os_fault_count(void) { return 0; }
+static bool fails(void) { return false; }
+#endif
+
+size_t tarn_os_page_size(void) {
+  long size = sysconf(_SC_PAGESIZE);
+  return size > 0 ? (size_t)size : 4096;
+}
+
+static void *map(size_t bytes, int protection, int flags) {
+  if (fails())
+    return NULL;
+  void *address = mmap(NULL, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+  return address == MAP_FAILED ? NULL : address;
+}
+
+void *tarn_os_reserve(size_t bytes) { return map(bytes, PROT_NONE, MAP_NORESERVE); }
+void *tarn_os_map(size_t bytes) { return map(bytes, PROT_READ | PROT_WRITE, 0); }
+void tarn_os_unmap(void *address, size_t bytes) { (void)munmap(address, bytes); }
+
+bool tarn_os_commit(void *address, size_t bytes) {
+  return !fails() && mprotect(address, bytes, PROT_READ | PROT_WRITE) == 0;
+}
+
+bool tarn_os_commit_readable(void *address, size_t bytes) {
+  return !fails() && mprotect(address, bytes, PROT_READ) == 0;
+}
+
+bool tarn_os_purge(void *address, size_t bytes) {
+  return madvise(address, bytes, MADV_DONTNEED) == 0;
+}

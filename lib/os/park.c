@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * os/park.c: sleeping on a word and waking the sleepers: the private futex.
+ */
+#include "os/os.h"
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+void tarn_os_wait(uint32_t *word, uint32_t value, uint64_t timeout_ns) {
+  struct timespec limit = {.tv_sec = (time_t)(timeout_ns / 1000000000u),
+                           .tv_nsec = (long)(timeout_ns % 1000000000u)};
+  (void)syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, timeout_ns ? &limit : NULL, NULL, 0);
+}
+
+static void wake(uint32_t *word, int most) {
+  (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, most, NULL, NULL, 0);
+}
+
+void tarn_os_wake_all(uint32_t *word) { wake(word, INT_MAX); }
+void tarn_os_wake_one(uint32_t *word) { wake(word, 1); }

@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * world/stop.c: the protocol by which threads and the requester of a stop agree.
+ *
+ * Raising the flag against coming back.  The requester sets STOP in a thread's poll word, then
+ * reads its state.  A thread that comes back, from blocked or from stopped, sets its state to
+ * running, then reads the poll word.  All four are sequentially consistent, so at least one of the
+ * two sees the other: either the requester waits, or the thread goes back to standing still.  Such
+ * a thread is "running" for an instant during a stop, but touches nothing before it has read the
+ * flag; in particular not its saved stack, which the collector may be reading.
+ *
+ * What is handed over.  Thread to requester: the thread's store of BLOCKED or STOPPED (release) and
+ * the requester's load of the state (sequentially consistent, so acquire).  Requester to thread:
+ * the clearing of STOP (a read-modify-write, release) and the thread's load of the poll word; all
+ * changes of that word are read-modify-writes, so any later value carries it too.  Requester to
+ * requester: the registry's lock.
+ *
+ * How a stop ends, in this order: figures; the GC lock is given; STOP is cleared; serial moves on;
+ * the registry is unlocked; sleepers are woken.  The GC lock goes first so that an attached,
+ * running thread that finds it taken knows that this stop has not stopped it yet: joining it is no
+ * less than a stop of its own.  The next requester then waits for the registry's lock.
+ *
+ * Overtaking.  A thread that was woken may find that the next stop was raised before it got going.
+ * It then enters itself in `owed`, once, and leaves that when it runs; no stop is raised while
+ * somebody is owed.  So a thread that is coming back is overtaken by the stops that began before
+ * its entry, and by none after.  Threads that are not overtaken pay nothing.
+ */
+#include "world/stop.h"
+#include "world/world.h"
+#include <string.h>
+
+#define PAUSES 20u /* longer spinning only delays the threads that one waits for */
+#define SLEEP_NS ((uint64_t)200000)
+
+/* How a requester goes about it; see stop.h. */
+enum mode { MODE_TRY, MODE_ALWAYS, MODE_FORK };
+
+tarn_status tarn_stop_start(tarn_world *world) {
+  memset(&world->stop, 0, sizeof world->stop);
+  return pthread_mutex_init(&world->stop.names_lock, NULL) == 0 ? TARN_OK : TARN_ENOMEM;
+}
+
+void tarn_stop_finish(tarn_world *world) { (void)pthread_mutex_destroy(&world->stop.names_lock); }
+
+static uint32_t own_state(const struct tarn_mutator *self) {
+  return __atomic_load_n(&self->state, __ATOMIC_RELAXED); /* only the owner writes it */
+}
+
+/* --- the stack of a thread that stands still ----------------------------------------------------
+ */
+
+/*
+ * Where the caller stands, and the registers that it may still hold values of its callers in.
+ * Not inlined: everything that the callers need later is above this frame or in those registers.
+ */
+static __attribute__((noinline)) void save_stack(struct tarn_mutator *self) {
+  if (!self->scan_stack)
+    return;
+  uintptr_t low;
+#if defined(__x86_64__)
+  __asm__ __volatile__("movq %%rbx, 0(%1)\n\tmovq %%rbp, 8(%1)\n\tmovq %%r12, 16(%1)\n\t"
+                       "movq %%r13, 24(%1)\n\tmovq %%r14, 32(%1)\n\tmovq %%r15, 40(%1)\n\t"
+                       "movq %%rsp, %0"
+                       : "=r"(low)
+                       : "r"(self->registers)
+                       : "memory");
+#elif defined(__aarch64__)
+  __asm__ __volatile__("stp x19, x20, [%1]\n\tstp x21, x22, [%1, #16]\n\t"
+                       "stp x23, x24, [%1, #32]\n\tstp x25, x26, [%1, #48]\n\t"
+                       "stp x27, x28, [%1, #64]\n\tstp x29, x30, [%1, #80]\n\tmov %0, sp"
+                       : "=&r"(low)
+                       : "r"(self->registers)
+                       : "memory");
+#else
+  __builtin_unwind_init(); /* makes this function push them all */
+  low = (uintptr_t)__builtin_frame_address(0) - sizeof(uintptr_t) * 64;
+#endif
+  self->stack_low = low;
+}
+
+/* --- standing still: the thread's side -----------------------------------------------------------
+ */
+
+static void tell_requester(struct tarn_stop *stop) {
+  /*
+   * Relaxed, and not ordered after the store of the state: the requester may be about to sleep
+   * without our seeing `waiting`.  It sleeps for SLEEP_NS at most and looks again.  A full order
+   * here would cost every blocked region a fence in order to save that once in a while.
+   */
+  if (__atomic_load_n(&stop->waiting, __ATOMIC_RELAXED) == 0)
+    return;
+  (void)__atomic_fetch_add(&stop->arrivals, 1, __ATOMIC_RELAXED); /* a reason to wake, no data */
+  tarn_os_wake_one(&stop->arrivals);
+}
+
+/* Acquire: pairs with the release in lower_flags, so the poll word read next is as fresh. */
+static uint32_t read_serial(struct tarn_stop *stop) {
+  return __atomic_load_n(&stop->serial, __ATOMIC_ACQUIRE);
+}
+
+/*
+ * Waits until the stop whose flag was seen has ended.  The serial is read before the flag is read
+ * again: if it is that of after the end, so is the flag, and there is nothing to wait for.
+ */
+static void stand_still(struct tarn_mutator *self) {
+  struct tarn_stop *stop = &self->world->stop;
+  uint32_t serial = read_serial(stop);
+  if (!(__atomic_load_n(&self->local.pub.tarn_poll, __ATOMIC_ACQUIRE) & TARN_POLL_STOP))
+    return;
+  /* Release: the requester may now read and write everything that is this thread's. */
+  __atomic_store_n(&self->state, TARN_STATE_STOPPED, __ATOMIC_RELEASE);
+  tell_requester(stop);
+  while (read_serial(stop) == serial)
+    tarn_os_wait(&stop->serial, serial, 0);
+}
+
+/* Relaxed throughout: `owed` makes a requester wait a little; nothing is handed over by it. */
+static void enter_owed(struct tarn_stop *stop, bool *owed) {
+  if (*owed)
+    return;
+  *owed = true;
+  (void)__atomic_fetch_add(&stop->owed, 1, __ATOMIC_RELAXED);
+}
+static void leave_owed(struct tarn_stop *stop, bool owed) {
+  if (owed && __atomic_sub_fetch(&stop->owed, 1, __ATOMIC_RELAXED) == 0)
+    tarn_os_wake_all(&stop->owed);
+}
+
+/* The one way back to running, from blocked and from stopped. */
+void tarn_stop_enter(struct tarn_mutator *self) {
+  bool owed = false;
+  for (;;) {
+    (void)__atomic_exchange_n(&self->state, TARN_STATE_RUNNING, __ATOMIC_SEQ_CST);
+    if (!(__atomic_load_n(&self->local.pub.tarn_poll, __ATOMIC_SEQ_CST) & TARN_POLL_STOP))
+      break;
+    enter_owed(&self->world->stop, &owed);
+    stand_still(self);
+  }
+  leave_owed(&self->world->stop, owed);
+  self->stack_low = 0;
+}
+
+void tarn_stop_leave(struct tarn_mutator *self) {
+  save_stack(self);
+  /* Release: as in stand_still. */
+  __atomic_store_n(&self->state, TARN_STATE_BLOCKED, __ATOMIC_RELEASE);
+  tell_requester(&self->world->stop);
+}
+
+void tarn_stop_poll(struct tarn_mutator *self) {
+  /* Acquire is not needed: stand_still reads again. */
+  if (self->local.pub.tarn_holds != 0 || own_state(self) != TARN_STATE_RUNNING ||
+      !(__atomic_load_n(&self->local.pub.tarn_poll, __ATOMIC_RELAXED) & TARN_POLL_STOP))
+    return;
+  save_stack(self);
+  stand_still(self);
+  tarn_stop_enter(self);
+}
+
+/* --- waiting for the others: the requester's side
+ * ------------------------------------------------- */
+
+struct wait {
+  tarn_world *world;
+  struct tarn_mutator *self;
+  enum mode mode;
+  bool told;       /* the straggler was named */
+  unsigned pauses; /* left for the present thread */
+  char last[32];   /* the last one that was found running */
+};
+
+/*
+ * Does the thread stand still, as far as this requester is concerned?  Sequentially consistent: see
+ * the head of the file.  A thread that waits for the list of worlds inside a hold touches nothing:
+ * the fork that has the list, which runs no collector, need not wait for it, and must not (see
+ * fork.c).
+ */
+static bool stands(const struct wait *wait, struct tarn_mutator *mutator) {
+  return __atomic_load_n(&mutator->state, __ATOMIC_SEQ_CST) != TARN_STATE_RUNNING ||
+         /* Acquire: pairs with the release in fork.c. */
+         (wait->mode == MODE_FORK &&
+          __atomic_load_n(&mutator->waits_for_worlds, __ATOMIC_ACQUIRE) != 0);
+}
+
+static void copy_name(struct tarn_stop *stop, char *to, const char *from) {
+  (void)pthread_mutex_lock(&stop->names_lock);
+  memcpy(to, from, sizeof stop->last_thread);
+  (void)pthread_mutex_unlock(&stop->names_lock);
+}
+
+static void name_straggler(struct wait *wait, struct tarn_mutator *mutator) {
+  uint64_t limit = wait->world->config.stop_timeout_ns;
+  uint64_t so_far;
+  if (limit == 0 || wait->told || (so_far = tarn_os_now() - wait->world->stop.asked_at) < limit)
+    return;
+  char name[32];
+  wait->told = true;
+  copy_name(&wait->world->stop, name, mutator->name);
+  tarn_os_say("tarn: thread \"%s\" (%d) has not come to a safepoint for %llu ms; %zu threads wait",
+              name, mutator->id, (unsigned long long)(so_far / 1000000u),
+              atomic_load_explicit(&wait->world->registry.count, memory_order_relaxed));
+}
+
+/* A short sleep until somebody arrives. */
+static void wait_a_little(struct wait *wait, struct tarn_mutator *mutator) {
+  struct tarn_stop *stop = &wait->world->stop;
+  if (wait->pauses > 0) {
+    wait->pauses--;
+    tarn_os_pause();
+    return;
+  }
+  name_straggler(wait, mutator);
+  /* Relaxed: what decides is the state; who arrives unseen costs one sleep, see tell_requester. */
+  uint32_t arrivals = __atomic_load_n(&stop->arrivals, __ATOMIC_RELAXED);
+  __atomic_store_n(&stop->waiting, 1, __ATOMIC_RELAXED);
+  if (!stands(wait, mutator))
+    tarn_os_wait(&stop->arrivals, arrivals, SLEEP_NS);
+}
+
+/* Somebody forks inside a hold: it wants a stop of its own and never stands still for this one. */
+static bool must_give_way(const struct wait *wait) {
+  return wait->mode != MODE_FORK &&
+         __atomic_load_n(&wait->world->stop.give_way, __ATOMIC_RELAXED) != 0;
+}
+
+/*
+ * Waits until all stand still, one after the other: who stood still with the flag up stays so.  The
+ * last one that was waited for was then also the last one of all.  False: must give way.
+ */
+static bool wait_for_all(struct wait *wait) {
+  struct tarn_stop *stop = &wait->world->stop;
+  struct tarn_mutator *mutator;
+  bool good = true;
+  cds_list_for_each_entry(mutator, &wait->world->registry.list, node) {
+    if (mutator == wait->self || stands(wait, mutator))
+      continue;
+    wait->pauses = PAUSES;
+    while (good && !stands(wait, mutator)) {
+      wait_a_little(wait, mutator);
+      good = !must_give_way(wait);
+    }
+    if (!good)
+      break;
+    copy_name(stop, wait->last, mutator->name);
+  }
+  __atomic_store_n(&stop->waiting, 0, __ATOMIC_RELAXED);
+  return good;
+}
+
+/* Those whom the last stops overtook run first. */
+static void wait_for_owed(struct tarn_stop *stop) {
+  uint32_t owed;
+  for (unsigned i = 0; (owed = __atomic_load_n(&stop->owed, __ATOMIC_RELAXED)) != 0; i++) {
+    if (i < PAUSES)
+      tarn_os_pause();
+    else
+      tarn_os_wait(&stop->owed, owed, SLEEP_NS);
+  }
+}
+
+/* --- flags --------------------------------------------------------------------------------------
+ */
+
+static void raise_flags(tarn_world *world, const struct tarn_mutator *self) {
+  struct tarn_mutator *mutator;
+  cds_list_for_each_entry(mutator, &world->registry.list, node) {
+    if (mutator != self)
+      (void)__atomic_fetch_or(&mutator->local.pub.tarn_poll, TARN_POLL_STOP, __ATOMIC_SEQ_CST);
+  }
+}
+
+static void lower_flags(tarn_world *world, uint32_t serial) {
+  struct tarn_mutator *mutator;
+  /* Release: who finds the flag down sees all that the collector did. */
+  cds_list_for_each_entry(mutator, &world->registry.list, node) {
+    (void)__atomic_fetch_and(&mutator->local.pub.tarn_poll, ~(uint32_t)TARN_POLL_STOP,
+                             __ATOMIC_RELEASE);
+  }
+  /* Release: who sees the new serial finds the flag down. */
+  __atomic_store_n(&world->stop.serial, serial, __ATOMIC_RELEASE);
+}
+
+void tarn_stop_ask(tarn_world *world, uint32_t bit) {
+  struct tarn_mutator *mutator;
+  tarn_rcu_read_lock();
+  /* Relaxed: the bit hands nothing over; what it is about has a lock of its own. */
+  cds_list_for_each_entry_rcu(mutator, &world->registry.list, node) {
+    (void)__atomic_fetch_or(&mutator->local.pub.tarn_poll, bit, __ATOMIC_RELAXED);
+  }
+  tarn_rcu_read_unlock();
+}
+
+/* --- the GC lock ---------------------------------------------------------------------------------
+ */
+
+/* Has the stop that leaves the GC lock at `until` ended?  The numbers wrap. */
+static bool ended(uint32_t serial, uint32_t until) { return (int32_t)(serial - until) >= 0; }
+
+/* Stands still, if the thread may, until that stop has ended. */
+static void join(struct tarn_stop *stop, struct tarn_mutator *self, uint32_t until) {
+  bool leaves = self && self->local.pub.tarn_holds == 0 && own_state(self) == TARN_STATE_RUNNING;
+  uint32_t serial;
+  if (leaves)
+    tarn_stop_leave(self);
+  while (!ended(serial = read_serial(stop), until))
+    tarn_os_wait(&stop->serial, serial, 0);
+  if (leaves)
+    tarn_stop_enter(self);
+}
+
+/*
+ * Must this requester leave the next stop to another?  To one that forks in a hold, always; a mere
+ * try, to all that wait for their turn.  Those announce themselves in `give_way` and `turns`, and
+ * take that back only while they have the GC lock.
+ */
+static bool yields(struct tarn_stop *stop, enum mode mode) {
+  return (mode != MODE_FORK && __atomic_load_n(&stop->give_way, __ATOMIC_RELAXED) != 0) ||
+         (mode == MODE_TRY && __atomic_load_n(&stop->turns, __ATOMIC_RELAXED) != 0);
+}
+
+/*
+ * Takes the GC lock, or says which stop to wait for.  An announcement that is read after an even
+ * number was not taken back before that number was stored, so its owner still has to take the GC
+ * lock: a stop with the next number will come.  Acquire, for that order; it pairs with the release
+ * in tarn_stop_end.
+ */
+static bool take_gc_lock(struct tarn_stop *stop, enum mode mode, uint32_t *until) {
+  uint32_t lock = __atomic_load_n(&stop->gc_lock, __ATOMIC_ACQUIRE);
+  for (;;) {
+    *until = (lock | 1) + 1;
+    if ((lock & 1) || yields(stop, mode))
+      return false;
+    if (__atomic_compare_exchange_n(&stop->gc_lock, &lock, lock + 1, false, __ATOMIC_ACQUIRE,
+                                    __ATOMIC_ACQUIRE))
+      return true;
+  }
+}
+
+static void note_time(struct wait *wait) {
+  struct tarn_stop *stop = &wait->world->stop;
+  uint64_t took = tarn_os_now() - stop->asked_at;
+  bool longest = took > atomic_load_explicit(&stop->max_ns, memory_order_relaxed);
+  atomic_store_explicit(&stop->last_ns, took, memory_order_relaxed);
+  if (longest)
+    atomic_store_explicit(&stop->max_ns, took, memory_order_relaxed);
+  (void)atomic_fetch_add_explicit(&stop->count, 1, memory_order_relaxed);
+  (void)pthread_mutex_lock(&stop->names_lock);
+  memcpy(stop->last_thread, wait->last, sizeof wait->last);
+  if (longest)
+    memcpy(stop->max_thread, wait->last, sizeof wait->last);
+  (void)pthread_mutex_unlock(&stop->names_lock);
+}
+
+static void log_stop(const struct tarn_stop *stop, uint64_t nanoseconds, const char *name) {
+  tarn_os_say("tarn: stop %llu: %llu.%03llu us to safepoint%s%s",
+              (unsigned long long)atomic_load_explicit(&stop->count, memory_order_relaxed),
+              (unsigned long long)(nanoseconds / 1000), (unsigned long long)(nanoseconds % 1000),
+              name[0] ? ", last thread " : "", name);
+}
+
+/* `logs`: this stop is worth a line; one that was given up is not. */
+static void end(tarn_world *world, struct tarn_mutator *self, bool logs) {
+  struct tarn_stop *stop = &world->stop;
+  uint64_t took = atomic_load_explicit(&stop->last_ns, memory_order_relaxed);
+  char name[sizeof stop->last_thread] = "";
+  logs = logs && (world->config.log & TARN_LOG_SAFEPOINT);
+  if (logs)
+    copy_name(stop, name, stop->last_thread);
+  if (self && own_state(self) == TARN_STATE_RUNNING)
+    self->stack_low = 0;
+  stop->requester = NULL;
+  /* Release: see take_gc_lock. */
+  uint32_t number = __atomic_add_fetch(&stop->gc_lock, 1, __ATOMIC_RELEASE);
+  lower_flags(world, number);
+  (void)pthread_mutex_unlock(&world->registry.lock);
+  tarn_os_wake_all(&stop->serial); /* last: those who wake may take this processor */
+  if (logs)
+    log_stop(stop, took, name);
+}
+
+void tarn_stop_end(tarn_world *world, struct tarn_mutator *self) { end(world, self, true); }
+
+static bool begin(tarn_world *world, struct tarn_mutator *self, enum mode mode) {
+  struct tarn_stop *stop = &world->stop;
+  uint32_t until;
+  uint64_t asked_at = tarn_os_now();
+  if (!take_gc_lock(stop, mode, &until)) {
+    join(stop, self, until);
+    return false;
+  }
+  if (self && own_state(self) == TARN_STATE_RUNNING)
+    save_stack(self);
+  /* Attach and detach hold the lock for a moment, a stop that is ending too: none of them waits for
+   * a running thread. */
+  (void)pthread_mutex_lock(&world->registry.lock);
+  wait_for_owed(stop); /* they take no lock on their way */
+  stop->requester = self;
+  stop->asked_at = asked_at;
+  struct wait wait = {.world = world, .self = self, .mode = mode};
+  raise_flags(world, self);
+  if (!wait_for_all(&wait)) {
+    end(world, self, false);
+    return false;
+  }
+  note_time(&wait);
+  return true;
+}
+
+bool tarn_stop_begin(tarn_world *world, struct tarn_mutator *self) {
+  return begin(world, self, MODE_TRY);
+}
+
+void tarn_stop_begin_always(tarn_world *world, struct tarn_mutator *self) {
+  struct tarn_stop *stop = &world->stop;
+  /* Relaxed: see take_gc_lock. */
+  (void)__atomic_fetch_add(&stop->turns, 1, __ATOMIC_RELAXED);
+  while (!begin(world, self, MODE_ALWAYS)) {
+  }
+  (void)__atomic_fetch_sub(&stop->turns, 1, __ATOMIC_RELAXED);
+}
+
+void tarn_stop_begin_fork(tarn_world *world, struct tarn_mutator *self) {
+  struct tarn_stop *stop = &world->stop;
+  /* Relaxed: see take_gc_lock; a requester that waits looks at it again and again. */
+  (void)__atomic_fetch_add(&stop->give_way, 1, __ATOMIC_RELAXED);
+  while (!begin(world, self, MODE_FORK)) {
+  }
+  (void)__atomic_fetch_sub(&stop->give_way, 1, __ATOMIC_RELAXED);
+}
+
+void tarn_stop_after_fork(tarn_world *world) {
+  struct tarn_stop *stop = &world->stop;
+  __atomic_store_n(&stop->owed, 0, __ATOMIC_RELAXED);
+  __atomic_store_n(&stop->turns, 0, __ATOMIC_RELAXED);
+  __atomic_store_n(&stop->give_way, 0, __ATOMIC_RELAXED);
+  __atomic_store_n(&stop->waiting, 0, __ATOMIC_RELAXED);
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * world/stop.h: stopping the world.
+ *
+ * One requester at a time holds the world's GC lock, by try-lock; who finds it taken joins.  The
+ * requester also takes the registry's lock, raises the stop bit in each thread's poll word, and
+ * waits until no thread is running: a few pauses, then a futex.  See stop.c for the orders.
+ *
+ * A thread that is attached to several worlds can be waited for in each of them.  While it waits in
+ * one of them it does not come to a safepoint of another: it should be blocked in all but one.
+ */
+#ifndef TARN_WORLD_STOP_H
+#define TARN_WORLD_STOP_H
+
+#include "world/thread.h"
+
+struct tarn_stop {
+  /* The GC lock and the number of stops in one: even, nobody has it; odd, a stop is on or about to
+   * be.  The taker adds one and the giver adds one.  Atomic. */
+  uint32_t gc_lock;
+  uint32_t serial;   /* atomic: gc_lock as the last stop that ended left it; a futex for those who
+                      * stand still or join */
+  uint32_t arrivals; /* atomic: a futex that the requester sleeps on */
+  uint32_t waiting;  /* atomic: the requester sleeps, or is about to */
+  uint32_t owed;     /* atomic: threads that were overtaken by a stop and must run before the next;
+                      * a futex */
+  uint32_t turns;    /* atomic: callers of tarn_stop_begin_always that wait for their turn */
+  uint32_t give_way; /* atomic: threads that fork: they may be in a hold, so others give up */
+  struct tarn_mutator *requester; /* under the registry's lock; NULL for one that is not attached */
+  /* Of the last stop; written by requesters, read relaxed by anybody. */
+  _Atomic uint64_t last_ns, max_ns;
+  _Atomic uint64_t count;
+  uint64_t asked_at;          /* when the present stop was asked for; under the registry's lock */
+  pthread_mutex_t names_lock; /* guards the two names and those of the threads; a leaf */
+  char last_thread[32], max_thread[32];
+};
+
+tarn_status tarn_stop_start(tarn_world *world);
+void tarn_stop_finish(tarn_world *world);
+
+/*
+ * Stops the world for the caller, who is attached and running (`self`) or not attached (NULL).
+ * True: all other threads are stopped or blocked, and stay so until tarn_stop_end.
+ * False: another thread's stop was on; the caller was stopped for it, and it has ended.  That stop
+ * began after this call, or at least had not yet stopped the caller; but it need not have been a
+ * collection, and it may have been given up: who wanted a collection looks whether there was one.
+ * The caller does not hold the collector off, and holds no lock that a running thread may want.
+ */
+bool tarn_stop_begin(tarn_world *world, struct tarn_mutator *self);
+void tarn_stop_end(tarn_world *world, struct tarn_mutator *self);
+
+/* As tarn_stop_begin, but waits for its turn instead of joining: always true in the end. */
+void tarn_stop_begin_always(tarn_world *world, struct tarn_mutator *self);
+
+/*
+ * The same for the thread that forks, which may be blocked, and stays so, or in a hold: stops that
+ * others are about to make give up.  Nothing may be collected in this stop: another thread that
+ * waits for the list of worlds in a hold counts as standing still.
+ */
+void tarn_stop_begin_fork(tarn_world *world, struct tarn_mutator *self);
+
+/* If a stop is on and the thread holds nothing off: stands still until it ends. */
+void tarn_stop_poll(struct tarn_mutator *self);
+
+/* Leaves the running state without a safepoint of its own, for a wait inside the library; and back,
+ * which waits while a stop is on.  These are what blocked regions are made of. */
+void tarn_stop_leave(struct tarn_mutator *self);
+void tarn_stop_enter(struct tarn_mutator *self);
+
+/* Sets a poll bit in every attached thread; takes no lock, any thread, also during a stop.  A
+ * thread that attaches at the same time may be missed: attaching sets TARN_POLL_RELEASE by itself.
+ */
+void tarn_stop_ask(tarn_world *world, uint32_t bit);
+
+/* In the child of a fork, with the stop still on: nobody else waits for anything any more. */
+void tarn_stop_after_fork(tarn_world *world);
+
+#endif

@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * world/thread.c: attaching and detaching, the registry, safepoints, blocked regions, holds.
+ *
+ * A thread finds its records through one thread-local pointer: a list, the most recently used
+ * first, so that the check of a handle is a load and a compare for who stays in one world.
+ *
+ * A record is on the registry's list exactly while its thread is attached.  Walkers without the
+ * lock (tarn_stop_ask, statistics) read the list under RCU; a record is put on the list again only
+ * after a grace period.
+ */
+#include "world/thread.h"
+#include "world/stop.h"
+#include "world/world.h"
+#include <stdio.h>
+#include <string.h>
+
+static _Thread_local struct tarn_mutator *records
+    __attribute__((tls_model("initial-exec"))); /* the calling thread's */
+
+/* Its destructor detaches threads that exit; the value does not matter. */
+static pthread_key_t exit_key;
+static bool exit_key_made;
+static pthread_once_t exit_once = PTHREAD_ONCE_INIT;
+
+/* --- finding one's own records ------------------------------------------------------------------
+ */
+
+struct tarn_mutator *tarn_mutator_first(void) {
+  return records;
+}
+
+static void move_to_front(struct tarn_mutator **link) {
+  struct tarn_mutator *mutator = *link;
+  *link = mutator->next_world;
+  mutator->next_world = records;
+  records = mutator;
+}
+
+static __attribute__((noinline)) bool find_further(const struct tarn_mutator *mutator) {
+  for (struct tarn_mutator **link = &records; *link; link = &(*link)->next_world) {
+    if (*link == mutator) {
+      move_to_front(link);
+      return true;
+    }
+  }
+  return false;
+}
+
+static bool is_mine(const tarn_thread *self) {
+  const struct tarn_mutator *mutator = (const struct tarn_mutator *)(const void *)self;
+  return TARN_LIKELY(records == mutator) ? mutator != NULL : find_further(mutator);
+}
+
+struct tarn_mutator *tarn_mutator_self(const tarn_world *world) {
+  if (records && records->world == world)
+    return records;
+  for (struct tarn_mutator **link = &records; *link; link = &(*link)->next_world) {
+    if ((*link)->world == world) {
+      move_to_front(link);
+      return records;
+    }
+  }
+  return NULL;
+}
+
+tarn_thread *tarn_thread_self(tarn_world *world) {
+  struct tarn_mutator *mutator = world ? tarn_mutator_self(world) : NULL;
+  return mutator ? tarn_thread_of(mutator) : NULL;
+}
+
+tarn_status tarn_thread_check(const tarn_thread *self) {
+  if (TARN_LIKELY(self && is_mine(self)))
+    return TARN_OK;
+  if (!self)
+    return TARN_EINVAL;
+  /* Relaxed: a handle that is not the caller's may become anything at any time. */
+  const struct tarn_mutator *mutator = (const struct tarn_mutator *)(const void *)self;
+  return __atomic_load_n(&mutator->state, __ATOMIC_RELAXED) == TARN_STATE_DETACHED
+             ? TARN_EDETACHED
+             : TARN_EWRONGTHREAD;
+}
+
+void tarn_thread_fail(tarn_thread *self, tarn_status status) {
+  if (self && is_mine(self))
+    tarn_mutator_of(self)->status = status;
+}
+
+/* For functions that return nothing: the record, if the handle is good. */
+static struct tarn_mutator *mutator_if_good(tarn_thread *self) {
+  return tarn_thread_check(self) == TARN_OK ? tarn_mutator_of(self) : NULL;
+}
+
+/* --- the registry --------------------------------------------------------------------------------
+ */
+
+tarn_status tarn_registry_start(tarn_world *world) {
+  struct tarn_registry *registry = &world->registry;
+  CDS_INIT_LIST_HEAD(&registry->list);
+  registry->kept = NULL;
+  atomic_store_explicit(&registry->count, 0, memory_order_relaxed);
+  return pthread_mutex_init(&registry->lock, NULL) == 0 ? TARN_OK : TARN_ENOMEM;
+}
+
+void tarn_registry_end(tarn_world *world) {
+  struct tarn_mutator *next;
+  for (struct tarn_mutator *kept = world->registry.kept; kept; kept = next) {
+    next = kept->next_free;
+    tarn_meta_free(&world->store.meta, kept, sizeof *kept);
+  }
+  world->registry.kept = NULL;
+  (void)pthread_mutex_destroy(&world->registry.lock);
+}
+
+/* Counts a thread if the limit allows. */
+static bool count_in(tarn_world *world) {
+  size_t count = atomic_load_explicit(&world->registry.count, memory_order_relaxed);
+  size_t limit = world->config.max_threads;
+  do {
+    if (limit != 0 && count >= limit)
+      return false;
+  } while (!atomic_compare_exchange_weak_explicit(&world->registry.count, &count, count + 1,
+                                                  memory_order_relaxed, memory_order_relaxed));
+  return true;
+}
+
+static void count_out(tarn_world *world) {
+  (void)atomic_fetch_sub_explicit(&world->registry.count, 1, memory_order_relaxed);
+}
+
+static struct tarn_mutator *take_record(tarn_world *world) {
+  struct tarn_registry *registry = &world->registry;
+  (void)pthread_mutex_lock(&registry->lock);
+  struct tarn_mutator *mutator = registry->kept;
+  if (mutator)
+    registry->kept = mutator->next_free;
+  (void)pthread_mutex_unlock(&registry->lock);
+  return mutator ? mutator : tarn_meta_alloc(&world->store.meta, sizeof *mutator);
+}
+
+static void keep_record(struct tarn_registry *registry, struct tarn_mutator *mutator) {
+  mutator->next_free = registry->kept;
+  registry->kept = mutator;
+}
+
+static void set_name(struct tarn_mutator *mutator, const char *name) {
+  struct tarn_stop *stop = &mutator->world->stop;
+  char text[sizeof mutator->name] = "";
+  if (name)
+    (void)snprintf(text, sizeof text, "%s", name);
+  else
+    tarn_os_thread_name(text, sizeof text);
+  (void)pthread_mutex_lock(&stop->names_lock);
+  memcpy(mutator->name, text, sizeof text);
+  (void)pthread_mutex_unlock(&stop->names_lock);
+}
+
+/* --- attach
+ * --------------------------------------------------------------------------------------- */
+
+static bool find_stack(struct tarn_mutator *mutator) {
+  uintptr_t low, high;
+  if (mutator->stack_high == 0) {
+    if (!tarn_os_stack_bounds(&low, &high))
+      return false;
+    mutator->stack_high = high;
+  }
+  return true;
+}
+
+/* Everything but what makes the record visible. */
+static tarn_status fill_record(tarn_world *world, struct tarn_mutator *mutator) {
+  mutator->world = world;
+  mutator->local.store = &world->store;
+  mutator->local.pub.tarn_holds = 0;
+  mutator->local.pub.tarn_frames = NULL;
+  mutator->blocked = 0;
+  mutator->attached = 1;
+  mutator->status = TARN_OK;
+  mutator->id = tarn_os_thread_id();
+  mutator->running_free = 0;
+  mutator->stack_high = mutator->stack_low = 0;
+  mutator->scan_stack = world->config.scan_stack;
+  set_name(mutator, NULL);
+  return mutator->scan_stack && !find_stack(mutator) ? TARN_ESYSTEM : TARN_OK;
+}
+
+/* No stop is on while the lock is held, so the thread can begin as running. */
+static void enter_registry(tarn_world *world, struct tarn_mutator *mutator) {
+  (void)pthread_mutex_lock(&world->registry.lock);
+  /* Relaxed: requesters come after the unlock.  `free` functions may be due, and who called for
+   * attention may have missed this thread, so it looks for itself. */
+  __atomic_store_n(&mutator->local.pub.tarn_poll, TARN_POLL_RELEASE, __ATOMIC_RELAXED);
+  __atomic_store_n(&mutator->state, TARN_STATE_RUNNING, __ATOMIC_RELAXED);
+  cds_list_add_rcu(&mutator->node, &world->registry.list);
+  (void)pthread_mutex_unlock(&world->registry.lock);
+}
+
+static void detach_all(void *value);
+
+static void make_exit_key(void) { exit_key_made = pthread_key_create(&exit_key, detach_all) == 0; }
+
+static bool detaches_at_exit(void) {
+  (void)pthread_once(&exit_once, make_exit_key);
+  return exit_key_made && pthread_setspecific(exit_key, &exit_key) == 0;
+}
+
+static tarn_status attach_new(tarn_world *world, struct tarn_mutator **out) {
+  if (!detaches_at_exit())
+    return TARN_ENOMEM;
+  tarn_worlds_add(world);
+  if (!count_in(world))
+    return TARN_ETHREADS;
+  struct tarn_mutator *mutator = take_record(world);
+  tarn_status status = mutator ? fill_record(world, mutator) : TARN_ENOMEM;
+  if (status != TARN_OK) {
+    if (mutator) {
+      (void)pthread_mutex_lock(&world->registry.lock);
+      keep_record(&world->registry, mutator);
+      (void)pthread_mutex_unlock(&world->registry.lock);
+    }
+    count_out(world);
+    return status;
+  }
+  enter_registry(world, mutator);
+  mutator->next_world = records;
+  records = mutator;
+  *out = mutator;
+  return TARN_OK;
+}
+
+tarn_status tarn_thread_attach(tarn_world *world, tarn_thread **out) {
+  if (out)
+    *out = NULL;
+  if (!world || !out)
+    return TARN_EINVAL;
+  struct tarn_mutator *mutator = tarn_mutator_self(world);
+  tarn_status status = TARN_OK;
+  if (mutator)
+    mutator->attached++;
+  else
+    status = attach_new(world, &mutator);
+  if (status == TARN_OK)
+    *out = tarn_thread_of(mutator);
+  return status;
+}
+
+/* --- detach
+ * --------------------------------------------------------------------------------------- */
+
+/* Closes what was left open; the thread is blocked afterwards.  True: nothing was open. */
+static bool close_all(struct tarn_mutator *mutator) {
+  bool balanced = mutator->local.pub.tarn_holds == 0 && !mutator->local.pub.tarn_frames &&
+                  mutator->blocked == 0;
+  mutator->blocked = 0;
+  /* While the thread is blocked a collector may be looking at its frames, and afterwards they may
+   * lie in a part of the stack that is gone. */
+  if (__atomic_load_n(&mutator->state, __ATOMIC_RELAXED) != TARN_STATE_RUNNING)
+    tarn_stop_enter(mutator);
+  mutator->local.pub.tarn_holds = 0;
+  mutator->local.pub.tarn_frames = NULL;
+  mutator->scan_stack = false;
+  tarn_stop_leave(mutator);
+  return balanced;
+}
+
+/* Under the registry's lock. */
+static void make_detached(struct tarn_mutator *mutator) {
+  tarn_local_retire(&mutator->local);
+  mutator->attached = 0;
+  /* Relaxed: who uses a stale handle has no claim to be told in time. */
+  __atomic_store_n(&mutator->local.pub.tarn_poll, TARN_POLL_DETACHED, __ATOMIC_RELAXED);
+  __atomic_store_n(&mutator->state, TARN_STATE_DETACHED, __ATOMIC_RELAXED);
+  cds_list_del_rcu(&mutator->node);
+  count_out(mutator->world);
+}
+
+static void leave_registry(struct tarn_mutator *mutator) {
+  struct tarn_registry *registry = &mutator->world->registry;
+  (void)pthread_mutex_lock(&registry->lock); /* waits for the end of a stop */
+  make_detached(mutator);
+  (void)pthread_mutex_unlock(&registry->lock);
+}
+
+static void forget_record(const struct tarn_mutator *mutator) {
+  for (struct tarn_mutator **link = &records; *link; link = &(*link)->next_world) {
+    if (*link == mutator) {
+      *link = mutator->next_world;
+      return;
+    }
+  }
+}
+
+static bool detach_now(struct tarn_mutator *mutator) {
+  struct tarn_registry *registry = &mutator->world->registry;
+  const struct tarn_collect_hooks *hooks = mutator->world->collect_hooks;
+  bool balanced = close_all(mutator);
+  if (hooks && hooks->detach)
+    hooks->detach(mutator);
+  forget_record(mutator);
+  leave_registry(mutator);
+  tarn_rcu_synchronize(); /* walkers may stand on the record; then it can be used again */
+  (void)pthread_mutex_lock(&registry->lock);
+  keep_record(registry, mutator);
+  (void)pthread_mutex_unlock(&registry->lock);
+  return balanced;
+}
+
+tarn_status tarn_thread_detach(tarn_thread *self) {
+  tarn_status status = tarn_thread_check(self);
+  if (status != TARN_OK)
+    return status;
+  struct tarn_mutator *mutator = tarn_mutator_of(self);
+  if (mutator->attached > 1) {
+    mutator->attached--;
+    return TARN_OK;
+  }
+  return detach_now(mutator) ? TARN_OK : TARN_EUNBALANCED;
+}
+
+/* The thread exits. */
+static void detach_all(void *value) {
+  (void)value;
+  while (records)
+    (void)detach_now(records);
+}
+
+void tarn_registry_after_fork(tarn_world *world, struct tarn_mutator *self) {
+  struct tarn_mutator *mutator, *next;
+  cds_list_for_each_entry_safe(mutator, next, &world->registry.list, node) {
+    if (mutator == self)
+      continue;
+    mutator->local.pub.tarn_holds = 0;
+    mutator->local.pub.tarn_frames = NULL;
+    __atomic_store_n(&mutator->waits_for_worlds, 0, __ATOMIC_RELAXED);
+    make_detached(mutator);
+    keep_record(&world->registry, mutator); /* no other thread is there to walk the list */
+  }
+}
+
+/* --- small things -------------------------------------------------------------------------------
+ */
+
+tarn_world *tarn_thread_world(const tarn_thread *self) {
+  return tarn_thread_check(self) == TARN_OK
+             ? ((const struct tarn_mutator *)(const void *)self)->world
+             : NULL;
+}
+
+tarn_status tarn_thread_set_name(tarn_thread *self, const char *name) {
+  tarn_status status = name ? tarn_thread_check(self) : TARN_EINVAL;
+  if (status == TARN_OK)
+    set_name(tarn_mutator_of(self), name);
+  return status;
+}
+
+tarn_status tarn_thread_status(tarn_thread *self) {
+  tarn_status status = tarn_thread_check(self);
+  if (status != TARN_OK)
+    return status;
+  struct tarn_mutator *mutator = tarn_mutator_of(self);
+  status = mutator->status;
+  mutator->status = TARN_OK;
+  return status;
+}
+
+tarn_status tarn_thread_scan_stack(tarn_thread *self, bool on) {
+  tarn_status status = tarn_thread_check(self);
+  if (status != TARN_OK)
+    return status;
+  struct tarn_mutator *mutator = tarn_mutator_of(self);
+  /* The collector may look at a blocked thread at any time. */
+  bool was_blocked = __atomic_load_n(&mutator->state, __ATOMIC_RELAXED) != TARN_STATE_RUNNING;
+  if (was_blocked)
+    tarn_stop_enter(mutator);
+  if (on && !find_stack(mutator))
+    status = TARN_ESYSTEM;
+  else
+    mutator->scan_stack = on;
+  if (was_blocked)
+    tarn_stop_leave(mutator);
+  return status;
+}
+
+/* --- safepoints ---------------------------------------------------------------------------------
+ */
+
+static void run_release(struct tarn_mutator *mutator) {
+  const struct tarn_collect_hooks *hooks = mutator->world->collect_hooks;
+  /* Cleared first: what becomes due from now on sets it again.  Relaxed: the hook takes a lock. */
+  (void)__atomic_fetch_and(&mutator->local.pub.tarn_poll, ~(uint32_t)TARN_POLL_RELEASE,
+                           __ATOMIC_RELAXED);
+  if (hooks && hooks->release)
+    hooks->release(mutator);
+}
+
+void tarn_safepoint_slow(tarn_thread *self) {
+  struct tarn_mutator *mutator = mutator_if_good(self);
+  /* A thread that is blocked, or holds the collector off, has no safepoint now. */
+  if (!mutator || self->tarn_holds != 0 ||
+      __atomic_load_n(&mutator->state, __ATOMIC_RELAXED) != TARN_STATE_RUNNING)
+    return;
+  tarn_stop_poll(mutator);
+  /* Relaxed: only a hint, see run_release. */
+  if ((__atomic_load_n(&self->tarn_poll, __ATOMIC_RELAXED) & TARN_POLL_RELEASE) &&
+      mutator->running_free == 0)
+    run_release(mutator);
+}
+
+void tarn_safepoint_outline(tarn_thread *self) { tarn_safepoint(self); }
+
+void tarn_block_begin(tarn_thread *self) {
+  struct tarn_mutator *mutator = mutator_if_good(self);
+  if (!mutator)
+    return;
+  mutator->blocked++;
+  if (self->tarn_holds == 0 &&
+      __atomic_load_n(&mutator->state, __ATOMIC_RELAXED) == TARN_STATE_RUNNING)
+    tarn_stop_leave(mutator);
+}
+
+void tarn_block_end(tarn_thread *self) {
+  struct tarn_mutator *mutator = mutator_if_good(self);
+  if (!mutator)
+    return;
+  if (mutator->blocked == 0) {
+    mutator->status = TARN_EUNBALANCED;
+    return;
+  }
+  mutator->blocked--;
+  /* Inside a hold the region never left the running state. */
+  if (mutator->blocked == 0 &&
+      __atomic_load_n(&mutator->state, __ATOMIC_RELAXED) != TARN_STATE_RUNNING)
+    tarn_stop_enter(mutator);
+}
+
+void tarn_gc_hold(tarn_thread *self) {
+  if (mutator_if_good(self))
+    self->tarn_holds++;
+}
+
+void tarn_gc_release(tarn_thread *self) {
+  struct tarn_mutator *mutator = mutator_if_good(self);
+  if (!mutator)
+    return;
+  if (self->tarn_holds == 0) {
+    mutator->status = TARN_EUNBALANCED;
+    return;
+  }
+  if (--self->tarn_holds != 0)
+    return;
+  /* A blocked region that was begun inside the hold begins in earnest here. */
+  if (mutator->blocked != 0 &&
+      __atomic_load_n(&mutator->state, __ATOMIC_RELAXED) == TARN_STATE_RUNNING)
+    tarn_stop_leave(mutator);
+  else
+    tarn_safepoint(self);
+}

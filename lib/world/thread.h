@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * world/thread.h: threads and the registry of a world's threads.
+ *
+ * Who touches what in a thread: everything belongs to the owner, or to the requester of a stop
+ * while the thread is stopped or blocked, except pub.tarn_poll  any thread sets and clears bits
+ * with atomic read-modify-writes; state          written by the owner, read by requesters; the
+ * orders are in world/stop.c; waits_for_worlds  written by the owner, read by requesters
+ * (world/fork.c); name           written by the owner under the stop's names_lock, which other
+ * readers take; node           under the registry's lock (readers: RCU).
+ *
+ * The registry's lock is held by a requester for the whole of a stop, so attach and detach wait for
+ * its end.  A thread must be blocked, or not attached, when it takes the lock.
+ * A detached thread's record is kept for reuse and never freed before the world ends, so that the
+ * use of a stale handle is found (state DETACHED) instead of being a wild access.
+ */
+#ifndef TARN_WORLD_THREAD_H
+#define TARN_WORLD_THREAD_H
+
+#include "heap/local.h"
+#include <tarn/thread.h>
+
+/* Bits of pub.tarn_poll. */
+enum {
+  TARN_POLL_STOP = 1u << 0,    /* a stop is on */
+  TARN_POLL_RELEASE = 1u << 1, /* `free` functions are due */
+  TARN_POLL_DETACHED = 1u << 2 /* the handle is not valid: misuse goes to the slow path */
+};
+
+/* States; stored in a uint32_t. */
+enum {
+  TARN_STATE_DETACHED = 0,
+  TARN_STATE_RUNNING = 1,
+  TARN_STATE_BLOCKED = 2,
+  TARN_STATE_STOPPED = 3
+};
+
+#define TARN_SAVED_REGISTERS 16
+
+struct tarn_mutator {
+  struct tarn_local local; /* must be first */
+  tarn_world *world;
+  uint32_t state;    /* atomic */
+  uint32_t blocked;  /* nesting of blocked regions */
+  uint32_t attached; /* how often */
+  tarn_status status;
+  int id;                    /* the kernel's */
+  uint32_t waits_for_worlds; /* atomic: waits for the list of worlds and touches nothing */
+  uint32_t running_free;     /* inside a `free` function: polls run no others */
+  bool left_for_worlds;      /* left the running state for that; the owner's alone */
+  bool scan_stack;
+  uintptr_t stack_high; /* one past the highest address of the C stack */
+  uintptr_t stack_low;  /* where its owner stood when it stopped or blocked; 0 while it runs */
+  uintptr_t registers[TARN_SAVED_REGISTERS]; /* its callee-saved ones at that place */
+  char name[32];
+  struct tarn_mutator
+      *next_world; /* the same thread's record in another world; the owner's alone */
+  struct cds_list_head node;
+  struct tarn_mutator *next_free; /* kept records */
+};
+
+struct tarn_registry {
+  pthread_mutex_t lock;
+  struct cds_list_head list;
+  struct tarn_mutator *kept;
+  _Atomic size_t count; /* attached */
+};
+
+static inline struct tarn_mutator *tarn_mutator_of(tarn_thread *self) {
+  return (struct tarn_mutator *)(void *)self;
+}
+static inline struct tarn_mutator *tarn_mutator_of_local(struct tarn_local *local) {
+  return (struct tarn_mutator *)(void *)local;
+}
+static inline tarn_thread *tarn_thread_of(struct tarn_mutator *mutator) {
+  return &mutator->local.pub;
+}
+
+tarn_status tarn_registry_start(tarn_world *world);
+void tarn_registry_end(tarn_world *world);
+
+/*
+ * May the calling thread use this handle now?  TARN_OK, TARN_EINVAL (NULL), TARN_EDETACHED,
+ * TARN_EWRONGTHREAD.  For slow paths: one thread-local load and a compare.
+ */
+tarn_status tarn_thread_check(const tarn_thread *self);
+
+/* Sets the thread's status; a status on a NULL or foreign handle is dropped. */
+void tarn_thread_fail(tarn_thread *self, tarn_status status);
+
+/* The calling thread's record in the world, or NULL; and its records in all worlds, linked through
+ * next_world. */
+struct tarn_mutator *tarn_mutator_self(const tarn_world *world);
+struct tarn_mutator *tarn_mutator_first(void);
+
+/* In the child of a fork, the registry locked: all threads of the world but the caller's (`self`,
+ * or NULL) are gone; gives up their bins. */
+void tarn_registry_after_fork(tarn_world *world, struct tarn_mutator *self);
+
+#endif

@@ -1,0 +1,549 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Properties of stopping the world.  The storms let threads write plain memory between safepoints
+ * that the requester reads and writes during its stops, so a thread that runs when it must not shows
+ * in the values, and under the thread sanitizer as a race.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <tarn/tarn.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "world/world.h"
+
+#define THREADS 4
+#ifdef TARN_SANITIZE_TSAN
+#define STOPS 1500
+#else
+#define STOPS 3000
+#endif
+
+static tarn_world *make_world(const char *set) {
+  tarn_options options = TARN_OPTIONS_INIT;
+  tarn_world *world = NULL;
+  options.set = set;
+  options.flags = TARN_OPTIONS_NO_ENVIRONMENT;
+  assert_int_equal(tarn_world_create(&options, &world), TARN_OK);
+  return world;
+}
+static void end_world(tarn_world *world) { assert_int_equal(tarn_world_destroy(world), TARN_OK); }
+static tarn_thread *attach(tarn_world *world) {
+  tarn_thread *self = NULL;
+  assert_int_equal(tarn_thread_attach(world, &self), TARN_OK);
+  return self;
+}
+static void sleep_ms(long ms) {
+  struct timespec time = {.tv_nsec = ms * 1000000};
+  (void)nanosleep(&time, NULL);
+}
+static bool flag(_Atomic bool *where) { return atomic_load_explicit(where, memory_order_acquire); }
+static void raise_flag(_Atomic bool *where) {
+  atomic_store_explicit(where, true, memory_order_release);
+}
+static void wait_flag(_Atomic bool *where) {
+  while (!flag(where))
+    sleep_ms(1);
+}
+
+/* --- storms --------------------------------------------------------------------------------------- */
+
+enum habit { POLLS, BLOCKS, HOLDS, COMES_AND_GOES, ALL_HABITS };
+
+struct worker {
+  _Alignas(64) uint64_t left, right; /* plain: equal at every safepoint */
+  uint64_t rounds;
+  tarn_world *world;
+  enum habit habit;
+  _Atomic bool *stop;
+  _Atomic uint32_t *errors;
+  _Atomic uint32_t *ready;
+};
+
+static void touch(struct worker *worker) {
+  worker->left++;
+  worker->rounds++;
+  for (volatile int i = 0; i < 20; i++) {
+  }
+  worker->right++;
+}
+
+static void one_round(struct worker *worker, tarn_thread **self) {
+  switch (worker->habit) {
+  case BLOCKS:
+    tarn_block_begin(*self);
+    tarn_block_end(*self);
+    touch(worker);
+    tarn_safepoint(*self);
+    break;
+  case HOLDS:
+    tarn_gc_hold(*self);
+    worker->left++;
+    tarn_safepoint(*self); /* must not stop here: the two differ */
+    worker->right++;
+    worker->rounds++;
+    tarn_gc_release(*self);
+    break;
+  case COMES_AND_GOES:
+    touch(worker);
+    if (worker->rounds % 64 == 0) {
+      if (tarn_thread_detach(*self) != TARN_OK || tarn_thread_attach(worker->world, self) != TARN_OK)
+        atomic_fetch_add(worker->errors, 1);
+    }
+    tarn_safepoint(*self);
+    break;
+  default:
+    touch(worker);
+    tarn_safepoint(*self);
+  }
+}
+
+static void *work(void *data) {
+  struct worker *worker = data;
+  tarn_thread *self;
+  if (tarn_thread_attach(worker->world, &self) != TARN_OK)
+    atomic_fetch_add(worker->errors, 1);
+  atomic_fetch_add(worker->ready, 1);
+  while (!atomic_load_explicit(worker->stop, memory_order_relaxed))
+    one_round(worker, &self);
+  (void)tarn_thread_detach(self);
+  return NULL;
+}
+
+struct storm {
+  tarn_world *world;
+  struct worker workers[THREADS * ALL_HABITS];
+  pthread_t threads[THREADS * ALL_HABITS];
+  int count;
+  _Atomic bool stop;
+  _Atomic uint32_t errors, ready;
+  _Atomic uint64_t stops, joined;
+};
+
+static void start_storm(struct storm *storm, const enum habit *habits, int count) {
+  memset(storm, 0, sizeof *storm);
+  storm->world = make_world("");
+  storm->count = count;
+  for (int i = 0; i < count; i++) {
+    storm->workers[i] = (struct worker){.world = storm->world,
+                                        .habit = habits[i],
+                                        .stop = &storm->stop,
+                                        .errors = &storm->errors,
+                                        .ready = &storm->ready};
+    assert_int_equal(pthread_create(&storm->threads[i], NULL, work, &storm->workers[i]), 0);
+  }
+  while (atomic_load(&storm->ready) != (uint32_t)count)
+    sleep_ms(1);
+}
+
+static void end_storm(struct storm *storm) {
+  raise_flag(&storm->stop);
+  for (int i = 0; i < storm->count; i++) {
+    assert_int_equal(pthread_join(storm->threads[i], NULL), 0);
+    assert_int_equal(storm->workers[i].left, storm->workers[i].right);
+  }
+  assert_int_equal(atomic_load(&storm->errors), 0);
+  end_world(storm->world);
+}
+
+/* During a stop: everybody is at a safepoint, stays there, and sees what was written. */
+static void check_stillness(struct storm *storm) {
+  uint64_t sum = 0, again = 0;
+  for (int i = 0; i < storm->count; i++) {
+    struct worker *worker = &storm->workers[i];
+    if (worker->left != worker->right)
+      atomic_fetch_add(&storm->errors, 1);
+    sum += worker->rounds;
+  }
+  for (volatile int i = 0; i < 300; i++) {
+  }
+  for (int i = 0; i < storm->count; i++) {
+    struct worker *worker = &storm->workers[i];
+    again += worker->rounds;
+    worker->left += 1000;
+    worker->right += 1000;
+  }
+  if (sum != again)
+    atomic_fetch_add(&storm->errors, 1);
+}
+
+static void request(struct storm *storm, struct tarn_mutator *self, int times) {
+  for (int i = 0; i < times; i++) {
+    if (tarn_stop_begin(storm->world, self)) {
+      check_stillness(storm);
+      tarn_stop_end(storm->world, self);
+      atomic_fetch_add(&storm->stops, 1);
+    } else {
+      atomic_fetch_add(&storm->joined, 1);
+    }
+    if (i % 16 == 0)
+      sched_yield();
+  }
+}
+
+static void nobody_moves_during_a_stop(void **state) {
+  (void)state;
+  static struct storm storm;
+  const enum habit habits[] = {POLLS, BLOCKS, HOLDS, COMES_AND_GOES};
+  start_storm(&storm, habits, 4);
+  tarn_thread *self = attach(storm.world);
+  request(&storm, tarn_mutator_of(self), STOPS);
+  assert_int_equal(atomic_load(&storm.stops), STOPS); /* nobody else asks, so nothing is joined */
+  assert_int_equal(tarn_thread_detach(self), TARN_OK);
+  end_storm(&storm);
+}
+
+static void nobody_comes_back_from_a_blocked_region_during_a_stop(void **state) {
+  (void)state;
+  static struct storm storm;
+  const enum habit habits[] = {BLOCKS, BLOCKS};
+  start_storm(&storm, habits, 2);
+  request(&storm, NULL, STOPS * 4);
+  end_storm(&storm);
+}
+
+static void *request_too(void *data) {
+  struct storm *storm = data;
+  tarn_thread *self;
+  if (tarn_thread_attach(storm->world, &self) != TARN_OK)
+    atomic_fetch_add(&storm->errors, 1);
+  request(storm, tarn_mutator_of(self), STOPS / 2);
+  (void)tarn_thread_detach(self);
+  return NULL;
+}
+
+static void requesters_take_turns_or_join(void **state) {
+  (void)state;
+  static struct storm storm;
+  const enum habit habits[] = {POLLS, BLOCKS, HOLDS};
+  pthread_t others[3];
+  start_storm(&storm, habits, 3);
+  for (int i = 0; i < 3; i++)
+    assert_int_equal(pthread_create(&others[i], NULL, request_too, &storm), 0);
+  request(&storm, NULL, STOPS / 2);
+  for (int i = 0; i < 3; i++)
+    assert_int_equal(pthread_join(others[i], NULL), 0);
+  assert_int_equal(atomic_load(&storm.stops) + atomic_load(&storm.joined), STOPS / 2 * 4);
+  assert_true(atomic_load(&storm.stops) > 0);
+  assert_int_equal(storm.world->stop.count, atomic_load(&storm.stops));
+  end_storm(&storm);
+}
+
+static void *insist(void *data) {
+  struct storm *storm = data;
+  tarn_thread *self;
+  if (tarn_thread_attach(storm->world, &self) != TARN_OK)
+    atomic_fetch_add(&storm->errors, 1);
+  for (int i = 0; i < 200; i++) {
+    tarn_stop_begin_always(storm->world, tarn_mutator_of(self));
+    check_stillness(storm);
+    tarn_stop_end(storm->world, tarn_mutator_of(self));
+    tarn_safepoint(self);
+  }
+  (void)tarn_thread_detach(self);
+  raise_flag(&storm->stop);
+  return NULL;
+}
+
+static void who_waits_for_its_turn_gets_it_under_back_to_back_stops(void **state) {
+  (void)state;
+  static struct storm storm;
+  const enum habit habits[] = {POLLS};
+  pthread_t other;
+  start_storm(&storm, habits, 1);
+  assert_int_equal(pthread_create(&other, NULL, insist, &storm), 0);
+  while (!flag(&storm.stop))
+    request(&storm, NULL, 10);
+  assert_int_equal(pthread_join(other, NULL), 0);
+  end_storm(&storm);
+}
+
+static void back_to_back_stops_starve_nobody(void **state) {
+  (void)state;
+  static struct storm storm;
+  const enum habit habits[] = {POLLS, BLOCKS};
+  start_storm(&storm, habits, 2);
+  uint64_t begin = tarn_os_now(), now = begin;
+  uint64_t seen[2] = {0, 0}, since[2] = {begin, begin}, longest[2] = {0, 0};
+  while (now - begin < 1000000000u) {
+    assert_true(tarn_stop_begin(storm.world, NULL));
+    now = tarn_os_now();
+    for (int k = 0; k < 2; k++) {
+      if (storm.workers[k].rounds != seen[k])
+        since[k] = now;
+      if (now - since[k] > longest[k])
+        longest[k] = now - since[k];
+      seen[k] = storm.workers[k].rounds;
+    }
+    tarn_stop_end(storm.world, NULL);
+  }
+  end_storm(&storm);
+  /* A thread is overtaken until it has been scheduled once, which is for the system to say. */
+  for (int k = 0; k < 2; k++)
+    if (longest[k] > 400000000u)
+      fail_msg("worker %d stood still for %llu ms", k, (unsigned long long)(longest[k] / 1000000));
+}
+
+/* --- single properties ------------------------------------------------------------------------------- */
+
+struct actor {
+  tarn_world *world;
+  tarn_thread *self;
+  _Atomic bool there, go, done;
+  bool result;
+};
+
+static void *hold_for_a_while(void *data) {
+  struct actor *actor = data;
+  if (tarn_thread_attach(actor->world, &actor->self) != TARN_OK)
+    return NULL;
+  (void)tarn_thread_set_name(actor->self, "holder");
+  tarn_gc_hold(actor->self);
+  raise_flag(&actor->there);
+  for (int i = 0; i < 60; i++) {
+    sleep_ms(1);
+    tarn_safepoint(actor->self);
+  }
+  raise_flag(&actor->done);
+  tarn_gc_release(actor->self);
+  (void)tarn_thread_detach(actor->self);
+  return NULL;
+}
+
+static void a_stop_waits_for_the_release_and_knows_who_was_last(void **state) {
+  (void)state;
+  struct actor actor = {.world = make_world("")};
+  pthread_t thread;
+  assert_int_equal(pthread_create(&thread, NULL, hold_for_a_while, &actor), 0);
+  wait_flag(&actor.there);
+  assert_true(tarn_stop_begin(actor.world, NULL));
+  assert_true(flag(&actor.done));
+  assert_string_equal(actor.world->stop.last_thread, "holder");
+  assert_string_equal(actor.world->stop.max_thread, "holder");
+  assert_true(actor.world->stop.last_ns > 5000000);
+  tarn_stop_end(actor.world, NULL);
+  assert_int_equal(pthread_join(thread, NULL), 0);
+  assert_true(tarn_stop_begin(actor.world, NULL));
+  assert_string_equal(actor.world->stop.last_thread, "");
+  assert_string_equal(actor.world->stop.max_thread, "holder");
+  tarn_stop_end(actor.world, NULL);
+  end_world(actor.world);
+}
+
+/* Runs `fn` with standard error going to a file; its text comes back in `text`. */
+static void with_stderr(void (*fn)(void), char *text, size_t size) {
+  char path[] = "/tmp/tarn-test-XXXXXX";
+  int file = mkstemp(path), kept = dup(STDERR_FILENO);
+  assert_true(file >= 0 && kept >= 0);
+  (void)unlink(path);
+  assert_true(dup2(file, STDERR_FILENO) >= 0);
+  fn();
+  assert_true(dup2(kept, STDERR_FILENO) >= 0);
+  ssize_t length = pread(file, text, size - 1, 0);
+  text[length > 0 ? length : 0] = '\0';
+  (void)close(file);
+  (void)close(kept);
+}
+
+static void stop_a_holder(void) {
+  struct actor actor = {.world = make_world("stop-timeout=10ms")};
+  pthread_t thread;
+  if (pthread_create(&thread, NULL, hold_for_a_while, &actor) != 0)
+    return;
+  wait_flag(&actor.there);
+  if (tarn_stop_begin(actor.world, NULL))
+    tarn_stop_end(actor.world, NULL);
+  (void)pthread_join(thread, NULL);
+  (void)tarn_world_destroy(actor.world);
+}
+
+static void a_straggler_is_named_once(void **state) {
+  (void)state;
+  char text[2000];
+  with_stderr(stop_a_holder, text, sizeof text);
+  const char *first = strstr(text, "\"holder\"");
+  assert_non_null(first);
+  assert_null(strstr(first + 1, "\"holder\""));
+}
+
+static void *sleep_in_a_blocked_region(void *data) {
+  struct actor *actor = data;
+  if (tarn_thread_attach(actor->world, &actor->self) != TARN_OK)
+    return NULL;
+  tarn_block_begin(actor->self);
+  raise_flag(&actor->there);
+  wait_flag(&actor->go);
+  tarn_block_end(actor->self);
+  actor->result = flag(&actor->done);
+  (void)tarn_thread_detach(actor->self);
+  return NULL;
+}
+
+static void a_blocked_thread_is_not_waited_for_but_waits_itself(void **state) {
+  (void)state;
+  struct actor actor = {.world = make_world("")};
+  pthread_t thread;
+  assert_int_equal(pthread_create(&thread, NULL, sleep_in_a_blocked_region, &actor), 0);
+  wait_flag(&actor.there);
+  assert_true(tarn_stop_begin(actor.world, NULL));
+  raise_flag(&actor.go);
+  sleep_ms(40);
+  raise_flag(&actor.done);
+  tarn_stop_end(actor.world, NULL);
+  assert_int_equal(pthread_join(thread, NULL), 0);
+  assert_true(actor.result);
+  end_world(actor.world);
+}
+
+static void asking_reaches_every_thread_also_during_a_stop(void **state) {
+  (void)state;
+  tarn_world *world = make_world("");
+  tarn_thread *self = attach(world);
+  tarn_safepoint(self);
+  assert_int_equal(self->tarn_poll, 0);
+  assert_true(tarn_stop_begin(world, tarn_mutator_of(self)));
+  tarn_stop_ask(world, TARN_POLL_RELEASE);
+  tarn_stop_end(world, tarn_mutator_of(self));
+  assert_int_equal(self->tarn_poll, TARN_POLL_RELEASE);
+  tarn_gc_hold(self);
+  tarn_safepoint(self);
+  assert_int_equal(self->tarn_poll, TARN_POLL_RELEASE); /* not inside a hold */
+  tarn_gc_release(self);
+  assert_int_equal(self->tarn_poll, 0);
+  end_world(world);
+}
+
+static void *block_with_a_local(void *data) {
+  struct actor *actor = data;
+  volatile uintptr_t local = 0x5eed1234;
+  if (tarn_thread_attach(actor->world, &actor->self) != TARN_OK ||
+      tarn_thread_scan_stack(actor->self, true) != TARN_OK)
+    return NULL;
+  tarn_block_begin(actor->self);
+  raise_flag(&actor->there);
+  wait_flag(&actor->go);
+  tarn_block_end(actor->self);
+  actor->result = local == 0x5eed1234 && tarn_mutator_of(actor->self)->stack_low == 0;
+  return &actor->result;
+}
+
+static __attribute__((no_sanitize("thread", "address"))) bool
+stack_holds(const struct tarn_mutator *mutator, uintptr_t word) {
+  bool found = false;
+  for (uintptr_t at = mutator->stack_low & ~(uintptr_t)7; at < mutator->stack_high; at += 8)
+    found = found || *(const uintptr_t *)at == word;
+  return found;
+}
+
+static void the_stack_of_a_thread_that_stands_still_is_known(void **state) {
+  (void)state;
+  struct actor actor = {.world = make_world("")};
+  pthread_t thread;
+  assert_int_equal(pthread_create(&thread, NULL, block_with_a_local, &actor), 0);
+  wait_flag(&actor.there);
+  assert_true(tarn_stop_begin(actor.world, NULL));
+  const struct tarn_mutator *mutator = tarn_mutator_of(actor.self);
+  assert_int_not_equal(mutator->stack_low, 0);
+  assert_true(mutator->stack_low < mutator->stack_high);
+  assert_true(mutator->stack_high - mutator->stack_low < 64 << 20);
+  assert_true(stack_holds(mutator, 0x5eed1234));
+  tarn_stop_end(actor.world, NULL);
+  raise_flag(&actor.go);
+  assert_int_equal(pthread_join(thread, NULL), 0);
+  assert_true(actor.result);
+  end_world(actor.world);
+}
+
+static void the_requesters_own_stack_is_known(void **state) {
+  (void)state;
+  tarn_world *world = make_world("scan-stack=1");
+  tarn_thread *self = attach(world);
+  struct tarn_mutator *mutator = tarn_mutator_of(self);
+  uintptr_t here = (uintptr_t)&world;
+  assert_int_equal(mutator->stack_low, 0);
+  assert_true(tarn_stop_begin(world, mutator));
+  assert_int_not_equal(mutator->stack_low, 0);
+  assert_true(mutator->stack_low < here && here < mutator->stack_high);
+  tarn_stop_end(world, mutator);
+  assert_int_equal(mutator->stack_low, 0);
+  end_world(world);
+}
+
+static void *fork_stop_in_a_hold(void *data) {
+  struct actor *actor = data;
+  if (tarn_thread_attach(actor->world, &actor->self) != TARN_OK)
+    return NULL;
+  tarn_gc_hold(actor->self);
+  raise_flag(&actor->there);
+  wait_flag(&actor->go); /* by now the other one waits for this thread */
+  sleep_ms(20);
+  tarn_stop_begin_fork(actor->world, tarn_mutator_of(actor->self));
+  raise_flag(&actor->done);
+  sleep_ms(5);
+  tarn_stop_end(actor->world, tarn_mutator_of(actor->self));
+  tarn_gc_release(actor->self);
+  (void)tarn_thread_detach(actor->self);
+  return NULL;
+}
+
+static void a_stop_gives_way_to_a_fork_inside_a_hold(void **state) {
+  (void)state;
+  struct actor actor = {.world = make_world("")};
+  pthread_t thread;
+  tarn_thread *self = attach(actor.world);
+  assert_int_equal(pthread_create(&thread, NULL, fork_stop_in_a_hold, &actor), 0);
+  wait_flag(&actor.there);
+  raise_flag(&actor.go);
+  tarn_stop_begin_always(actor.world, tarn_mutator_of(self));
+  assert_true(flag(&actor.done)); /* in the end it had its own turn, after the other */
+  tarn_stop_end(actor.world, tarn_mutator_of(self));
+  tarn_block_begin(self);
+  assert_int_equal(pthread_join(thread, NULL), 0);
+  tarn_block_end(self);
+  assert_int_equal(actor.world->stop.gc_lock % 2, 0);
+  assert_int_equal(actor.world->stop.serial, actor.world->stop.gc_lock);
+  assert_int_equal(actor.world->stop.owed, 0);
+  end_world(actor.world);
+}
+
+static void the_number_of_stops_may_wrap(void **state) {
+  (void)state;
+  static struct storm storm;
+  const enum habit habits[] = {POLLS, BLOCKS};
+  pthread_t other;
+  start_storm(&storm, habits, 2);
+  /* Nobody stops the world yet, so nobody waits for a number. */
+  __atomic_store_n(&storm.world->stop.serial, UINT32_MAX - 99, __ATOMIC_SEQ_CST);
+  __atomic_store_n(&storm.world->stop.gc_lock, UINT32_MAX - 99, __ATOMIC_SEQ_CST);
+  assert_int_equal(pthread_create(&other, NULL, request_too, &storm), 0);
+  request(&storm, NULL, 500);
+  assert_int_equal(pthread_join(other, NULL), 0);
+  assert_true(storm.world->stop.serial < UINT32_MAX / 2);
+  end_storm(&storm);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(nobody_moves_during_a_stop),
+      cmocka_unit_test(nobody_comes_back_from_a_blocked_region_during_a_stop),
+      cmocka_unit_test(requesters_take_turns_or_join),
+      cmocka_unit_test(who_waits_for_its_turn_gets_it_under_back_to_back_stops),
+      cmocka_unit_test(back_to_back_stops_starve_nobody),
+      cmocka_unit_test(a_stop_waits_for_the_release_and_knows_who_was_last),
+      cmocka_unit_test(a_straggler_is_named_once),
+      cmocka_unit_test(a_blocked_thread_is_not_waited_for_but_waits_itself),
+      cmocka_unit_test(asking_reaches_every_thread_also_during_a_stop),
+      cmocka_unit_test(the_stack_of_a_thread_that_stands_still_is_known),
+      cmocka_unit_test(the_requesters_own_stack_is_known),
+      cmocka_unit_test(a_stop_gives_way_to_a_fork_inside_a_hold),
+      cmocka_unit_test(the_number_of_stops_may_wrap),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
