@@ -49,7 +49,7 @@ static void find_program_directory(void) {
     *slash = '\0';
 }
 
-/* --- one run -------------------------------------------------------------------------------- */
+/* --- one run --------------------------------------------------------------------------------- */
 
 static bool metric_of(const struct result *result, const char *key, double *value) {
   for (size_t i = 0; i < result->count; i++)
@@ -142,7 +142,7 @@ static struct result run_subject(const struct bench_subject *subject, double hea
   return result;
 }
 
-/* --- one case ------------------------------------------------------------------------------- */
+/* --- one case -------------------------------------------------------------------------------- */
 
 static size_t find_subject(const struct table *table, const char *name) {
   for (size_t i = 0; i < table->subject_count; i++)
@@ -238,7 +238,7 @@ static bool spread_of(const struct table *table, size_t subject, const char *key
   return true;
 }
 
-/* --- what is printed ------------------------------------------------------------------------ */
+/* --- what is printed ------------------------------------------------------------------------- */
 
 static void print_cell(const struct table *table, size_t subject, const char *key, double divisor,
                        const char *format) {

@@ -57,7 +57,7 @@ static inline struct cell *make_cell(struct mutator *mutator) {
   return cell;
 }
 
-/* --- gc-alloc-32: short-lived objects ------------------------------------------------------- */
+/* --- gc-alloc-32: short-lived objects -------------------------------------------------------- */
 
 /*
  * Chains of sixteen cells, each dropped when it is complete. Each cell refers to the one before and
@@ -137,7 +137,7 @@ static uint64_t workload_alloc(struct mutator *mutator, uint64_t count, unsigned
   return sum;
 }
 
-/* --- trees ---------------------------------------------------------------------------------- */
+/* --- trees ----------------------------------------------------------------------------------- */
 
 static struct tree *tree_build(struct mutator *mutator, unsigned depth) {
   struct tree *tree = tree_new(mutator);
@@ -185,7 +185,7 @@ static uint64_t workload_trees(struct mutator *mutator, unsigned depth) {
   return count;
 }
 
-/* --- bytes per live object ------------------------------------------------------------------ */
+/* --- bytes per live object ------------------------------------------------------------------- */
 
 static uint64_t workload_live(struct mutator *mutator, uint64_t count) {
   struct cell *list = NULL;

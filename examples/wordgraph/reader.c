@@ -36,14 +36,15 @@ bool reader_start(struct run *run) {
   return run->file_type != NULL;
 }
 
-/* No descriptor left?  Dead files may have some: a collection closes them.  -1: see errno. */
+/* No descriptor left?  Dead files may have some: a collection closes them.  Other readers, who are
+ * short of them as well, may take those at once: hence several attempts.  -1: see errno. */
 static int open_descriptor(tarn_thread *self, const char *path) {
   for (int attempt = 1;; attempt++) {
     tarn_block_begin(self); /* may take long, say on a network; touches no object */
     int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     int error = errno;
     tarn_block_end(self);
-    if (descriptor >= 0 || (error != EMFILE && error != ENFILE) || attempt == 3 ||
+    if (descriptor >= 0 || (error != EMFILE && error != ENFILE) || attempt == 100 ||
         tarn_collect(self, TARN_GENERATION_FULL) != TARN_OK) {
       errno = error;
       return descriptor;
@@ -62,8 +63,11 @@ static struct file *file_open(struct worker *worker, const char *path, struct de
   file->descriptor = -1;
   TARN_FRAME(worker->self, &file);
   file->descriptor = open_descriptor(worker->self, path);
-  if (file->descriptor >= 0)
-    atomic_fetch_add_explicit(&tally->opened, 1, memory_order_relaxed);
+  if (file->descriptor < 0) {
+    fail(worker->run, "%s: %s", path, strerror(errno));
+    return NULL;
+  }
+  atomic_fetch_add_explicit(&tally->opened, 1, memory_order_relaxed);
   return file;
 }
 

@@ -32,7 +32,8 @@ TARN_BEGIN_DECLS
 /*
  * Collects.  In this version every collection is a full one, whatever `generation` (0 to 2) says.
  * If another thread collects already, this call joins that collection and returns at its end.
- * Runs the `free` functions that the collection made due before it returns.
+ * Runs `free` functions until none is due; those that another thread has begun to run may still be
+ * running when this returns.
  * Errors: TARN_EINVAL, TARN_EHELD (inside a hold), TARN_EWRONGTHREAD, TARN_EDETACHED,
  * TARN_ENOMEM (no memory for the side table; nothing was collected).
  */

@@ -60,11 +60,13 @@ TARN_API tarn_heap_kind tarn_heap_kind_of(const tarn_heap *heap);
  * becomes an object when its type is stored there, and must before the thread's next safepoint.
  * Nearly everybody wants `tarn_new` instead.  A block from an atomic heap is raw bytes.
  *
- * This is a safepoint, and may collect, unless the thread holds the collector off.
+ * This is a safepoint, and may collect, unless the thread holds the collector off.  It does not run
+ * `free` functions that are due: that is done by `tarn_safepoint`, so poll also where you allocate.
  * `size` 0 gives a smallest block.
  *
  * NULL: `tarn_thread_status(self)` says TARN_EINVAL, TARN_EOVERFLOW, TARN_ENOMEM or TARN_ELIMIT
- * (both only after a full collection, where one was possible), TARN_EDETACHED, TARN_EWRONGTHREAD.
+ * (both only after a full collection, where one was possible), TARN_EDETACHED, TARN_EWRONGTHREAD,
+ * TARN_EUNBALANCED (inside a blocked region).
  */
 TARN_API void *tarn_heap_alloc(tarn_thread *self, tarn_heap *heap, size_t size);
 
@@ -74,9 +76,9 @@ TARN_API void *tarn_alloc_atomic(tarn_thread *self, size_t size);
 /*
  * Gives a block back at once.  Any block of the thread's world, whoever allocated it and whichever
  * thread calls; NULL is ignored.  An object's `free` function runs first, then its separate data
- * block is released, then the block.  Weak references to the object are cleared at the next
- * collection and give NULL from now on only where the type word shows it: do not mix
- * `tarn_free` and weak references to the same object without a hold.
+ * block is released, then the block.  A weak reference to the object gives NULL for as long as the
+ * block is not used again, and is cleared by the next collection: who frees by hand what others
+ * refer to weakly has to keep them away from it.
  *
  * A block freed twice and an address that is not a block's start are reported and abort.
  * Cost: a few instructions for blocks of the thread's own pools, an atomic operation for others.
@@ -85,8 +87,9 @@ TARN_API void tarn_free(tarn_thread *self, void *block);
 
 /*
  * The block that `word` points to or into, or NULL: for any word at all, in constant time, and
- * without taking a lock.  The block may be freed by another thread at any time unless the caller
- * prevents it.  `*size` (may be NULL) gets the size of the block's class.
+ * without taking a lock.  Only the place is looked up: the block may be free, or be freed by
+ * another thread at any time unless the caller prevents it.  `*size` (may be NULL) gets the size of
+ * its class.
  */
 TARN_API void *tarn_block_of(tarn_world *world, uintptr_t word, size_t *size);
 

@@ -23,7 +23,12 @@ TARN_BEGIN_DECLS
 /*
  * Attaches the calling thread.  Attaching twice gives the same handle and counts: detach as often.
  * A thread that exits while attached is detached by itself.  Waits while a collection is on.
- * Errors: TARN_EINVAL, TARN_ETHREADS, TARN_ENOMEM; `*out` is NULL then.
+ * Errors: TARN_EINVAL, TARN_ETHREADS, TARN_ENOMEM, TARN_ESYSTEM (the option scan-stack is on and
+ * the stack's bounds cannot be found); `*out` is NULL then.
+ *
+ * A thread may be attached to several worlds, but shall be running in one of them only and blocked
+ * in the others: threads that run in the same two worlds and collect in one each wait for each
+ * other.
  */
 TARN_API tarn_status tarn_thread_attach(tarn_world *world, tarn_thread **out);
 
@@ -43,7 +48,10 @@ TARN_API tarn_world *tarn_thread_world(const tarn_thread *self);
 /* A name for logs and reports, at most 31 bytes are kept; the default is the system's name. */
 TARN_API tarn_status tarn_thread_set_name(tarn_thread *self, const char *name);
 
-/* Why the last call of this thread that returned NULL or void failed; TARN_OK if none did since. */
+/*
+ * Why the last call of this thread that returned NULL or void failed; TARN_OK if none did since the
+ * last time this was asked.
+ */
 TARN_API tarn_status tarn_thread_status(tarn_thread *self);
 
 /*

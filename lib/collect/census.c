@@ -9,8 +9,7 @@
 #include "collect/collector.h"
 #include <string.h>
 
-/* --- before the mark ---------------------------------------------------------------------------
- */
+/* --- before the mark ------------------------------------------------------------------------- */
 
 /* A condemned object's data block is nobody else's, and its `free` function may read it. */
 static void keep_data(struct tarn_collector *collector, uintptr_t object) {
@@ -52,8 +51,7 @@ void tarn_census_prepare(struct tarn_collector *collector) {
   each_large(collector, prepare_large);
 }
 
-/* --- condemning ----------------------------------------------------------------------------------
- */
+/* --- condemning ------------------------------------------------------------------------------ */
 
 void tarn_census_condemn(struct tarn_collector *collector, uintptr_t object) {
   *tarn_mark_byte(object) = TARN_MARK_CONDEMNED;

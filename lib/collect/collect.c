@@ -214,6 +214,9 @@ static bool before_refill(struct tarn_local *local, size_t bytes) {
   struct tarn_mutator *self = tarn_mutator_of_local(local);
   tarn_status status = tarn_thread_check(&local->pub);
   (void)bytes;
+  /* In a blocked region nobody waits for the thread.  Relaxed: its own state. */
+  if (status == TARN_OK && __atomic_load_n(&self->state, __ATOMIC_RELAXED) != TARN_STATE_RUNNING)
+    status = TARN_EUNBALANCED;
   if (status != TARN_OK) {
     tarn_thread_fail(&local->pub, status);
     return false;

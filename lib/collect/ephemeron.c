@@ -28,7 +28,7 @@ static void drop_buckets(struct tarn_ephemeron_part *part) {
 
 void tarn_ephemeron_end(tarn_world *world) { drop_buckets(&tarn_collector_of(world)->ephemerons); }
 
-/* --- for mutators ----------------------------------------------------------------------------- */
+/* --- for mutators ---------------------------------------------------------------------------- */
 
 void *tarn_ephemeron_new(tarn_thread *self, void *key, void *value) {
   tarn_status status = tarn_thread_check(self);
@@ -65,7 +65,7 @@ void tarn_ephemeron_set_value(tarn_thread *self, void *ephemeron, void *value) {
     __atomic_store_n(&words[WORD_VALUE], (uintptr_t)value, __ATOMIC_RELEASE);
 }
 
-/* --- pairs ------------------------------------------------------------------------------------ */
+/* --- pairs ----------------------------------------------------------------------------------- */
 
 static uintptr_t word_of(const uintptr_t *pair, unsigned word) {
   return __atomic_load_n(&pair[word], __ATOMIC_RELAXED);
@@ -91,7 +91,7 @@ static uintptr_t *pop(uintptr_t *list) {
   return pair;
 }
 
-/* --- the hash table of keys ------------------------------------------------------------------- */
+/* --- the hash table of keys ------------------------------------------------------------------ */
 
 static uintptr_t *bucket_of(const struct tarn_ephemeron_part *part, uintptr_t key) {
   /* Blocks have at least 16 bytes, so nothing is lost with the low bits. */
@@ -171,7 +171,7 @@ void tarn_ephemeron_key_marked(struct tarn_collector *collector, uintptr_t key) 
   }
 }
 
-/* --- marking ---------------------------------------------------------------------------------- */
+/* --- marking --------------------------------------------------------------------------------- */
 
 void tarn_ephemeron_found(struct tarn_collector *collector, void *object) {
   uintptr_t *pair = object;
@@ -255,7 +255,7 @@ void tarn_ephemeron_resolve(struct tarn_collector *collector) {
   } while (more);
 }
 
-/* --- the end of a collection ------------------------------------------------------------------ */
+/* --- the end of a collection ----------------------------------------------------------------- */
 
 /* Takes the pairs off a list.  `clear`: key and value of ephemerons with a dead key become NULL. */
 static void empty(struct tarn_collector *collector, uintptr_t *list, bool clear) {

@@ -35,7 +35,7 @@ tarn_status tarn_finalizer_start(tarn_world *world) {
   return pthread_mutex_init(&part->lock, NULL) == 0 ? TARN_OK : TARN_ENOMEM;
 }
 
-/* --- lists and index; under the lock ---------------------------------------------------------- */
+/* --- lists and index; under the lock --------------------------------------------------------- */
 
 static void append(struct tarn_finalizer_list *list, struct tarn_finalizer *node) {
   node->next = NULL;
@@ -138,7 +138,7 @@ void tarn_finalizer_end(tarn_world *world) {
   (void)pthread_mutex_destroy(&part->lock);
 }
 
-/* --- for mutators ----------------------------------------------------------------------------- */
+/* --- for mutators ---------------------------------------------------------------------------- */
 
 static bool is_object(tarn_world *world, const void *object) {
   struct tarn_place place;
@@ -259,7 +259,7 @@ size_t tarn_finalizers_run(tarn_thread *self, size_t most) {
   return ran;
 }
 
-/* --- for the collector ------------------------------------------------------------------------ */
+/* --- for the collector ----------------------------------------------------------------------- */
 
 /*
  * The world is stopped, and no stopped thread has the lock; the collector takes it all the same,
@@ -352,7 +352,7 @@ void tarn_finalizers_forget(struct tarn_collector *collector, tarn_gone_fn gone,
   free_nodes(collector->world, dropped);
 }
 
-/* --- fork ------------------------------------------------------------------------------------- */
+/* --- fork ------------------------------------------------------------------------------------ */
 
 void tarn_finalizers_lock(struct tarn_collector *collector) { lock(&collector->finalizers); }
 void tarn_finalizers_unlock(struct tarn_collector *collector) { unlock(&collector->finalizers); }

@@ -8,13 +8,55 @@
  */
 #include "collect/collector.h"
 
-/* --- the first stop -----------------------------------------------------------------------------
- */
+/* --- the first stop -------------------------------------------------------------------------- */
 
 struct condemn {
   struct tarn_collector *collector;
   struct tarn_heap *heap;
 };
+
+static void forget_bins(tarn_world *world, struct tarn_heap *heap) {
+  struct tarn_mutator *mutator;
+  cds_list_for_each_entry(mutator, &world->registry.list, node)
+      tarn_local_forget_heap(&mutator->local, heap);
+}
+
+/* Does the address lie in a block of the heap that goes? */
+static bool is_gone(uintptr_t object, void *data) {
+  struct tarn_heap *heap = data;
+  struct tarn_place place;
+  if (!tarn_find(heap->store->id, object, true, &place))
+    return false;
+  return tarn_map_form(place.map) == TARN_FORM_POOL ? tarn_pool_of(object)->heap == heap
+                                                    : tarn_large_of(object)->heap == heap;
+}
+
+/* Weak references and ephemerons are objects of two types, each of one size: 24 and 32 bytes. */
+static void forget_in_pool(struct tarn_pool *pool, void *data) {
+  struct condemn *condemn = data;
+  tarn_world *world = condemn->collector->world;
+  if (pool->heap == condemn->heap || pool->flavour != TARN_FLAVOUR_CONTAINER)
+    return;
+  size_t size = tarn_pool_block_size(pool);
+  if (size != world->types.weak->head.size && size != world->types.ephemeron->head.size)
+    return;
+  char *block = (char *)tarn_pool_base(pool);
+  for (unsigned i = 0; i < pool->capacity; i++, block += size) {
+    if (!tarn_pool_in_use(pool, block, world->store.epoch))
+      continue;
+    if (tarn_type_of(block) == world->types.weak)
+      tarn_weak_forget(condemn->collector, block, is_gone, condemn->heap);
+    else if (tarn_type_of(block) == world->types.ephemeron)
+      tarn_ephemeron_forget(condemn->collector, block, is_gone, condemn->heap);
+  }
+}
+
+static void forget_heap(struct tarn_collector *collector, struct tarn_heap *heap) {
+  struct condemn condemn = {collector, heap};
+  tarn_finalizers_forget(collector, is_gone, heap);
+  tarn_weak_tables_forget(collector, is_gone, heap);
+  tarn_store_each_pool(&collector->world->store, forget_in_pool, &condemn);
+}
 
 static void condemn_pool(struct tarn_pool *pool, void *data) {
   struct condemn *condemn = data;
@@ -59,9 +101,7 @@ static void condemn_heap(struct tarn_collector *collector, struct tarn_heap *hea
   collector->marker.epoch = collector->world->store.epoch;
   struct condemn condemn = {collector, heap};
   tarn_world *world = collector->world;
-  struct tarn_mutator *mutator;
-  cds_list_for_each_entry(mutator, &world->registry.list, node)
-      tarn_local_forget_heap(&mutator->local, heap);
+  forget_bins(world, heap);
   for (unsigned i = 0; i < TARN_FLAVOURS; i++)
     for (unsigned k = 0; k < TARN_CLASS_COUNT; k++)
       heap->shelves[i][k] = (struct tarn_shelf){0};
@@ -77,48 +117,7 @@ static void condemn_heap(struct tarn_collector *collector, struct tarn_heap *hea
   }
 }
 
-/* --- the second stop
- * ------------------------------------------------------------------------------- */
-
-/* Does the address lie in a block of the heap that goes? */
-static bool is_gone(uintptr_t object, void *data) {
-  struct tarn_heap *heap = data;
-  struct tarn_place place;
-  if (!tarn_find(heap->store->id, object, true, &place))
-    return false;
-  return tarn_map_form(place.map) == TARN_FORM_POOL ? tarn_pool_of(object)->heap == heap
-                                                    : tarn_large_of(object)->heap == heap;
-}
-
-/* Weak references and ephemerons are objects of two types, each of one size: 24 and 32 bytes. */
-static void forget_in_pool(struct tarn_pool *pool, void *data) {
-  struct condemn *condemn = data;
-  tarn_world *world = condemn->collector->world;
-  if (pool->heap == condemn->heap || pool->flavour != TARN_FLAVOUR_CONTAINER)
-    return;
-  size_t size = tarn_pool_block_size(pool);
-  if (size != world->types.weak->head.size && size != world->types.ephemeron->head.size)
-    return;
-  char *block = (char *)tarn_pool_base(pool);
-  for (unsigned i = 0; i < pool->capacity; i++, block += size) {
-    if (!tarn_pool_in_use(pool, block, world->store.epoch))
-      continue;
-    if (tarn_type_of(block) == world->types.weak)
-      tarn_weak_forget(condemn->collector, block, is_gone, condemn->heap);
-    else if (tarn_type_of(block) == world->types.ephemeron)
-      tarn_ephemeron_forget(condemn->collector, block, is_gone, condemn->heap);
-  }
-}
-
-static void forget_heap(struct tarn_collector *collector, struct tarn_heap *heap) {
-  struct condemn condemn = {collector, heap};
-  struct tarn_mutator *mutator;
-  cds_list_for_each_entry(mutator, &collector->world->registry.list, node)
-      tarn_local_forget_heap(&mutator->local, heap);
-  tarn_finalizers_forget(collector, is_gone, heap);
-  tarn_weak_tables_forget(collector, is_gone, heap);
-  tarn_store_each_pool(&collector->world->store, forget_in_pool, &condemn);
-}
+/* --- between the stops, and the second */
 
 /* Runs what is due until nothing of the heap is; other threads may be working on an item of it. */
 static void finish_releases(struct tarn_collector *collector, struct tarn_mutator *self,
@@ -149,11 +148,12 @@ tarn_status tarn_heap_destroy(tarn_thread *self, tarn_heap *heap) {
     tarn_stop_end(world, mutator);
     return TARN_ENOMEM;
   }
+  forget_heap(world->collector, heap);
   condemn_heap(world->collector, heap);
   tarn_stop_end(world, mutator);
   finish_releases(world->collector, mutator, heap);
   tarn_stop_begin_always(world, mutator);
-  forget_heap(world->collector, heap);
+  forget_bins(world, heap); /* a `free` function may have allocated there */
   struct tarn_large *limbo = tarn_heap_clear(heap);
   tarn_stop_end(world, mutator);
   tarn_heap_finish(heap, limbo);

@@ -10,8 +10,7 @@
 #define PIECE_WORDS ((size_t)1024) /* of a large array, at a time */
 #define CONTINUES ((uintptr_t)1)   /* tag of a stack entry that says where an array goes on */
 
-/* --- the stack ---------------------------------------------------------------------------------
- */
+/* --- the stack ------------------------------------------------------------------------------- */
 
 tarn_status tarn_marker_start(struct tarn_marker *marker, tarn_world *world, size_t limit_bytes) {
   memset(marker, 0, sizeof *marker);
@@ -413,9 +412,7 @@ void tarn_mark_drain(struct tarn_marker *marker) {
   }
 }
 
-/* --- roots
- * -----------------------------------------------------------------------------------------------
- */
+/* --- roots ----------------------------------------------------------------------------------- */
 
 /* The sanitizers must not see this: it reads other threads' stacks, words and all. */
 __attribute__((no_sanitize_address)) __attribute__((no_sanitize_thread)) static void

@@ -69,11 +69,9 @@ static void work_on_pool(struct tarn_collector *collector, struct tarn_mutator *
 static void work_on_large(struct tarn_collector *collector, struct tarn_mutator *self,
                           struct tarn_large *large, size_t *ran) {
   struct tarn_heap *heap = large->heap;
-  struct tarn_large *limbo = NULL;
   release_object(collector, self, large->base);
   ++*ran;
-  tarn_large_drop(large, &limbo);
-  tarn_large_reclaim(heap->store, limbo);
+  tarn_large_free(large);
   item_done(collector, heap);
 }
 

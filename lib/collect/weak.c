@@ -19,7 +19,7 @@ tarn_status tarn_weak_start(tarn_world *world) {
 
 void tarn_weak_end(tarn_world *world) { tarn_collector_of(world)->weak.list = TARN_LINK_END; }
 
-/* --- what the other weak parts share ---------------------------------------------------------- */
+/* --- what the other weak parts share --------------------------------------------------------- */
 
 bool tarn_weak_is_dead(const struct tarn_marker *marker, uintptr_t word) {
   struct tarn_place place;
@@ -67,7 +67,7 @@ void *tarn_weak_read(struct tarn_mutator *self, const uintptr_t *word) {
   return (void *)value;
 }
 
-/* --- for mutators ----------------------------------------------------------------------------- */
+/* --- for mutators ---------------------------------------------------------------------------- */
 
 void *tarn_weak_new(tarn_thread *self, void *target) {
   tarn_status status = tarn_thread_check(self);
@@ -97,7 +97,7 @@ bool tarn_is_weak(tarn_world *world, const void *object) {
   return world && has_type(world, object, world->types.weak);
 }
 
-/* --- for the collector ------------------------------------------------------------------------ */
+/* --- for the collector ----------------------------------------------------------------------- */
 
 void tarn_weak_found(struct tarn_collector *collector, void *object) {
   uintptr_t *words = object;

@@ -39,7 +39,7 @@ struct tarn_weak_table {
   void *data;
 };
 
-/* --- the list of tables ----------------------------------------------------------------------- */
+/* --- the list of tables ---------------------------------------------------------------------- */
 
 tarn_status tarn_weak_tables_start(tarn_world *world) {
   struct tarn_weak_tables *tables = &tarn_collector_of(world)->tables;
@@ -132,7 +132,7 @@ void tarn_weak_table_destroy(tarn_weak_table *table) {
     free_table(table);
 }
 
-/* --- shards ----------------------------------------------------------------------------------- */
+/* --- shards ---------------------------------------------------------------------------------- */
 
 static uint32_t live_of(struct shard *shard) {
   return atomic_load_explicit(&shard->live, memory_order_relaxed);
@@ -247,7 +247,7 @@ static void bury(struct shard *shard, struct entry *entry) {
   set_live(shard, live_of(shard) - 1);
 }
 
-/* --- for mutators ----------------------------------------------------------------------------- */
+/* --- for mutators ---------------------------------------------------------------------------- */
 
 static bool may_use(tarn_thread *self, const tarn_weak_table *table, const void *probe) {
   tarn_status status = tarn_thread_check(self);
@@ -323,7 +323,7 @@ size_t tarn_weak_table_count(tarn_weak_table *table) {
   return count;
 }
 
-/* --- for the collector, and for whoever has the world stopped --------------------------------- */
+/* --- for the collector, and for whoever has the world stopped -------------------------------- */
 
 /* What is done to one entry in use; the result is added up. */
 typedef size_t (*entry_fn)(tarn_weak_table *table, struct shard *shard, struct entry *entry,
@@ -421,7 +421,7 @@ void tarn_weak_tables_forget(struct tarn_collector *collector, tarn_gone_fn gone
   (void)each_entry(collector, ALL_KINDS, forget_gone, &forget);
 }
 
-/* --- fork ------------------------------------------------------------------------------------- */
+/* --- fork ------------------------------------------------------------------------------------ */
 
 void tarn_weak_tables_lock_all(struct tarn_collector *collector) {
   (void)pthread_mutex_lock(&collector->tables.lock);

@@ -73,7 +73,7 @@ void tarn_heap_unshelve(struct tarn_heap *heap, struct tarn_pool *pool);
 struct tarn_pool *tarn_heap_take(struct tarn_heap *heap, tarn_flavour flavour, unsigned size_class,
                                  struct tarn_local *local);
 
-/* --- large objects (large.c) ------------------------------------------------------------------ */
+/* --- large objects (large.c) ----------------------------------------------------------------- */
 
 /* Zeroed memory of at least `size` bytes, in no bin; NULL: limit or memory. */
 void *tarn_large_make(struct tarn_heap *heap, tarn_flavour flavour, size_t size);
@@ -87,6 +87,12 @@ void tarn_large_give_back(struct tarn_store *store, struct tarn_large *large);
 
 /* Both at once; the header goes to `*limbo`. */
 void tarn_large_drop(struct tarn_large *large, struct tarn_large **limbo);
+
+/*
+ * The same for one object that is given back by hand.  Its header waits with others until there are
+ * enough of them to be worth a grace period.  No lock is held.
+ */
+void tarn_large_free(struct tarn_large *large);
 
 /* Frees the headers in `limbo` after a grace period.  No lock is held. */
 void tarn_large_reclaim(struct tarn_store *store, struct tarn_large *limbo);

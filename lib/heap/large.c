@@ -10,6 +10,9 @@
  */
 #define PURGE_AT_ONCE ((size_t)1 << 20)
 
+/* Headers that wait for a common grace period, which costs tens of microseconds. */
+#define LIMBO_MOST 256u
+
 /* The units' memory as zero; what the last tenants left there is cleared. */
 static void clean_units(size_t unit, size_t count) {
   for (size_t i = 0; i < count; i++) {
@@ -108,6 +111,23 @@ void tarn_large_reclaim(struct tarn_store *store, struct tarn_large *limbo) {
     next = limbo->limbo;
     tarn_meta_free(&store->meta, limbo, sizeof *limbo);
   }
+}
+
+void tarn_large_free(struct tarn_large *large) {
+  struct tarn_store *store = large->heap->store;
+  struct tarn_large *enough = NULL;
+  tarn_large_unlink(large);
+  tarn_large_give_back(store, large);
+  (void)pthread_mutex_lock(&store->limbo_lock);
+  large->limbo = store->limbo;
+  store->limbo = large;
+  if (++store->limbo_count >= LIMBO_MOST) {
+    enough = store->limbo;
+    store->limbo = NULL;
+    store->limbo_count = 0;
+  }
+  (void)pthread_mutex_unlock(&store->limbo_lock);
+  tarn_large_reclaim(store, enough);
 }
 
 struct tarn_large *tarn_large_of(uintptr_t address) {

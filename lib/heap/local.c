@@ -25,8 +25,7 @@ static void count(struct tarn_local *local, size_t bytes) {
   local->uncounted = 0;
 }
 
-/* --- runs --------------------------------------------------------------------------------------
- */
+/* --- runs ------------------------------------------------------------------------------------ */
 
 static char *pool_address(const struct tarn_pool *pool, uint32_t offset) {
   return (char *)tarn_pool_base(pool) + offset;
@@ -306,12 +305,6 @@ static void free_remote(struct tarn_pool *pool, void *block) {
                                                 memory_order_relaxed));
 }
 
-static void free_large(struct tarn_local *local, uintptr_t address) {
-  struct tarn_large *limbo = NULL;
-  tarn_large_drop(tarn_large_of(address), &limbo);
-  tarn_large_reclaim(local->store, limbo);
-}
-
 void tarn_local_free(struct tarn_local *local, void *block) {
   struct tarn_store *store = local->store;
   struct tarn_place place;
@@ -319,7 +312,7 @@ void tarn_local_free(struct tarn_local *local, void *block) {
     store->hooks->corrupt(store, block, "not the start of a block of this world");
   tarn_kind kind = tarn_map_kind(place.map);
   if (tarn_map_form(place.map) == TARN_FORM_LARGE) {
-    free_large(local, place.block);
+    tarn_large_free(tarn_large_of(place.block));
     return;
   }
   if (*tarn_block_words(block) == tarn_free_key(kind, block))

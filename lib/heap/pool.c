@@ -5,7 +5,7 @@
 #include "heap/pool.h"
 #include "heap/heap.h"
 
-/* --- lists ------------------------------------------------------------------------------------ */
+/* --- lists ----------------------------------------------------------------------------------- */
 
 void tarn_pool_append(tarn_pool_head *head, struct tarn_pool *pool, tarn_pool_list list) {
   struct tarn_pool *first = *head;
@@ -38,8 +38,7 @@ void tarn_pool_unlink(tarn_pool_head *head, struct tarn_pool *pool) {
   pool->list = TARN_LIST_NONE;
 }
 
-/* --- birth and death ----------------------------------------------------------------------------
- */
+/* --- birth and death ------------------------------------------------------------------------- */
 
 void tarn_pool_reset(struct tarn_pool *pool) {
   pool->heap = NULL;
@@ -91,8 +90,7 @@ void tarn_pool_drop(struct tarn_store *store, struct tarn_pool *pool) {
   atomic_fetch_sub_explicit(&store->pools, 1, memory_order_relaxed);
 }
 
-/* --- what is free -------------------------------------------------------------------------------
- */
+/* --- what is free ---------------------------------------------------------------------------- */
 
 size_t tarn_pool_drain(struct tarn_pool *pool) {
   /* The look is relaxed; the exchange acquires what the threads that pushed had released. */

@@ -108,8 +108,7 @@ static inline size_t tarn_block_index(uint64_t map_word, size_t offset) {
   return (size_t)((uint64_t)offset * tarn_map_low(map_word) >> 32);
 }
 
-/* --- free blocks -------------------------------------------------------------------------------
- */
+/* --- free blocks ----------------------------------------------------------------------------- */
 /*
  * A block on a free list keeps its link in the second word.  Its first word is zero, or, in a raw
  * pool where any word may stand there, a key made from the address.
@@ -120,8 +119,7 @@ static inline uintptr_t tarn_free_key(tarn_kind kind, const void *block) {
   return kind == TARN_KIND_RAW ? (uintptr_t)block ^ tarn_free_secret : 0;
 }
 
-/* --- lists; the caller has the right to the list and to the pool --------------------------------
- */
+/* --- lists; the caller has the right to the list and to the pool ----------------------------- */
 
 void tarn_pool_push(tarn_pool_head *head, struct tarn_pool *pool, tarn_pool_list list); /* front */
 void tarn_pool_append(tarn_pool_head *head, struct tarn_pool *pool, tarn_pool_list list);

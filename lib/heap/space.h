@@ -97,7 +97,7 @@ bool tarn_space_commit_marks(void *base, size_t bytes);
 void tarn_space_lock(void);
 void tarn_space_unlock(void);
 
-/* --- map words -------------------------------------------------------------------------------- */
+/* --- map words ------------------------------------------------------------------------------- */
 /*
  *   bits  0-31  pool: 2^32 / block size, rounded up; large: units; rest: units back to the first
  *   bits 32-44  pool: block size / 8

@@ -19,6 +19,7 @@ tarn_status tarn_store_start(struct tarn_store *store, const struct tarn_hooks *
   atomic_store_explicit(&store->limit, SIZE_MAX, memory_order_relaxed);
   tarn_meta_start(&store->meta);
   (void)pthread_mutex_init(&store->lock, NULL);
+  (void)pthread_mutex_init(&store->limbo_lock, NULL);
   return TARN_OK;
 }
 
@@ -29,11 +30,14 @@ void tarn_store_end(struct tarn_store *store) {
     tarn_space_give_arenas((void *)arena->base, arena->units / TARN_ARENA_UNITS);
   }
   tarn_space_give_id(store->id);
+  if (store->limbo)
+    tarn_rcu_synchronize(); /* the headers go with the metadata */
   tarn_meta_end(&store->meta);
   (void)pthread_mutex_destroy(&store->lock);
+  (void)pthread_mutex_destroy(&store->limbo_lock);
 }
 
-/* --- units ------------------------------------------------------------------------------------ */
+/* --- units ----------------------------------------------------------------------------------- */
 
 static size_t arena_record_size(size_t units) {
   return sizeof(struct tarn_arena) + units / 64 * sizeof(uint64_t);
@@ -139,8 +143,7 @@ bool tarn_store_make_tables(struct tarn_store *store) {
   return good;
 }
 
-/* --- counts ------------------------------------------------------------------------------------
- */
+/* --- counts ---------------------------------------------------------------------------------- */
 
 bool tarn_store_charge(struct tarn_store *store, size_t bytes) {
   /* Relaxed throughout: the counter guards no data, and only its own value decides. */
@@ -169,8 +172,7 @@ void tarn_store_allocated(struct tarn_store *store, size_t bytes) {
   atomic_fetch_add_explicit(&store->debt, bytes, memory_order_relaxed);
 }
 
-/* --- giving back --------------------------------------------------------------------------------
- */
+/* --- giving back ----------------------------------------------------------------------------- */
 
 /* Purges the dirty free units of an arena beyond `*keep` bytes, in runs as long as they come. */
 static size_t purge_arena(struct tarn_arena *arena, size_t *keep) {

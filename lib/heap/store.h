@@ -59,6 +59,10 @@ struct tarn_store {
   _Atomic(struct tarn_heap *) heaps[TARN_HEAP_MAX];
   _Atomic unsigned heap_limit; /* heaps beyond this index never existed */
 
+  pthread_mutex_t limbo_lock; /* a leaf; guards the next two */
+  struct tarn_large *limbo;   /* headers of dead large objects that wait for a grace period */
+  unsigned limbo_count;
+
   _Atomic size_t bytes; /* held by pools and large objects */
   _Atomic size_t bytes_max;
   _Atomic size_t limit; /* the hard limit; SIZE_MAX for none */

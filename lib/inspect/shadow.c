@@ -37,8 +37,7 @@ struct shadow {
   bool failed;  /* no memory for the stack */
 };
 
-/* --- pages --------------------------------------------------------------------------------------
- */
+/* --- pages ----------------------------------------------------------------------------------- */
 
 static size_t count_arenas(const struct tarn_store *store) {
   size_t count = 0;
@@ -132,8 +131,7 @@ static bool grow(struct shadow *shadow) {
   return true;
 }
 
-/* --- noting -------------------------------------------------------------------------------------
- */
+/* --- noting ---------------------------------------------------------------------------------- */
 
 /* Before the mark: what the last collection marked is in use; else the block itself knows. */
 static bool is_in_use(const struct shadow *shadow, const struct tarn_place *place) {
@@ -197,8 +195,7 @@ static void drain(struct shadow *shadow) {
   }
 }
 
-/* --- roots: the same as tarn_mark_roots', but for what the head of this file leaves out --------
- */
+/* --- roots: the same as tarn_mark_roots', but for what the head of this file leaves out ------ */
 
 static uint64_t mix(uint64_t sum, uintptr_t a, uintptr_t b) {
   /* Tables are visited in another order after they grew: so a sum, not a chain. */
@@ -281,8 +278,7 @@ void tarn_shadow_note(tarn_world *world) {
   }
 }
 
-/* --- the check ----------------------------------------------------------------------------------
- */
+/* --- the check ------------------------------------------------------------------------------- */
 
 /* The name of the object's type, if it still has one. */
 static const char *name_of(const struct shadow *shadow, const struct tarn_place *place) {

@@ -5,14 +5,21 @@
  * Everything is read relaxed: the figures are each right, but of slightly different moments.
  */
 #include "inspect/events.h"
-#include <stdlib.h>
 #include <string.h>
 
 #define READ(field) atomic_load_explicit(&(field), memory_order_relaxed)
 
-static int compare(const void *a, const void *b) {
-  uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-  return x < y ? -1 : x > y;
+/* Shell's sort with Ciura's gaps: qsort may call malloc, which this library does not. */
+static void sort(uint32_t *values, size_t count) {
+  static const size_t gaps[] = {701, 301, 132, 57, 23, 10, 4, 1};
+  for (size_t g = 0; g < sizeof gaps / sizeof gaps[0]; g++)
+    for (size_t i = gaps[g]; i < count; i++) {
+      uint32_t value = values[i];
+      size_t at = i;
+      for (; at >= gaps[g] && values[at - gaps[g]] > value; at -= gaps[g])
+        values[at] = values[at - gaps[g]];
+      values[at] = value;
+    }
 }
 
 static uint64_t median_pause(struct tarn_collector *collector) {
@@ -23,7 +30,7 @@ static uint64_t median_pause(struct tarn_collector *collector) {
     return 0;
   for (size_t i = 0; i < count; i++)
     pauses[i] = READ(collector->pauses[i]);
-  qsort(pauses, count, sizeof pauses[0], compare);
+  sort(pauses, count);
   return pauses[count / 2];
 }
 

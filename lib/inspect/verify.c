@@ -107,8 +107,7 @@ static bool check_no_marks(const struct check *check, uintptr_t start, uintptr_t
   return true;
 }
 
-/* --- 1. arenas ----------------------------------------------------------------------------------
- */
+/* --- 1. arenas ------------------------------------------------------------------------------- */
 
 static bool check_free_unit(const struct check *check, size_t unit) {
   uintptr_t base = tarn_unit_base(unit), end = base + TARN_UNIT_SIZE;
@@ -201,8 +200,7 @@ static bool each_unit(struct check *check, bool (*fn)(struct check *check, size_
   return true;
 }
 
-/* --- 2. heaps and large objects ------------------------------------------------------------------
- */
+/* --- 2. heaps and large objects -------------------------------------------------------------- */
 
 /* Does the unit's map word say what the header says? */
 static bool check_large_map(const struct check *check, const struct tarn_large *large, size_t i) {
@@ -356,8 +354,7 @@ static bool check_unit_counts(struct check *check) {
   return true;
 }
 
-/* --- 3. descriptors ------------------------------------------------------------------------------
- */
+/* --- 3. descriptors -------------------------------------------------------------------------- */
 
 static bool is_pool_unit(const struct check *check, size_t unit) {
   uint64_t map = tarn_map_get(unit);

@@ -86,8 +86,7 @@ static inline void tarn_os_pause(void) {
 #endif
 }
 
-/* --- clocks, names, messages (say.c) -----------------------------------------------------------
- */
+/* --- clocks, names, messages (say.c) --------------------------------------------------------- */
 
 uint64_t tarn_os_now(void); /* monotonic, nanoseconds */
 

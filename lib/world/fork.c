@@ -12,8 +12,8 @@
  * `waits_for_worlds`, which the stop for a fork takes for standing still.
  *
  * Locks are taken in the order of world/world.h: the list; for each world its registry (by the
- * stop) and the collector's; then for each world types, roots, names, near, heaps, store, metadata;
- * last the space and liburcu's own.
+ * stop) and the collector's; then for each world types, roots, names, near, heaps, store, limbo,
+ * metadata; last the space and liburcu's own.
  */
 #include "world/world.h"
 #include <stdlib.h>
@@ -73,11 +73,13 @@ static void lock_parts(tarn_world *world) {
   lock(&world->near_lock);
   lock(&world->stop.names_lock);
   lock_heaps(&world->store);
+  lock(&world->store.limbo_lock);
   lock(&world->store.meta.lock);
 }
 
 static void unlock_parts(tarn_world *world) {
   unlock(&world->store.meta.lock);
+  unlock(&world->store.limbo_lock);
   unlock_heaps(&world->store);
   unlock(&world->stop.names_lock);
   unlock(&world->near_lock);

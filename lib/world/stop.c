@@ -46,8 +46,7 @@ static uint32_t own_state(const struct tarn_mutator *self) {
   return __atomic_load_n(&self->state, __ATOMIC_RELAXED); /* only the owner writes it */
 }
 
-/* --- the stack of a thread that stands still ----------------------------------------------------
- */
+/* --- the stack of a thread that stands still ------------------------------------------------- */
 
 /*
  * Where the caller stands, and the registers that it may still hold values of its callers in.
@@ -78,8 +77,7 @@ static __attribute__((noinline)) void save_stack(struct tarn_mutator *self) {
   self->stack_low = low;
 }
 
-/* --- standing still: the thread's side -----------------------------------------------------------
- */
+/* --- standing still: the thread's side ------------------------------------------------------- */
 
 static void tell_requester(struct tarn_stop *stop) {
   /*
@@ -258,8 +256,7 @@ static void wait_for_owed(struct tarn_stop *stop) {
   }
 }
 
-/* --- flags --------------------------------------------------------------------------------------
- */
+/* --- flags ----------------------------------------------------------------------------------- */
 
 static void raise_flags(tarn_world *world, const struct tarn_mutator *self) {
   struct tarn_mutator *mutator;
@@ -290,8 +287,7 @@ void tarn_stop_ask(tarn_world *world, uint32_t bit) {
   tarn_rcu_read_unlock();
 }
 
-/* --- the GC lock ---------------------------------------------------------------------------------
- */
+/* --- the GC lock ----------------------------------------------------------------------------- */
 
 /* Has the stop that leaves the GC lock at `until` ended?  The numbers wrap. */
 static bool ended(uint32_t serial, uint32_t until) { return (int32_t)(serial - until) >= 0; }

@@ -23,8 +23,7 @@ static pthread_key_t exit_key;
 static bool exit_key_made;
 static pthread_once_t exit_once = PTHREAD_ONCE_INIT;
 
-/* --- finding one's own records ------------------------------------------------------------------
- */
+/* --- finding one's own records --------------------------------------------------------------- */
 
 struct tarn_mutator *tarn_mutator_first(void) {
   return records;
@@ -91,8 +90,7 @@ static struct tarn_mutator *mutator_if_good(tarn_thread *self) {
   return tarn_thread_check(self) == TARN_OK ? tarn_mutator_of(self) : NULL;
 }
 
-/* --- the registry --------------------------------------------------------------------------------
- */
+/* --- the registry ---------------------------------------------------------------------------- */
 
 tarn_status tarn_registry_start(tarn_world *world) {
   struct tarn_registry *registry = &world->registry;
@@ -336,10 +334,11 @@ void tarn_registry_after_fork(tarn_world *world, struct tarn_mutator *self) {
     make_detached(mutator);
     keep_record(&world->registry, mutator); /* no other thread is there to walk the list */
   }
+  /* A thread that was just attaching had counted itself, but was not on the list. */
+  atomic_store_explicit(&world->registry.count, self ? 1 : 0, memory_order_relaxed);
 }
 
-/* --- small things -------------------------------------------------------------------------------
- */
+/* --- small things ---------------------------------------------------------------------------- */
 
 tarn_world *tarn_thread_world(const tarn_thread *self) {
   return tarn_thread_check(self) == TARN_OK
@@ -382,8 +381,7 @@ tarn_status tarn_thread_scan_stack(tarn_thread *self, bool on) {
   return status;
 }
 
-/* --- safepoints ---------------------------------------------------------------------------------
- */
+/* --- safepoints ------------------------------------------------------------------------------ */
 
 static void run_release(struct tarn_mutator *mutator) {
   const struct tarn_collect_hooks *hooks = mutator->world->collect_hooks;

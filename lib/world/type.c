@@ -15,8 +15,7 @@
 #define KNOWN_FLAGS \
   ((unsigned)(TARN_TYPE_ALL_TRACED | TARN_TYPE_ELEMENTS_TRACED | TARN_TYPE_DATA_TRACED))
 
-/* --- reading the description --------------------------------------------------------------------
- */
+/* --- reading the description ----------------------------------------------------------------- */
 
 /* The caller may have been compiled with a shorter or longer description than ours. */
 static bool read_spec(const tarn_type_spec *given, tarn_type_spec *spec) {
@@ -336,8 +335,7 @@ static void choose_bin(const tarn_world *world, tarn_type *type) {
                        : TARN_BIN_NEVER;
 }
 
-/* --- making -------------------------------------------------------------------------------------
- */
+/* --- making ---------------------------------------------------------------------------------- */
 
 static size_t name_size(const tarn_type *type) { return strlen(type->name) + 1; }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Properties of stopping the world.  The storms let threads write plain memory between safepoints
- * that the requester reads and writes during its stops, so a thread that runs when it must not shows
- * in the values, and under the thread sanitizer as a race.
+ * that the requester reads and writes during its stops, so a thread that runs when it must not
+ * shows in the values, and under the thread sanitizer as a race.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <tarn/tarn.h>
@@ -53,7 +54,8 @@ static void wait_flag(_Atomic bool *where) {
     sleep_ms(1);
 }
 
-/* --- storms --------------------------------------------------------------------------------------- */
+/* --- storms
+ * --------------------------------------------------------------------------------------- */
 
 enum habit { POLLS, BLOCKS, HOLDS, COMES_AND_GOES, ALL_HABITS };
 
@@ -94,7 +96,8 @@ static void one_round(struct worker *worker, tarn_thread **self) {
   case COMES_AND_GOES:
     touch(worker);
     if (worker->rounds % 64 == 0) {
-      if (tarn_thread_detach(*self) != TARN_OK || tarn_thread_attach(worker->world, self) != TARN_OK)
+      if (tarn_thread_detach(*self) != TARN_OK ||
+          tarn_thread_attach(worker->world, self) != TARN_OK)
         atomic_fetch_add(worker->errors, 1);
     }
     tarn_safepoint(*self);
@@ -291,7 +294,8 @@ static void back_to_back_stops_starve_nobody(void **state) {
       fail_msg("worker %d stood still for %llu ms", k, (unsigned long long)(longest[k] / 1000000));
 }
 
-/* --- single properties ------------------------------------------------------------------------------- */
+/* --- single properties
+ * ------------------------------------------------------------------------------- */
 
 struct actor {
   tarn_world *world;
@@ -400,6 +404,40 @@ static void a_blocked_thread_is_not_waited_for_but_waits_itself(void **state) {
   assert_int_equal(pthread_join(thread, NULL), 0);
   assert_true(actor.result);
   end_world(actor.world);
+}
+
+static void *come_back_once(void *data) {
+  struct actor *actor = data;
+  if (tarn_thread_attach(actor->world, &actor->self) != TARN_OK)
+    return NULL;
+  tarn_block_begin(actor->self);
+  raise_flag(&actor->there);
+  wait_flag(&actor->go);
+  tarn_block_end(actor->self);
+  actor->result = true; /* plain: read in the next stop */
+  tarn_safepoint(actor->self);
+  (void)tarn_thread_detach(actor->self);
+  return NULL;
+}
+
+static void who_was_overtaken_runs_before_the_next_stop(void **state) {
+  (void)state;
+  for (int i = 0; i < 50; i++) {
+    struct actor actor = {.world = make_world("")};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, come_back_once, &actor), 0);
+    wait_flag(&actor.there);
+    assert_true(tarn_stop_begin(actor.world, NULL));
+    raise_flag(&actor.go);
+    while (__atomic_load_n(&actor.world->stop.owed, __ATOMIC_RELAXED) == 0)
+      sched_yield();
+    tarn_stop_end(actor.world, NULL);
+    assert_true(tarn_stop_begin(actor.world, NULL));
+    assert_true(actor.result);
+    tarn_stop_end(actor.world, NULL);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    end_world(actor.world);
+  }
 }
 
 static void asking_reaches_every_thread_also_during_a_stop(void **state) {
@@ -539,6 +577,7 @@ int main(void) {
       cmocka_unit_test(a_stop_waits_for_the_release_and_knows_who_was_last),
       cmocka_unit_test(a_straggler_is_named_once),
       cmocka_unit_test(a_blocked_thread_is_not_waited_for_but_waits_itself),
+      cmocka_unit_test(who_was_overtaken_runs_before_the_next_stop),
       cmocka_unit_test(asking_reaches_every_thread_also_during_a_stop),
       cmocka_unit_test(the_stack_of_a_thread_that_stands_still_is_known),
       cmocka_unit_test(the_requesters_own_stack_is_known),

@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Properties of a process that forks: the child's worlds work, whatever the other threads were
+ * doing. A child that hangs is ended by its alarm and counts as a failure.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <pthread.h>
+#include <sys/wait.h>
+#include <tarn/tarn.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "world/world.h"
+
+#define OTHERS 4
+#ifdef TARN_SANITIZE_TSAN
+#define FORKS 15
+#else
+#define FORKS 60
+#endif
+
+static tarn_world *make_world(void) {
+  tarn_options options = TARN_OPTIONS_INIT;
+  tarn_world *world = NULL;
+  options.flags = TARN_OPTIONS_NO_ENVIRONMENT;
+  options.set = "min-heap=1M";
+  assert_int_equal(tarn_world_create(&options, &world), TARN_OK);
+  return world;
+}
+
+static void sleep_ms(long ms) {
+  struct timespec time = {.tv_nsec = ms * 1000000};
+  (void)nanosleep(&time, NULL);
+}
+
+static const tarn_type *pair_type(tarn_world *world) {
+  tarn_type_spec spec = TARN_TYPE_SPEC_INIT;
+  spec.name = "pair";
+  spec.size = 24;
+  spec.slot_bits = 6;
+  return tarn_type_create(world, &spec, NULL);
+}
+
+/* Uses all that a fork could have left locked or half done; returns which step failed. */
+static int use_world(tarn_world *world) {
+  tarn_thread *self;
+  static void *slot;
+  tarn_heap *heap = NULL;
+  tarn_stats stats = {.struct_size = sizeof stats};
+  if (tarn_thread_attach(world, &self) != TARN_OK)
+    return 10;
+  const tarn_type *type = pair_type(world);
+  if (!type || tarn_root_add(world, &slot) != TARN_OK)
+    return 11;
+  slot = NULL;
+  for (int i = 0; i < 20000; i++) {
+    void **pair = tarn_new(self, type);
+    if (!pair)
+      return 12;
+    pair[1] = slot;
+    slot = i % 1000 ? pair : NULL;
+    if (!tarn_alloc_atomic(self, (size_t)i % 3000))
+      return 13;
+  }
+  if (!tarn_alloc_atomic(self, 200000) || tarn_collect(self, 2) != TARN_OK)
+    return 14;
+  if (tarn_heap_create(world, TARN_HEAP_CONTAINER, &heap) != TARN_OK)
+    return 15;
+  tarn_block_begin(self);
+  tarn_block_end(self);
+  if (tarn_stats_get(world, &stats) != TARN_OK || stats.threads != 1)
+    return 16;
+  if (tarn_root_remove(world, &slot) != TARN_OK || tarn_thread_detach(self) != TARN_OK)
+    return 17;
+  return 0;
+}
+
+/* Forks; the child runs `child`, which returns 0 if all was well. */
+static int in_child(int (*child)(tarn_world *), tarn_world *world) {
+  int status = 0;
+  pid_t pid = fork();
+  if (pid == 0) {
+    (void)alarm(30);
+    _exit(child(world));
+  }
+  assert_true(pid > 0);
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  if (WIFSIGNALED(status))
+    fail_msg("the child ended by signal %d", WTERMSIG(status));
+  return WEXITSTATUS(status);
+}
+
+/* --- the other threads
+ * ----------------------------------------------------------------------------- */
+
+enum habit { ALLOCATES, BLOCKS, IS_NOT_ATTACHED, COMES_AND_GOES };
+
+struct other {
+  tarn_world *world;
+  enum habit habit;
+  _Atomic bool *stop;
+  _Atomic uint32_t *ready;
+  bool failed;
+};
+
+static bool over(struct other *other) {
+  return atomic_load_explicit(other->stop, memory_order_relaxed);
+}
+
+static void allocate(struct other *other, tarn_thread *self, const tarn_type *type) {
+  void **pair = NULL;
+  TARN_FRAME(self, &pair);
+  for (int i = 0; !over(other) && i < 1000; i++) {
+    other->failed = other->failed || !tarn_alloc_atomic(self, (size_t)i * 40);
+    void **next = tarn_new(self, type);
+    if (next)
+      next[1] = i % 100 ? pair : NULL;
+    other->failed = other->failed || !next;
+    pair = next;
+    if (other->habit == BLOCKS) {
+      tarn_block_begin(self);
+      tarn_block_end(self);
+    }
+  }
+}
+
+static void *live(void *data) {
+  struct other *other = data;
+  tarn_thread *self = NULL;
+  const tarn_type *type = pair_type(other->world);
+  static void *slots[16];
+  if (other->habit != IS_NOT_ATTACHED)
+    other->failed = tarn_thread_attach(other->world, &self) != TARN_OK;
+  atomic_fetch_add(other->ready, 1);
+  for (unsigned i = 0; !over(other) && !other->failed; i++) {
+    if (!self) {
+      void **slot = &slots[i % 16];
+      other->failed = tarn_root_add(other->world, slot) != TARN_OK ||
+                      tarn_root_remove(other->world, slot) != TARN_OK ||
+                      (i % 64 == 0 && !pair_type(other->world)); /* types stay for ever */
+      continue;
+    }
+    allocate(other, self, type);
+    if (other->habit == COMES_AND_GOES)
+      other->failed =
+          tarn_thread_detach(self) != TARN_OK || tarn_thread_attach(other->world, &self) != TARN_OK;
+  }
+  if (self)
+    (void)tarn_thread_detach(self);
+  return NULL;
+}
+
+struct crowd {
+  struct other others[OTHERS];
+  pthread_t threads[OTHERS];
+  _Atomic bool stop;
+  _Atomic uint32_t ready;
+};
+
+static void start_crowd(struct crowd *crowd, tarn_world *world) {
+  atomic_store(&crowd->stop, false);
+  atomic_store(&crowd->ready, 0);
+  for (int i = 0; i < OTHERS; i++) {
+    crowd->others[i] = (struct other){
+        .world = world, .habit = (enum habit)i, .stop = &crowd->stop, .ready = &crowd->ready};
+    assert_int_equal(pthread_create(&crowd->threads[i], NULL, live, &crowd->others[i]), 0);
+  }
+  while (atomic_load(&crowd->ready) != OTHERS)
+    sleep_ms(1);
+}
+
+static void end_crowd(struct crowd *crowd) {
+  atomic_store(&crowd->stop, true);
+  for (int i = 0; i < OTHERS; i++) {
+    assert_int_equal(pthread_join(crowd->threads[i], NULL), 0);
+    assert_false(crowd->others[i].failed);
+  }
+}
+
+/* --- properties
+ * -------------------------------------------------------------------------------------- */
+
+static int use_as_attached(tarn_world *world) {
+  tarn_thread *self = tarn_thread_self(world);
+  if (!self || tarn_thread_check(self) != TARN_OK)
+    return 1;
+  return use_world(world);
+}
+
+static void the_child_of_an_attached_thread_goes_on(void **state) {
+  (void)state;
+  static struct crowd crowd;
+  tarn_world *world = make_world();
+  tarn_thread *self = NULL;
+  start_crowd(&crowd, world);
+  assert_int_equal(tarn_thread_attach(world, &self), TARN_OK);
+  for (int i = 0; i < FORKS; i++) {
+    tarn_safepoint(self);
+    assert_int_equal(in_child(use_as_attached, world), 0);
+  }
+  tarn_block_begin(self);
+  end_crowd(&crowd);
+  tarn_block_end(self);
+  assert_int_equal(use_world(world), 0); /* the parent too */
+  assert_int_equal(tarn_world_destroy(world), TARN_OK);
+}
+
+static int use_and_destroy(tarn_world *world) {
+  int failed = use_world(world);
+  return failed ? failed : tarn_world_destroy(world) != TARN_OK ? 20 : 0;
+}
+
+static void the_child_of_an_unattached_thread_can_attach_and_destroy(void **state) {
+  (void)state;
+  static struct crowd crowd;
+  tarn_world *world = make_world();
+  start_crowd(&crowd, world);
+  for (int i = 0; i < FORKS; i++)
+    assert_int_equal(in_child(use_and_destroy, world), 0);
+  end_crowd(&crowd);
+  assert_int_equal(use_and_destroy(world), 0);
+}
+
+static int end_region_and_use(tarn_world *world) {
+  tarn_thread *self = tarn_thread_self(world);
+  const struct tarn_mutator *mutator = tarn_mutator_of(self);
+  if (mutator->state != TARN_STATE_BLOCKED)
+    return 2;
+  tarn_block_end(self);
+  return mutator->state == TARN_STATE_RUNNING ? use_world(world) : 3;
+}
+
+static void a_blocked_thread_forks_and_stays_blocked(void **state) {
+  (void)state;
+  static struct crowd crowd;
+  tarn_world *world = make_world();
+  tarn_thread *self = NULL;
+  start_crowd(&crowd, world);
+  assert_int_equal(tarn_thread_attach(world, &self), TARN_OK);
+  tarn_block_begin(self);
+  for (int i = 0; i < FORKS; i++) {
+    assert_int_equal(in_child(end_region_and_use, world), 0);
+    assert_int_equal(tarn_mutator_of(self)->state, TARN_STATE_BLOCKED);
+  }
+  end_crowd(&crowd);
+  tarn_block_end(self);
+  assert_int_equal(use_world(world), 0);
+  assert_int_equal(tarn_world_destroy(world), TARN_OK);
+}
+
+static int release_and_use(tarn_world *world) {
+  tarn_gc_release(tarn_thread_self(world));
+  return use_world(world);
+}
+
+static void a_thread_forks_inside_a_hold(void **state) {
+  (void)state;
+  static struct crowd crowd;
+  tarn_world *world = make_world();
+  tarn_thread *self = NULL;
+  start_crowd(&crowd, world);
+  assert_int_equal(tarn_thread_attach(world, &self), TARN_OK);
+  for (int i = 0; i < FORKS; i++) {
+    tarn_gc_hold(self);
+    sleep_ms(2); /* others come to want a collection and wait for this thread */
+    assert_int_equal(in_child(release_and_use, world), 0);
+    tarn_gc_release(self);
+  }
+  tarn_block_begin(self);
+  end_crowd(&crowd);
+  tarn_block_end(self);
+  assert_int_equal(tarn_world_destroy(world), TARN_OK);
+}
+
+static tarn_world *both[2];
+static int use_both(tarn_world *world) {
+  (void)world;
+  int failed = use_as_attached(both[0]);
+  return failed ? failed : use_world(both[1]);
+}
+
+static void all_worlds_of_the_process_are_taken_along(void **state) {
+  (void)state;
+  static struct crowd crowds[2];
+  tarn_thread *self = NULL;
+  for (int i = 0; i < 2; i++) {
+    both[i] = make_world();
+    start_crowd(&crowds[i], both[i]);
+  }
+  assert_int_equal(tarn_thread_attach(both[0], &self), TARN_OK);
+  for (int i = 0; i < FORKS / 3; i++)
+    assert_int_equal(in_child(use_both, both[0]), 0);
+  tarn_block_begin(self);
+  for (int i = 0; i < 2; i++)
+    end_crowd(&crowds[i]);
+  tarn_block_end(self);
+  for (int i = 0; i < 2; i++)
+    assert_int_equal(tarn_world_destroy(both[i]), TARN_OK);
+}
+
+static void *fork_too(void *data) {
+  tarn_world *world = data;
+  tarn_thread *self = NULL;
+  if (tarn_thread_attach(world, &self) != TARN_OK)
+    return data;
+  for (int i = 0; i < FORKS; i++) {
+    int status = 1;
+    tarn_gc_hold(self);
+    pid_t pid = fork();
+    if (pid == 0) {
+      (void)alarm(30);
+      tarn_gc_release(self);
+      _exit(tarn_collect(self, 2) == TARN_OK ? 0 : 1);
+    }
+    tarn_gc_release(self);
+    if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
+      return data;
+  }
+  return NULL; /* exits attached */
+}
+
+static void threads_fork_at_the_same_time_inside_holds(void **state) {
+  (void)state;
+  tarn_world *world = make_world();
+  pthread_t threads[3];
+  for (int i = 0; i < 3; i++)
+    assert_int_equal(pthread_create(&threads[i], NULL, fork_too, world), 0);
+  for (int i = 0; i < 3; i++) {
+    void *failed = NULL;
+    assert_int_equal(pthread_join(threads[i], &failed), 0);
+    assert_null(failed);
+  }
+  assert_int_equal(use_and_destroy(world), 0);
+}
+
+static void *make_and_destroy_worlds(void *data) {
+  _Atomic bool *stop = data;
+  tarn_options options = TARN_OPTIONS_INIT;
+  options.flags = TARN_OPTIONS_NO_ENVIRONMENT;
+  while (!atomic_load_explicit(stop, memory_order_relaxed)) {
+    tarn_world *world = NULL;
+    tarn_thread *self = NULL;
+    if (tarn_world_create(&options, &world) != TARN_OK ||
+        tarn_thread_attach(world, &self) != TARN_OK || tarn_world_destroy(world) != TARN_OK)
+      return data;
+  }
+  return NULL;
+}
+
+static void worlds_come_and_go_while_others_fork(void **state) {
+  (void)state;
+  static _Atomic bool stop;
+  tarn_world *world = make_world();
+  pthread_t thread;
+  void *failed = NULL;
+  atomic_store(&stop, false);
+  assert_int_equal(pthread_create(&thread, NULL, make_and_destroy_worlds, &stop), 0);
+  for (int i = 0; i < FORKS; i++)
+    assert_int_equal(in_child(use_world, world), 0);
+  atomic_store(&stop, true);
+  assert_int_equal(pthread_join(thread, &failed), 0);
+  assert_null(failed);
+  assert_int_equal(tarn_world_destroy(world), TARN_OK);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(the_child_of_an_attached_thread_goes_on),
+      cmocka_unit_test(the_child_of_an_unattached_thread_can_attach_and_destroy),
+      cmocka_unit_test(a_blocked_thread_forks_and_stays_blocked),
+      cmocka_unit_test(a_thread_forks_inside_a_hold),
+      cmocka_unit_test(all_worlds_of_the_process_are_taken_along),
+      cmocka_unit_test(threads_fork_at_the_same_time_inside_holds),
+      cmocka_unit_test(worlds_come_and_go_while_others_fork),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
