@@ -34,7 +34,7 @@
 #define AGAINST_MATCHED                                                                     \
   {                                                                                         \
     .subject = "tarn", .peer = "bdwgc-matched", .label = "tarn/bdwgc", .metric = "wall_ns", \
-    .unit = "wall time, bdwgc at Tarn's peak heap"                                          \
+    .unit = "wall time, bdwgc from Tarn's peak heap on"                                     \
   }
 #define AGAINST_DEFAULT                                                        \
   {                                                                            \

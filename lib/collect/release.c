@@ -37,16 +37,16 @@ static void release_object(struct tarn_collector *collector, struct tarn_mutator
   atomic_fetch_add_explicit(&collector->release.released, 1, memory_order_relaxed);
 }
 
-static void work_on_pool(struct tarn_collector *collector, struct tarn_mutator *self,
-                         struct tarn_pool *pool, size_t *ran) {
-  struct tarn_heap *heap = pool->heap;
-  size_t size = tarn_pool_block_size(pool);
+/* One pass over the condemned objects of a pool; how many functions ran. */
+static size_t pass_over_pool(struct tarn_collector *collector, struct tarn_mutator *self,
+                             struct tarn_pool *pool) {
+  size_t size = tarn_pool_block_size(pool), ran = 0;
   uintptr_t block = tarn_pool_base(pool);
   for (unsigned i = 0; i < pool->capacity; i++, block += size) {
     if (*tarn_mark_byte(block) != TARN_MARK_CONDEMNED)
       continue;
     release_object(collector, self, block);
-    ++*ran;
+    ran++;
     uintptr_t *words = tarn_block_words((void *)block);
 #if TARN_CHECKING
     memset(words + 1, 0xdb, size - sizeof *words);
@@ -55,6 +55,16 @@ static void work_on_pool(struct tarn_collector *collector, struct tarn_mutator *
     *tarn_mark_byte(block) = TARN_MARK_NONE; /* beyond the cursor, which stands at 0: free */
     pool->used--;
   }
+  return ran;
+}
+
+static void work_on_pool(struct tarn_collector *collector, struct tarn_mutator *self,
+                         struct tarn_pool *pool, size_t *ran) {
+  struct tarn_heap *heap = pool->heap;
+  /* A collection during a function may condemn objects that the pass has gone by.  After a pass
+   * that ran no function there was no safepoint, so none can be left. */
+  for (size_t passed; (passed = pass_over_pool(collector, self, pool)) != 0;)
+    *ran += passed;
   (void)pthread_mutex_lock(&heap->lock);
   (void)tarn_pool_drain(pool);
   pool->list = TARN_LIST_NONE;

@@ -55,7 +55,9 @@ tarn_status tarn_world_destroy(tarn_world *world) {
   if (status != TARN_OK)
     return status;
   tarn_worlds_remove(world);
+  tarn_gc_hold(self); /* they may allocate, but a collection would move things under the walk */
   tarn_release_everything(world, tarn_mutator_of(self));
+  tarn_gc_release(self);
   detach_caller(world);
   tarn_collector_end(world);
   tarn_world_drop(world);
@@ -91,6 +93,15 @@ void *tarn_alloc_atomic(tarn_thread *self, size_t size) {
                           TARN_FLAVOUR_RAW, size);
 }
 
+/* The object is in no root any more, but its function may collect. */
+static void release(struct tarn_local *local, void *object) {
+  void *const slots[] = {&object};
+  tarn_frame frame;
+  tarn_frame_push(&local->pub, &frame, slots, 1);
+  local->store->hooks->release(local, object);
+  tarn_frame_pop(&local->pub, &frame);
+}
+
 void tarn_free(tarn_thread *self, void *block) {
   if (!self || !block)
     return;
@@ -108,6 +119,6 @@ void tarn_free(tarn_thread *self, void *block) {
   if (tarn_find(store->id, (uintptr_t)block, false, &place) &&
       (tarn_map_kind(place.map) == TARN_KIND_CONTAINER || tarn_map_resource(place.map)) &&
       *tarn_block_words(block) != 0)
-    store->hooks->release(local, block);
+    release(local, block);
   tarn_local_free(local, block);
 }

@@ -563,21 +563,26 @@ static void damage_to_free_raw_blocks_is_named(void **state) {
   expect(f, "is on its free list, but its first word", (uintptr_t)block);
 }
 
+struct free_it {
+  tarn_world *world;
+  void *block;
+};
+
 static void *free_it(void *data) {
-  struct fixture *f = data;
+  const struct free_it *job = data;
   tarn_thread *self;
-  if (tarn_thread_attach(f->world, &self) != TARN_OK)
+  if (tarn_thread_attach(job->world, &self) != TARN_OK)
     return "not attached";
-  tarn_free(self, f->raw);
+  tarn_free(self, job->block);
   return tarn_thread_detach(self) == TARN_OK ? NULL : "not detached";
 }
 
 /* The main thread is blocked meanwhile, so that the block stays on the remote list. */
-static void free_elsewhere(struct fixture *f) {
+static void free_elsewhere(struct fixture *f, void *block) {
+  struct free_it job = {f->world, block};
   pthread_t thread;
   void *result = NULL;
-  f->root[1] = NULL;
-  assert_int_equal(pthread_create(&thread, NULL, free_it, f), 0);
+  assert_int_equal(pthread_create(&thread, NULL, free_it, &job), 0);
   tarn_block_begin(f->self);
   (void)pthread_join(thread, &result);
   tarn_block_end(f->self);
@@ -589,7 +594,8 @@ static void damage_to_remote_lists_is_named(void **state) {
   for (int round = 0; round < 2; round++) { /* below the cursor, and beyond it */
     struct tarn_pool *pool = pool_of(f->raw);
     uintptr_t *words = f->raw;
-    free_elsewhere(f);
+    f->root[1] = NULL;
+    free_elsewhere(f, f->raw);
     assert_ptr_equal(atomic_load(&pool->remote), words);
     expect_sound(f);
     poke_word(f, words, 5);
@@ -603,6 +609,27 @@ static void damage_to_remote_lists_is_named(void **state) {
     f->raw = f->root[1] = must(tarn_alloc_atomic(f->self, 100));
     collect(f);
   }
+}
+
+static bool go_on(const tarn_block_info *info, void *data) {
+  (void)info, (void)data;
+  return true;
+}
+
+/* A block that another thread freed into a full pool must still be found by its owner. */
+static void a_walk_leaves_a_sound_world(void **state) {
+  struct fixture *f = *state;
+  struct tarn_pool *full = bin_of(f, f->nodes)->full;
+  assert_non_null(full);
+  struct node *before = f->nodes;
+  while (pool_of(before) != full || pool_of(before->next) != full)
+    before = before->next;
+  void *block = before->next;
+  before->next = before->next->next;
+  free_elsewhere(f, block);
+  expect_sound(f);
+  assert_int_equal(tarn_heap_walk(f->self, go_on, NULL), TARN_OK);
+  expect_sound(f);
 }
 
 static void damage_to_mark_bytes_is_named(void **state) {
@@ -1072,6 +1099,7 @@ int main(void) {
       IN_WORLD(damage_to_free_lists_is_named),
       IN_WORLD(damage_to_free_raw_blocks_is_named),
       IN_WORLD(damage_to_remote_lists_is_named),
+      IN_WORLD(a_walk_leaves_a_sound_world),
       IN_WORLD(damage_to_mark_bytes_is_named),
       IN_WORLD(a_write_beyond_the_virgin_limit_is_named),
       IN_WORLD(damage_to_objects_is_named),

@@ -522,7 +522,7 @@ static void equal_keys_are_one_whatever_the_hash(void **state) {
 
 /* ---- Several threads ------------------------------------------------------------------------- */
 
-enum { THREADS = 3, WORDS = 200, TURNS = COUNT_OF(40000) };
+enum { THREADS = 3, FEW = 200, WORDS = 20000, TURNS = COUNT_OF(40000) };
 
 struct interning {
   struct fixture *f;
@@ -556,7 +556,8 @@ static void *intern(void *data) {
     uint64_t random = (uint64_t)(uintptr_t)&self | 1;
     for (unsigned i = 0; i < TURNS; i++) {
       random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-      uintptr_t number = (random >> 33) % WORDS;
+      /* Few words meet often; many make entries, and shards that grow. */
+      uintptr_t number = (random >> 33) % (i % 2 ? FEW : WORDS);
       struct word *word = tarn_new(self, interning->type);
       if (!word) {
         atomic_fetch_add(&interning->wrong, 1);
@@ -616,7 +617,7 @@ static void a_word_is_one_object_for_all_threads_while_another_collects(void **s
   tarn_block_end(f->self);
   assert_int_equal(pthread_barrier_destroy(&interning.start), 0);
   assert_int_equal(interning.wrong, 0);
-  assert_true(interning.fresh >= WORDS); /* some were made again after they had died */
+  assert_true(interning.fresh >= FEW); /* some were made again after they had died */
   collect(f);
   assert_int_equal(tarn_weak_table_count(interning.words), 0);
 }
