@@ -27,6 +27,7 @@ TARN_API bool tarn_is_weak(tarn_world *world, const void *object);
 /*
  * An ephemeron: its value is alive while both the ephemeron and the key are.  A value that refers
  * to its own key does not keep it.  When the key dies, key and value become NULL together.
+ * NULL: as tarn_new, and TARN_EINVAL when `key` is NULL.
  */
 TARN_API void *tarn_ephemeron_new(tarn_thread *self, void *key, void *value);
 TARN_API void *tarn_ephemeron_key(tarn_thread *self, void *ephemeron);

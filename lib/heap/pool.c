@@ -142,10 +142,12 @@ bool tarn_pool_stretch(struct tarn_pool *pool, uint8_t epoch, uint32_t *start, u
 
 bool tarn_pool_in_use(const struct tarn_pool *pool, const void *block, uint8_t epoch) {
   uintptr_t offset = (uintptr_t)block - tarn_pool_base(pool);
-  if (offset < pool->cursor) {
-    tarn_kind kind = tarn_flavour_kind((tarn_flavour)pool->flavour);
-    return *(const uintptr_t *)block != tarn_free_key(kind, block) &&
-           !(epoch && tarn_mark_is_dead(*tarn_mark_byte((uintptr_t)block)));
-  }
-  return epoch && offset < pool->virgin && *tarn_mark_byte((uintptr_t)block) == epoch;
+  uint8_t mark = epoch ? *tarn_mark_byte((uintptr_t)block) : TARN_MARK_NONE;
+  bool may_be = offset < pool->cursor ? !tarn_mark_is_dead(mark)
+                                      : epoch && offset < pool->virgin && mark == epoch;
+  if (!may_be)
+    return false;
+  /* Beyond the cursor too: another thread may have freed it, and the owner not yet taken it back. */
+  tarn_kind kind = tarn_flavour_kind((tarn_flavour)pool->flavour);
+  return *(const uintptr_t *)block != tarn_free_key(kind, block);
 }

@@ -29,7 +29,6 @@ static bool is_condemned(const struct tarn_store *store, uintptr_t block) {
 static void walk_pool(struct tarn_pool *pool, void *data) {
   struct walk *walk = data;
   const struct tarn_store *store = &walk->world->store;
-  (void)tarn_pool_drain(pool); /* what others freed is not in use, and now it shows */
   size_t size = tarn_pool_block_size(pool);
   uintptr_t base = tarn_pool_base(pool), bump = tarn_walk_bump(pool);
   uint64_t map = tarn_map_get(tarn_unit_of(base));

@@ -504,9 +504,11 @@ static void damage_to_runs_is_named(void **state) {
   struct fixture *f = *state;
   struct tarn_bin *bin = bin_of(f, f->nodes);
   uintptr_t base = base_of(f->nodes);
+#if !TARN_ZEAL /* there each piece is one block, and handed out at once */
   assert_true(bin->head.bump < bin->head.limit);
   poke_byte(f, bin->head.bump + 7, 1);
   expect(f, "was not handed out yet", (uintptr_t)bin->head.bump);
+#endif
   poke_word(f, &bin->head.limit, (uintptr_t)bin->head.limit - 32);
   expect(f, "its bin's limit", base);
   poke_word(f, &bin->head.bump, (uintptr_t)bin->head.bump + 8);
