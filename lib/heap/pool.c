@@ -147,7 +147,8 @@ bool tarn_pool_in_use(const struct tarn_pool *pool, const void *block, uint8_t e
                                       : epoch && offset < pool->virgin && mark == epoch;
   if (!may_be)
     return false;
-  /* Beyond the cursor too: another thread may have freed it, and the owner not yet taken it back. */
+  /* Beyond the cursor too: another thread may have freed it, and the owner not yet taken it back.
+   */
   tarn_kind kind = tarn_flavour_kind((tarn_flavour)pool->flavour);
   return *(const uintptr_t *)block != tarn_free_key(kind, block);
 }

@@ -180,11 +180,23 @@ void tarn_space_give_arenas(void *base, size_t count) {
   tarn_space_unlock();
 }
 
-bool tarn_space_commit_marks(void *base, size_t bytes) {
-  tarn_space_lock();
+/* Under the lock. */
+static bool make_marks_readable(void) {
   if (!marks_readable)
     marks_readable = tarn_os_commit_readable(tarn_space.marks, table_sizes(tarn_space.size).marks);
-  bool good = marks_readable &&
+  return marks_readable;
+}
+
+bool tarn_space_read_marks(void) {
+  tarn_space_lock();
+  bool good = make_marks_readable();
+  tarn_space_unlock();
+  return good;
+}
+
+bool tarn_space_commit_marks(void *base, size_t bytes) {
+  tarn_space_lock();
+  bool good = make_marks_readable() &&
               tarn_os_commit(tarn_mark_byte((uintptr_t)base), bytes >> TARN_GRANULE_SHIFT);
   tarn_space_unlock();
   return good;

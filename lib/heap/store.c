@@ -131,7 +131,9 @@ void tarn_store_give_units(struct tarn_store *store, size_t unit, size_t count) 
 }
 
 bool tarn_store_make_tables(struct tarn_store *store) {
-  bool good = true;
+  if (store->tables)
+    return true; /* new arenas get theirs when they are made */
+  bool good = tarn_space_read_marks();
   (void)pthread_mutex_lock(&store->lock);
   for (struct tarn_arena *arena = store->arenas; arena && good; arena = arena->next)
     if (!arena->marks)

@@ -26,7 +26,7 @@
 #else
 #define SUPPORT_SANITIZED 0
 #endif
-#ifdef TARN_ZEAL
+#if defined(TARN_ZEAL) && TARN_ZEAL
 #define SUPPORT_ZEAL 1
 #else
 #define SUPPORT_ZEAL 0
@@ -123,12 +123,12 @@ static inline void support_run(void *(*fn)(void *), void *data) {
  * In a child: what fails ends the child with 3 and a line that the parent gets.  cmocka's own
  * assertions must not be used there: they would go on with the parent's tests.
  */
-#define CHILD_CHECK(condition)                                         \
-  do {                                                                 \
-    if (!(condition)) {                                                \
+#define CHILD_CHECK(condition)                                           \
+  do {                                                                   \
+    if (!(condition)) {                                                  \
       dprintf(2, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
-      _exit(3);                                                        \
-    }                                                                  \
+      _exit(3);                                                          \
+    }                                                                    \
   } while (0)
 
 /* Runs `fn` in a child; `text` gets what it wrote on standard error.  The result of waitpid. */
@@ -151,7 +151,8 @@ static inline int support_child(void (*fn)(void *), void *data, char *text, size
   char rest[256];
   for (;;) {
     bool room = length + 1 < size;
-    ssize_t got = read(ends[0], room ? text + length : rest, room ? size - 1 - length : sizeof rest);
+    ssize_t got =
+        read(ends[0], room ? text + length : rest, room ? size - 1 - length : sizeof rest);
     if (got <= 0)
       break;
     if (room)

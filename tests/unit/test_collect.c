@@ -183,6 +183,27 @@ static void any_word_may_stand_in_a_slot(void **unused) {
   end(&state);
 }
 
+static void words_of_another_world_are_ignored(void **unused) {
+  struct state full, empty;
+  (void)unused;
+  begin_with(&full, "collect=off");
+  begin_with(&empty, "collect=off,verify=on");
+  struct node *foreign = NULL;
+  {
+    TARN_FRAME(empty.self, &foreign);
+    foreign = new_node(&full, NULL, NULL, 7);
+    collect(&empty); /* the process's first collection, in a world without an arena */
+    struct node *own = new_node(&empty, foreign, NULL, 0);
+    TARN_FRAME(empty.self, &own);
+    collect(&empty);
+    assert_int_equal(stats_of(&empty).live_objects, 1);
+  }
+  collect(&full);
+  assert_int_equal(stats_of(&full).live_objects, 0);
+  end(&empty);
+  end(&full);
+}
+
 static void tagged_words_keep_their_object(void **unused) {
   struct state state;
   (void)unused;
@@ -595,6 +616,7 @@ static void a_data_block_lives_and_dies_with_its_object(void **unused) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(words_of_another_world_are_ignored),
       cmocka_unit_test(everything_reachable_is_kept_and_the_rest_goes),
       cmocka_unit_test(cycles_are_garbage),
       cmocka_unit_test(garbage_memory_is_used_again_zeroed),

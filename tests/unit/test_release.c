@@ -8,7 +8,8 @@
 
 #define OBJECTS 400u
 
-/* Outside the heap: what became of each object.  Words 2 and 3 of an object: its number, a check. */
+/* Outside the heap: what became of each object.  Words 2 and 3 of an object: its number, a check.
+ */
 static atomic_uint freed[OBJECTS];
 static atomic_uint damaged;
 static void *roots[OBJECTS];
