@@ -441,7 +441,9 @@ static void mark_provider(tarn_root_fn fn, void *fn_data, void *data) {
 }
 
 void tarn_mark_roots(struct tarn_marker *marker) {
-  struct tarn_mutator *mutator;
+  struct tarn_mutator *mutator, *requester = marker->world->stop.requester;
+  if (requester)
+    tarn_stop_save_stack(requester);
   cds_list_for_each_entry(mutator, &marker->world->registry.list, node)
       mark_thread(marker, mutator);
   tarn_roots_each(marker->world, mark_slot, mark_provider, marker);

@@ -98,10 +98,12 @@ static bool work(struct tarn_collector *collector, struct tarn_mutator *self, si
     release->larges = large->limbo;
   }
   (void)pthread_mutex_unlock(&release->lock);
+  self->releasing = pool ? (void *)pool : (void *)large;
   if (pool)
     work_on_pool(collector, self, pool, ran);
   else if (large)
     work_on_large(collector, self, large, ran);
+  self->releasing = NULL;
   return pool || large;
 }
 
@@ -126,9 +128,25 @@ size_t tarn_release_pending(tarn_thread *self, size_t most) {
 /* --- fork
  * -------------------------------------------------------------------------------------------- */
 
+struct take_back {
+  struct tarn_collector *collector;
+  const void *own; /* the item of the thread that forked, which goes on with it; or NULL */
+};
+
+/* That item: it is pending, but not on the list. */
+static void count_own(struct tarn_collector *collector, struct tarn_heap *heap) {
+  atomic_fetch_add_explicit(&heap->condemned, 1, memory_order_relaxed);
+  atomic_fetch_add_explicit(&collector->release.pending, 1, memory_order_relaxed);
+}
+
 static void take_back_pool(struct tarn_pool *pool, void *data) {
+  struct take_back *take = data;
   if (pool->list != TARN_LIST_CONDEMNED)
     return;
+  if (pool == take->own) {
+    count_own(take->collector, pool->heap);
+    return;
+  }
   size_t size = tarn_pool_block_size(pool);
   uintptr_t block = tarn_pool_base(pool);
   for (unsigned i = 0; i < pool->capacity; i++, block += size)
@@ -138,15 +156,17 @@ static void take_back_pool(struct tarn_pool *pool, void *data) {
       *tarn_mark_byte(block) = TARN_MARK_NONE;
       pool->used--;
     }
-  tarn_release_add_pool(data, pool);
+  tarn_release_add_pool(take->collector, pool);
 }
 
-static void take_back_larges(struct tarn_collector *collector, struct tarn_heap *heap) {
+static void take_back_larges(struct take_back *take, struct tarn_heap *heap) {
   struct tarn_large *large;
   cds_list_for_each_entry(large, &heap->larges, node) {
     uint8_t *byte = tarn_mark_byte(large->base);
-    if (*byte == TARN_MARK_CONDEMNED) {
-      tarn_release_add_large(collector, large);
+    if (large == take->own) {
+      count_own(take->collector, heap);
+    } else if (*byte == TARN_MARK_CONDEMNED) {
+      tarn_release_add_large(take->collector, large);
     } else if (*byte == TARN_MARK_RELEASING) {
       *tarn_block_words((void *)large->base) = 0;
       *byte = TARN_MARK_NONE; /* the next collection buries it */
@@ -157,6 +177,8 @@ static void take_back_larges(struct tarn_collector *collector, struct tarn_heap 
 void tarn_release_after_fork(struct tarn_collector *collector) {
   struct tarn_release *release = &collector->release;
   struct tarn_store *store = &collector->world->store;
+  const struct tarn_mutator *own = tarn_mutator_self(collector->world);
+  struct take_back take = {collector, own ? own->releasing : NULL};
   (void)pthread_mutex_init(&release->lock, NULL);
   release->pools = NULL;
   release->larges = NULL;
@@ -166,8 +188,8 @@ void tarn_release_after_fork(struct tarn_collector *collector) {
       atomic_store_explicit(&tarn_store_heap(store, i)->condemned, 0, memory_order_relaxed);
   if (!store->tables)
     return;
-  tarn_store_each_pool(store, take_back_pool, collector);
+  tarn_store_each_pool(store, take_back_pool, &take);
   for (unsigned i = 0; i < tarn_store_heap_limit(store); i++)
     if (tarn_store_heap(store, i))
-      take_back_larges(collector, tarn_store_heap(store, i));
+      take_back_larges(&take, tarn_store_heap(store, i));
 }

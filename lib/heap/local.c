@@ -388,21 +388,25 @@ static void forget_bins(struct tarn_bin *bins) {
   }
 }
 
+static void forget_heap_bins(struct tarn_local *local, const struct tarn_heap *heap) {
+  for (unsigned k = 0; k < flavour_count(heap); k++) {
+    struct tarn_bin *bins = bins_of(local, heap, first_flavour(heap) + k);
+    if (bins)
+      forget_bins(bins);
+  }
+}
+
 void tarn_local_forget(struct tarn_local *local) {
   struct tarn_store *store = local->store;
-  for (unsigned i = 0; i < tarn_store_heap_limit(store); i++) {
-    const struct tarn_heap *heap = tarn_store_heap(store, i);
-    for (unsigned k = 0; heap && k < flavour_count(heap); k++) {
-      struct tarn_bin *bins = bins_of(local, heap, first_flavour(heap) + k);
-      if (bins)
-        forget_bins(bins);
-    }
-  }
+  for (unsigned i = 0; i < tarn_store_heap_limit(store); i++)
+    if (tarn_store_heap(store, i))
+      forget_heap_bins(local, tarn_store_heap(store, i));
 }
 
 void tarn_local_forget_heap(struct tarn_local *local, struct tarn_heap *heap) {
   if (!local->more[heap->index])
     return;
+  forget_heap_bins(local, heap);
   tarn_meta_free(&local->store->meta, local->more[heap->index], more_size(heap));
   local->more[heap->index] = NULL;
 }

@@ -52,7 +52,7 @@ static uint32_t own_state(const struct tarn_mutator *self) {
  * Where the caller stands, and the registers that it may still hold values of its callers in.
  * Not inlined: everything that the callers need later is above this frame or in those registers.
  */
-static __attribute__((noinline)) void save_stack(struct tarn_mutator *self) {
+__attribute__((noinline)) void tarn_stop_save_stack(struct tarn_mutator *self) {
   if (!self->scan_stack)
     return;
   uintptr_t low;
@@ -139,7 +139,7 @@ void tarn_stop_enter(struct tarn_mutator *self) {
 }
 
 void tarn_stop_leave(struct tarn_mutator *self) {
-  save_stack(self);
+  tarn_stop_save_stack(self);
   /* Release: as in stand_still. */
   __atomic_store_n(&self->state, TARN_STATE_BLOCKED, __ATOMIC_RELEASE);
   tell_requester(&self->world->stop);
@@ -150,7 +150,7 @@ void tarn_stop_poll(struct tarn_mutator *self) {
   if (self->local.pub.tarn_holds != 0 || own_state(self) != TARN_STATE_RUNNING ||
       !(__atomic_load_n(&self->local.pub.tarn_poll, __ATOMIC_RELAXED) & TARN_POLL_STOP))
     return;
-  save_stack(self);
+  tarn_stop_save_stack(self);
   stand_still(self);
   tarn_stop_enter(self);
 }
@@ -385,7 +385,7 @@ static bool begin(tarn_world *world, struct tarn_mutator *self, enum mode mode) 
     return false;
   }
   if (self && own_state(self) == TARN_STATE_RUNNING)
-    save_stack(self);
+    tarn_stop_save_stack(self);
   /* Attach and detach hold the lock for a moment, a stop that is ending too: none of them waits for
    * a running thread. */
   (void)pthread_mutex_lock(&world->registry.lock);

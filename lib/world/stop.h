@@ -59,6 +59,13 @@ void tarn_stop_begin_always(tarn_world *world, struct tarn_mutator *self);
  */
 void tarn_stop_begin_fork(tarn_world *world, struct tarn_mutator *self);
 
+/*
+ * Notes where the calling thread stands on its C stack, and its callee-saved registers, if its
+ * stack is scanned.  For the requester again when it scans: what its frames held when the stop
+ * began, frames that are called since may hold now.
+ */
+void tarn_stop_save_stack(struct tarn_mutator *self);
+
 /* If a stop is on and the thread holds nothing off: stands still until it ends. */
 void tarn_stop_poll(struct tarn_mutator *self);
 

@@ -177,6 +177,7 @@ static tarn_status fill_record(tarn_world *world, struct tarn_mutator *mutator) 
   mutator->status = TARN_OK;
   mutator->id = tarn_os_thread_id();
   mutator->running_free = 0;
+  mutator->releasing = NULL;
   mutator->stack_high = mutator->stack_low = 0;
   mutator->scan_stack = world->config.scan_stack;
   set_name(mutator, NULL);

@@ -47,6 +47,7 @@ struct tarn_mutator {
   int id;                    /* the kernel's */
   uint32_t waits_for_worlds; /* atomic: waits for the list of worlds and touches nothing */
   uint32_t running_free;     /* inside a `free` function: polls run no others */
+  void *releasing;           /* the pool or large object that this thread releases objects of */
   bool left_for_worlds;      /* left the running state for that; the owner's alone */
   bool scan_stack;
   uintptr_t stack_high; /* one past the highest address of the C stack */

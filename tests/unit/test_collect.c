@@ -466,6 +466,49 @@ static void a_dropped_heap_releases_and_forgets(void **unused) {
   end(&state);
 }
 
+/* --- conservative roots ---------------------------------------------------------------------- */
+
+#if defined(__x86_64__)
+static __attribute__((noinline)) void wipe_the_stack(void) {
+  char bytes[20000];
+  memset(bytes, 0, sizeof bytes);
+  __asm__ __volatile__("" ::"r"(bytes) : "memory");
+}
+
+static __attribute__((noinline)) uintptr_t new_hidden(const struct state *state) {
+  return ~(uintptr_t)new_node(state, NULL, NULL, 5);
+}
+
+/* Puts the object into the register alone, collects, and takes it away again. */
+#define COLLECT_WITH(reg)                                                                    \
+  do {                                                                                       \
+    uintptr_t hidden = new_hidden(&state);                                                   \
+    wipe_the_stack();                                                                        \
+    __asm__ __volatile__("movq %0, %%" reg "\n\tnotq %%" reg "\n\tmovq %1, %%rdi\n\t"        \
+                         "movl $2, %%esi\n\tcall *%2\n\txorq %%" reg ", %%" reg              \
+                         :                                                                   \
+                         : "m"(hidden), "m"(state.self), "m"(function)                       \
+                         : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", reg, \
+                           "memory", "cc");                                                  \
+    assert_int_equal(*tarn_mark_byte(~hidden), state.world->store.epoch);                    \
+  } while (0)
+
+static void an_object_in_a_register_of_the_collecting_thread_is_kept(void **unused) {
+  struct state state;
+  tarn_status (*function)(tarn_thread *, int) = tarn_collect;
+  (void)unused;
+  begin_with(&state, "collect=off,scan-stack=on");
+  for (int i = 0; i < 2; i++) {
+    COLLECT_WITH("rbx");
+    COLLECT_WITH("r12");
+    COLLECT_WITH("r13");
+    COLLECT_WITH("r14");
+    COLLECT_WITH("r15");
+  }
+  end(&state);
+}
+#endif
+
 /* --- limits ---------------------------------------------------------------------------------- */
 
 static void the_hard_limit_collects_then_fails_then_goes_on(void **unused) {
@@ -616,26 +659,29 @@ static void a_data_block_lives_and_dies_with_its_object(void **unused) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(words_of_another_world_are_ignored),
-      cmocka_unit_test(everything_reachable_is_kept_and_the_rest_goes),
-      cmocka_unit_test(cycles_are_garbage),
-      cmocka_unit_test(garbage_memory_is_used_again_zeroed),
-      cmocka_unit_test(any_word_may_stand_in_a_slot),
-      cmocka_unit_test(tagged_words_keep_their_object),
-      cmocka_unit_test(an_object_freed_by_hand_stays_free),
-      cmocka_unit_test(a_list_of_five_million_nodes_is_marked),
-      cmocka_unit_test(an_exhausted_mark_stack_loses_nothing),
-      cmocka_unit_test(a_large_array_is_marked_in_pieces),
-      cmocka_unit_test(free_functions_run_once_and_never_inside_an_allocation),
-      cmocka_unit_test(due_free_functions_survive_collections),
-      cmocka_unit_test(a_large_object_is_released_too),
-      cmocka_unit_test(a_dropped_heap_releases_and_forgets),
-      cmocka_unit_test(the_hard_limit_collects_then_fails_then_goes_on),
-      cmocka_unit_test(the_near_limit_callback_raises_the_limit),
-      cmocka_unit_test(the_soft_limit_makes_collections_come_sooner),
-      cmocka_unit_test(memory_goes_back_after_a_peak),
-      cmocka_unit_test(no_collection_inside_a_hold_or_when_disabled),
-      cmocka_unit_test(a_data_block_lives_and_dies_with_its_object),
+    cmocka_unit_test(words_of_another_world_are_ignored),
+    cmocka_unit_test(everything_reachable_is_kept_and_the_rest_goes),
+    cmocka_unit_test(cycles_are_garbage),
+    cmocka_unit_test(garbage_memory_is_used_again_zeroed),
+    cmocka_unit_test(any_word_may_stand_in_a_slot),
+    cmocka_unit_test(tagged_words_keep_their_object),
+    cmocka_unit_test(an_object_freed_by_hand_stays_free),
+    cmocka_unit_test(a_list_of_five_million_nodes_is_marked),
+    cmocka_unit_test(an_exhausted_mark_stack_loses_nothing),
+    cmocka_unit_test(a_large_array_is_marked_in_pieces),
+    cmocka_unit_test(free_functions_run_once_and_never_inside_an_allocation),
+    cmocka_unit_test(due_free_functions_survive_collections),
+    cmocka_unit_test(a_large_object_is_released_too),
+    cmocka_unit_test(a_dropped_heap_releases_and_forgets),
+#if defined(__x86_64__)
+    cmocka_unit_test(an_object_in_a_register_of_the_collecting_thread_is_kept),
+#endif
+    cmocka_unit_test(the_hard_limit_collects_then_fails_then_goes_on),
+    cmocka_unit_test(the_near_limit_callback_raises_the_limit),
+    cmocka_unit_test(the_soft_limit_makes_collections_come_sooner),
+    cmocka_unit_test(memory_goes_back_after_a_peak),
+    cmocka_unit_test(no_collection_inside_a_hold_or_when_disabled),
+    cmocka_unit_test(a_data_block_lives_and_dies_with_its_object),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
