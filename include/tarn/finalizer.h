@@ -8,6 +8,8 @@
  * resurrection adds it again.  Finalizers never run by themselves: the runtime drains the queue
  * where its own code may run.
  *
+ * `tarn_free` of an object takes its finalizers away, unrun.
+ *
  * Order: finalizers whose objects were found unreachable by the same collection run in the order in
  * which they were added.  Objects that refer to each other are found together.  Weak references to
  * an object are cleared before its finalizer runs.  An object with a finalizer and a `free`

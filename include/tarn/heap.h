@@ -80,7 +80,8 @@ TARN_API void *tarn_alloc_atomic(tarn_thread *self, size_t size);
  * block is not used again, and is cleared by the next collection: who frees by hand what others
  * refer to weakly has to keep them away from it.
  *
- * A block freed twice and an address that is not a block's start are reported and abort.
+ * A handle that is not the caller's, and a blocked region, set the thread's status, and nothing is
+ * freed. A block freed twice and an address that is not a block's start are reported and abort.
  * Cost: a few instructions for blocks of the thread's own pools, an atomic operation for others.
  */
 TARN_API void tarn_free(tarn_thread *self, void *block);

@@ -53,7 +53,8 @@ TARN_API void tarn_safepoint_slow(tarn_thread *self);
  *
  * A safepoint; may collect, unless the thread holds the collector off.  For array types this is an
  * array of no elements.  A data block is made and linked as well.
- * NULL: see tarn_heap_alloc.  Cost: 8 instructions when the bin's run has room.
+ * NULL: see tarn_heap_alloc.  The inlined path trusts the handle: a wrong thread and a blocked
+ * region are found by the slow path only.  Cost: 8 instructions when the bin's run has room.
  */
 static inline void *tarn_new(tarn_thread *self, const tarn_type *type) {
   const struct tarn_type_head *head = (const struct tarn_type_head *)(const void *)type;

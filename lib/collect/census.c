@@ -81,8 +81,7 @@ static void condemn_large(struct tarn_collector *collector, struct tarn_large *l
   tarn_release_add_large(collector, large);
 }
 
-/* --- counting
- * ------------------------------------------------------------------------------------- */
+/* --- counting -------------------------------------------------------------------------------- */
 
 /* The same, for bytes that were found to be other than zero. */
 static void count_some(uint8_t *marks, size_t bytes, uint8_t epoch, unsigned *live,
@@ -179,8 +178,7 @@ static void forget_bins(tarn_world *world) {
   cds_list_for_each_entry(mutator, &world->registry.list, node) tarn_local_forget(&mutator->local);
 }
 
-/* --- large objects
- * ------------------------------------------------------------------------------------ */
+/* --- large objects --------------------------------------------------------------------------- */
 
 static void bury_large(struct tarn_collector *collector, struct tarn_large *large) {
   uint8_t byte = *tarn_mark_byte(large->base);

@@ -6,8 +6,7 @@
 #include "collect/collector.h"
 #include <string.h>
 
-/* --- when to collect
- * ------------------------------------------------------------------------------- */
+/* --- when to collect ------------------------------------------------------------------------- */
 
 #define TRIGGER_LEAST ((uint64_t)1 << 20) /* near a limit: never collect for less than this */
 
@@ -45,8 +44,7 @@ static bool is_due(struct tarn_collector *collector) {
          atomic_load_explicit(&collector->trigger, memory_order_relaxed);
 }
 
-/* --- one collection
- * ----------------------------------------------------------------------------------- */
+/* --- one collection -------------------------------------------------------------------------- */
 
 static uint8_t other_epoch(uint8_t epoch) {
   return epoch == TARN_MARK_EPOCH_1 ? TARN_MARK_EPOCH_2 : TARN_MARK_EPOCH_1;
@@ -207,8 +205,7 @@ tarn_status tarn_collect(tarn_thread *self, int generation) {
   return status;
 }
 
-/* --- what the heap layer calls
- * ---------------------------------------------------------------------------- */
+/* --- what the heap layer calls --------------------------------------------------------------- */
 
 static bool before_refill(struct tarn_local *local, size_t bytes) {
   struct tarn_mutator *self = tarn_mutator_of_local(local);
@@ -282,8 +279,7 @@ const struct tarn_hooks tarn_collector_heap_hooks = {.before_refill = before_ref
                                                      .corrupt = corrupt,
                                                      .release = tarn_type_release};
 
-/* --- what the world layer calls
- * ----------------------------------------------------------------------------- */
+/* --- what the world layer calls -------------------------------------------------------------- */
 
 static void release_at_poll(struct tarn_mutator *self) {
   (void)tarn_release_run(self->world->collector, self, 0);
@@ -324,8 +320,7 @@ const struct tarn_collect_hooks tarn_collector_hooks = {.release = release_at_po
                                                         .before_fork = before_fork,
                                                         .parent_fork = parent_fork};
 
-/* --- birth and death of a collector
- * --------------------------------------------------------------------------- */
+/* --- birth and death of a collector ---------------------------------------------------------- */
 
 tarn_status tarn_collector_start(tarn_world *world, const struct tarn_collect_events *events) {
   struct tarn_collector *collector = tarn_meta_alloc(&world->store.meta, sizeof *collector);

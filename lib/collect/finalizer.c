@@ -205,6 +205,27 @@ tarn_status tarn_finalizer_remove(tarn_thread *self, void *object, tarn_finalize
   return status;
 }
 
+void tarn_finalizers_freed(struct tarn_collector *collector, const void *object) {
+  struct tarn_finalizer_part *part = &collector->finalizers;
+  struct tarn_finalizer *removed = NULL, *next;
+  uintptr_t mask = ~collector->world->tag_mask;
+  /* Relaxed: the caller added them itself, or was handed the object after somebody had. */
+  if (atomic_load_explicit(&part->nodes, memory_order_relaxed) == 0)
+    return;
+  lock(part);
+  for (struct tarn_finalizer *node = part->nodes ? *chain_of(part, (uintptr_t)object) : NULL; node;
+       node = next) {
+    next = node->chain;
+    if (((uintptr_t)node->object & mask) != (uintptr_t)object)
+      continue;
+    take_out(part, node);
+    node->next = removed;
+    removed = node;
+  }
+  unlock(part);
+  free_nodes(collector->world, removed);
+}
+
 size_t tarn_finalizers_due(tarn_world *world) {
   /* Relaxed: a hint; see count_due. */
   return world ? atomic_load_explicit(&part_of(world)->due_count, memory_order_relaxed) : 0;

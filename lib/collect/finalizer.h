@@ -29,7 +29,7 @@ struct tarn_finalizer_part {
   struct tarn_finalizer_list added, due;
   struct tarn_finalizer **index; /* heads of chains */
   size_t index_size;             /* a power of two, or 0 */
-  size_t nodes;                  /* on both lists */
+  _Atomic size_t nodes;          /* on both lists; written under the lock */
   uint64_t round;                /* the number of the last search; 0: none yet */
   size_t new_due;                /* nodes that the running collection has made due so far */
   _Atomic size_t due_count; /* nodes on `due`; written under the lock, read relaxed by anybody */
@@ -50,6 +50,12 @@ void tarn_finalizers_find(struct tarn_collector *collector);
 
 /* Has the running collection made this object due? */
 bool tarn_finalizer_is_new_due(struct tarn_collector *collector, uintptr_t object);
+
+/*
+ * An object is freed by hand: drops its nodes, due or not, so that its successor at the address
+ * does not inherit them.  A load where the world has no finalizers.
+ */
+void tarn_finalizers_freed(struct tarn_collector *collector, const void *object);
 
 /* The world is stopped and a heap goes: drops the nodes of its objects, due or not. */
 void tarn_finalizers_forget(struct tarn_collector *collector, tarn_gone_fn gone, void *data);

@@ -160,8 +160,7 @@ tarn_status tarn_heap_destroy(tarn_thread *self, tarn_heap *heap) {
   return TARN_OK;
 }
 
-/* --- the end of a world
- * -------------------------------------------------------------------------------- */
+/* --- the end of a world ---------------------------------------------------------------------- */
 
 struct end {
   tarn_world *world;

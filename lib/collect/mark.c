@@ -66,8 +66,7 @@ static void note_overflow(struct tarn_marker *marker, uintptr_t object, tarn_for
   marker->overflows++;
 }
 
-/* --- from a word to a marked object
- * ---------------------------------------------------------------- */
+/* --- from a word to a marked object ---------------------------------------------------------- */
 
 /*
  * Marks a block that is in use, by its looks: a block without the previous epoch's mark is new or
@@ -88,13 +87,17 @@ static __attribute__((noinline)) bool mark_watched(const struct tarn_marker *mar
   return true;
 }
 
-/* Marks the block that `word` names; true if it is newly marked and has to be scanned. */
+/*
+ * Marks the block that `word` names; true if it is newly marked and has to be scanned.  The mark
+ * byte comes second: that of a word of another world may be written by its threads just now.
+ */
 static inline bool mark_exact(struct tarn_marker *marker, uintptr_t word,
                               struct tarn_place *place) {
+  if (!tarn_find(marker->store->id, word, false, place))
+    return false;
   uint8_t *byte = tarn_mark_byte(word);
   uint8_t old = *byte;
-  /* A byte of the epoch belongs to a marked block: nothing to do, and nothing else to touch. */
-  if (old == marker->epoch || !tarn_find(marker->store->id, word, false, place))
+  if (old == marker->epoch)
     return false;
   if (TARN_LIKELY(old == marker->previous && old != TARN_MARK_NONE))
     *byte = marker->epoch; /* it lived through the last collection, so no look at it is needed */
@@ -142,8 +145,7 @@ bool tarn_is_marked(const struct tarn_marker *marker, uintptr_t word) {
          *tarn_mark_byte(place.block) == marker->epoch;
 }
 
-/* --- scanning
- * ------------------------------------------------------------------------------------- */
+/* --- scanning -------------------------------------------------------------------------------- */
 
 /*
  * `visit` is a constant at every call of the functions below, so that the compiler makes one copy
@@ -228,8 +230,7 @@ static size_t block_size(const void *object) {
   return tarn_find(type->world->store.id, (uintptr_t)object, false, &place) ? place.size : 0;
 }
 
-/* --- visitors
- * --------------------------------------------------------------------------------------- */
+/* --- visitors -------------------------------------------------------------------------------- */
 
 static inline void visit_by_marker(void *context, uintptr_t word) {
   struct tarn_marker *marker = context;
@@ -268,8 +269,7 @@ void tarn_scan_object(struct tarn_visitor *visitor, const void *object) {
     type->trace(object, visitor);
 }
 
-/* --- the marker's own scan
- * ----------------------------------------------------------------------------- */
+/* --- the marker's own scan ------------------------------------------------------------------- */
 
 /*
  * Scans an array's elements from `first` on.  A long array is scanned in pieces, with a note of
@@ -339,8 +339,7 @@ static inline void scan(struct tarn_marker *marker, uintptr_t address, size_t si
     scan_other(marker, object, size);
 }
 
-/* --- the drain
- * ------------------------------------------------------------------------------------------ */
+/* --- the drain ------------------------------------------------------------------------------- */
 
 static void prefetch(uintptr_t word) {
   __builtin_prefetch(tarn_mark_byte(word), 1);

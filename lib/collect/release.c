@@ -125,8 +125,7 @@ size_t tarn_release_pending(tarn_thread *self, size_t most) {
   return tarn_release_run(mutator->world->collector, mutator, most);
 }
 
-/* --- fork
- * -------------------------------------------------------------------------------------------- */
+/* --- fork ------------------------------------------------------------------------------------ */
 
 struct take_back {
   struct tarn_collector *collector;

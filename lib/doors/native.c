@@ -8,8 +8,7 @@
 #include "inspect/options.h"
 #include <tarn/tarn.h>
 
-/* --- worlds
- * ---------------------------------------------------------------------------------------- */
+/* --- worlds ---------------------------------------------------------------------------------- */
 
 tarn_status tarn_world_create(const tarn_options *options, tarn_world **out) {
   struct tarn_config config;
@@ -64,8 +63,19 @@ tarn_status tarn_world_destroy(tarn_world *world) {
   return TARN_OK;
 }
 
-/* --- plain blocks
- * -------------------------------------------------------------------------------------- */
+/* --- plain blocks ---------------------------------------------------------------------------- */
+
+/* May the caller touch the heaps through this handle now?  Two loads and two compares. */
+static bool may_touch(tarn_thread *self) {
+  tarn_status status = tarn_thread_check(self);
+  /* In a blocked region the collector does not wait for the thread.  Relaxed: its own state. */
+  if (status == TARN_OK &&
+      __atomic_load_n(&tarn_mutator_of(self)->state, __ATOMIC_RELAXED) != TARN_STATE_RUNNING)
+    status = TARN_EUNBALANCED;
+  if (status != TARN_OK)
+    tarn_thread_fail(self, status);
+  return status == TARN_OK;
+}
 
 static void *fail(tarn_thread *self, tarn_status status) {
   tarn_thread_fail(self, status);
@@ -73,7 +83,7 @@ static void *fail(tarn_thread *self, tarn_status status) {
 }
 
 void *tarn_heap_alloc(tarn_thread *self, tarn_heap *heap, size_t size) {
-  if (!self)
+  if (!may_touch(self))
     return NULL;
   if (!heap || heap->store != tarn_local_of(self)->store)
     return fail(self, TARN_EINVAL);
@@ -85,7 +95,7 @@ void *tarn_heap_alloc(tarn_thread *self, tarn_heap *heap, size_t size) {
 }
 
 void *tarn_alloc_atomic(tarn_thread *self, size_t size) {
-  if (!self)
+  if (!may_touch(self))
     return NULL;
   if (size > TARN_OBJECT_MAX)
     return fail(self, TARN_EOVERFLOW);
@@ -93,32 +103,24 @@ void *tarn_alloc_atomic(tarn_thread *self, size_t size) {
                           TARN_FLAVOUR_RAW, size);
 }
 
-/* The object is in no root any more, but its function may collect. */
+/* What hangs on an object goes first.  It is in no root any more, but its function may collect. */
 static void release(struct tarn_local *local, void *object) {
   void *const slots[] = {&object};
   tarn_frame frame;
+  tarn_finalizers_freed(tarn_mutator_of_local(local)->world->collector, object);
   tarn_frame_push(&local->pub, &frame, slots, 1);
   local->store->hooks->release(local, object);
   tarn_frame_pop(&local->pub, &frame);
 }
 
 void tarn_free(tarn_thread *self, void *block) {
-  if (!self || !block)
+  struct tarn_place place;
+  if (!block || !may_touch(self))
     return;
   struct tarn_local *local = tarn_local_of(self);
-  struct tarn_store *store = local->store;
-  struct tarn_place place;
-#if TARN_CHECKING
-  tarn_status status = tarn_thread_check(self);
-  if (status != TARN_OK) {
-    tarn_thread_fail(self, status);
-    return;
-  }
-#endif
-  /* An object that may have a `free` function or a data block; what is no block is found below. */
-  if (tarn_find(store->id, (uintptr_t)block, false, &place) &&
-      (tarn_map_kind(place.map) == TARN_KIND_CONTAINER || tarn_map_resource(place.map)) &&
-      *tarn_block_words(block) != 0)
+  /* What is no block, or free, is found out below. */
+  if (tarn_find(local->store->id, (uintptr_t)block, false, &place) &&
+      tarn_map_kind(place.map) != TARN_KIND_RAW && *tarn_block_words(block) != 0)
     release(local, block);
   tarn_local_free(local, block);
 }

@@ -36,8 +36,7 @@ tarn_status tarn_heap_make(struct tarn_store *store, tarn_heap_kind kind, struct
   return TARN_OK;
 }
 
-/* --- dropping a heap
- * ------------------------------------------------------------------------------ */
+/* --- dropping a heap ------------------------------------------------------------------------- */
 
 struct drop {
   struct tarn_heap *heap;
@@ -85,8 +84,7 @@ void tarn_heap_finish(struct tarn_heap *heap, struct tarn_large *limbo) {
 
 void tarn_heap_drop(struct tarn_heap *heap) { tarn_heap_finish(heap, tarn_heap_clear(heap)); }
 
-/* --- shelves
- * -------------------------------------------------------------------------------------- */
+/* --- shelves --------------------------------------------------------------------------------- */
 
 static struct tarn_shelf *shelf_of(struct tarn_heap *heap, const struct tarn_pool *pool) {
   return &heap->shelves[pool->flavour][pool->size_class];

@@ -80,14 +80,36 @@ static void *bump(struct tarn_bin *bin, size_t size) {
   return block;
 }
 
+#if TARN_CHECKING
+#define POISON 0xdb
+#endif
+
+/* Was a free block written to?  Its key and its link in any build, the rest of it in checking ones.
+ */
+static bool is_damaged(const struct tarn_pool *pool, void *block, size_t size) {
+  const uintptr_t *words = tarn_block_words(block);
+  uintptr_t base = tarn_pool_base(pool);
+  if (words[0] != tarn_free_key(tarn_flavour_kind((tarn_flavour)pool->flavour), block) ||
+      (words[1] && words[1] - base >= TARN_UNIT_SIZE))
+    return true;
+#if TARN_CHECKING
+  const unsigned char *bytes = block;
+  for (size_t i = 2 * sizeof *words; i < size; i++)
+    if (bytes[i] != POISON)
+      return true;
+#else
+  (void)size;
+#endif
+  return false;
+}
+
 /* A block that was freed into the pool, cleared. */
 static void *pop_free(struct tarn_local *local, struct tarn_pool *pool) {
   void *block = pool->free;
   if (!block)
     return NULL;
   size_t size = tarn_pool_block_size(pool);
-  if (*tarn_block_words(block) !=
-      tarn_free_key(tarn_flavour_kind((tarn_flavour)pool->flavour), block))
+  if (is_damaged(pool, block, size))
     local->store->hooks->corrupt(local->store, block, "a free block was written to");
   pool->free = (void *)tarn_block_words(block)[1];
   pool->used++;
@@ -96,8 +118,7 @@ static void *pop_free(struct tarn_local *local, struct tarn_pool *pool) {
   return block;
 }
 
-/* --- the current pool
- * ------------------------------------------------------------------------------ */
+/* --- the current pool ------------------------------------------------------------------------ */
 
 /* The bin lets its pool go; what it did not use of its run is found again by the next stretch. */
 static void put_back_run(struct tarn_bin *bin) {
@@ -175,8 +196,7 @@ static void *take_block(struct tarn_local *local, struct tarn_heap *heap, struct
   }
 }
 
-/* --- allocation
- * -------------------------------------------------------------------------------------- */
+/* --- allocation ------------------------------------------------------------------------------ */
 
 static unsigned first_flavour(const struct tarn_heap *heap) {
   return heap->kind == TARN_HEAP_CONTAINER ? TARN_FLAVOUR_CONTAINER : TARN_FLAVOUR_RAW;
@@ -255,12 +275,7 @@ void *tarn_local_alloc(struct tarn_local *local, struct tarn_heap *heap, tarn_fl
   return block;
 }
 
-/* --- freeing
- * --------------------------------------------------------------------------------------- */
-
-#if TARN_CHECKING
-#define POISON 0xdb
-#endif
+/* --- freeing --------------------------------------------------------------------------------- */
 
 /* Makes a block free as far as its own words go; the link comes later. */
 static void clear_block(void *block, tarn_kind kind, size_t size) {
@@ -271,6 +286,22 @@ static void clear_block(void *block, tarn_kind kind, size_t size) {
   (void)size;
 #endif
   words[0] = tarn_free_key(kind, block);
+}
+
+static struct tarn_bin *bin_of_pool(struct tarn_local *local, const struct tarn_pool *pool) {
+  return bins_of(local, pool->heap, pool->flavour) + pool->size_class;
+}
+
+/*
+ * For the owner: is this a block that was handed out?  The first word has said that it is not free;
+ * but in a bin's run, where words of raw pools are zero, and beyond the cursor it does not know.
+ */
+static bool is_out(struct tarn_local *local, const struct tarn_pool *pool, const void *block) {
+  if ((uintptr_t)block - tarn_pool_base(pool) >= pool->cursor)
+    return local->store->tables && *tarn_mark_byte((uintptr_t)block) == local->store->epoch;
+  return pool->list != TARN_LIST_CURRENT ||
+         (const char *)block < bin_of_pool(local, pool)->head.bump ||
+         (const char *)block >= bin_of_pool(local, pool)->head.limit;
 }
 
 static void free_own(struct tarn_local *local, struct tarn_pool *pool, void *block) {
@@ -284,7 +315,7 @@ static void free_own(struct tarn_local *local, struct tarn_pool *pool, void *blo
   pool->used--;
   if (pool->list == TARN_LIST_CURRENT)
     return;
-  struct tarn_bin *bin = bins_of(local, pool->heap, pool->flavour) + pool->size_class;
+  struct tarn_bin *bin = bin_of_pool(local, pool);
   if (pool->used == 0) {
     tarn_pool_unlink(pool->list == TARN_LIST_FULL ? &bin->full : &bin->partial, pool);
     tarn_pool_drop(store, pool);
@@ -317,17 +348,19 @@ void tarn_local_free(struct tarn_local *local, void *block) {
   }
   if (*tarn_block_words(block) == tarn_free_key(kind, block))
     store->hooks->corrupt(store, block, "freed twice, or never allocated");
-  clear_block(block, kind, place.size);
   struct tarn_pool *pool = tarn_pool_of(place.block);
   /* Relaxed: only this thread can have written itself. */
-  if (atomic_load_explicit(&pool->owner, memory_order_relaxed) == local)
+  bool own = atomic_load_explicit(&pool->owner, memory_order_relaxed) == local;
+  if (own && !is_out(local, pool, block))
+    store->hooks->corrupt(store, block, "freed twice, or never allocated");
+  clear_block(block, kind, place.size);
+  if (own)
     free_own(local, pool, block);
   else
     free_remote(pool, block);
 }
 
-/* --- giving up
- * -------------------------------------------------------------------------------------- */
+/* --- giving up ------------------------------------------------------------------------------- */
 
 /* Under the heap's lock. */
 static void shelve_or_drop(struct tarn_heap *heap, struct tarn_pool *pool) {

@@ -31,7 +31,6 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t *arena_free; /* a set bit is a free arena */
 static size_t arena_count;
 static uint64_t ids[(WORLD_ID_MAX + 64) / 64]; /* a set bit is an id in use */
-static bool marks_readable;
 
 void tarn_space_lock(void) { (void)pthread_mutex_lock(&lock); }
 void tarn_space_unlock(void) { (void)pthread_mutex_unlock(&lock); }
@@ -172,34 +171,15 @@ void tarn_space_give_arenas(void *base, size_t count) {
   (void)tarn_os_purge(base, bytes);
   (void)tarn_os_purge(tarn_pool_of((uintptr_t)base),
                       count * TARN_ARENA_UNITS * sizeof(struct tarn_pool));
+  (void)tarn_os_purge(tarn_mark_byte((uintptr_t)base), bytes >> TARN_GRANULE_SHIFT);
   tarn_space_lock();
-  if (marks_readable)
-    (void)tarn_os_purge(tarn_mark_byte((uintptr_t)base), bytes >> TARN_GRANULE_SHIFT);
   for (size_t i = 0; i < count; i++)
     arena_flip(first + i);
   tarn_space_unlock();
 }
 
-/* Under the lock. */
-static bool make_marks_readable(void) {
-  if (!marks_readable)
-    marks_readable = tarn_os_commit_readable(tarn_space.marks, table_sizes(tarn_space.size).marks);
-  return marks_readable;
-}
-
-bool tarn_space_read_marks(void) {
-  tarn_space_lock();
-  bool good = make_marks_readable();
-  tarn_space_unlock();
-  return good;
-}
-
 bool tarn_space_commit_marks(void *base, size_t bytes) {
-  tarn_space_lock();
-  bool good = make_marks_readable() &&
-              tarn_os_commit(tarn_mark_byte((uintptr_t)base), bytes >> TARN_GRANULE_SHIFT);
-  tarn_space_unlock();
-  return good;
+  return tarn_os_commit(tarn_mark_byte((uintptr_t)base), bytes >> TARN_GRANULE_SHIFT);
 }
 
 unsigned tarn_space_take_id(void) {

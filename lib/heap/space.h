@@ -90,9 +90,6 @@ void tarn_space_give_arenas(void *base, size_t count);
 unsigned tarn_space_take_id(void);
 void tarn_space_give_id(unsigned id);
 
-/* Makes the whole mark table readable: any word may be looked up in it. */
-bool tarn_space_read_marks(void);
-
 /* Makes the mark bytes of `bytes` from `base` writable; base and bytes are whole arenas. */
 bool tarn_space_commit_marks(void *base, size_t bytes);
 

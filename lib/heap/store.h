@@ -45,7 +45,7 @@ struct tarn_arena {
   uint64_t free[];   /* a set bit is a free unit */
 };
 
-#define TARN_HEAP_MAX 256u
+#define TARN_HEAP_MAX 255u
 
 struct tarn_store {
   unsigned id;   /* in map words */

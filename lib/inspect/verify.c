@@ -461,8 +461,7 @@ static bool check_descriptor(struct check *check, size_t unit) {
   return check_map_word(check, pool) && check_limits(check, pool) && check_state(check, pool);
 }
 
-/* --- 4. lists
- * ------------------------------------------------------------------------------------- */
+/* --- 4. lists -------------------------------------------------------------------------------- */
 
 /* What the pools of one list have in common. */
 struct list {
@@ -709,8 +708,7 @@ static bool check_lists(struct check *check) {
           wrong(check, "%zu pools are in use, but %zu on lists", check->pools, check->listed));
 }
 
-/* --- 5a. objects
- * ---------------------------------------------------------------------------------- */
+/* --- 5a. objects ----------------------------------------------------------------------------- */
 
 /* Is the block handed out, by its words and marks?  `bump` as from tarn_walk_bump. */
 static bool is_handed_out(const struct check *check, const struct tarn_pool *pool, uintptr_t block,
@@ -830,8 +828,7 @@ static bool add_object(struct check *check, uintptr_t block, size_t size, unsign
   return check->pending_count < PENDING || check_pending(check);
 }
 
-/* --- 5b. blocks
- * ----------------------------------------------------------------------------------- */
+/* --- 5b. blocks ------------------------------------------------------------------------------ */
 
 /* What one pool's blocks came to. */
 struct tally {
@@ -1045,8 +1042,7 @@ static bool check_blocks(struct check *check) {
   return each_unit(check, check_pool_blocks) && check_large_objects(check) && check_pending(check);
 }
 
-/* --- 6. counters
- * ---------------------------------------------------------------------------------- */
+/* --- 6. counters ----------------------------------------------------------------------------- */
 
 static bool check_count(const struct check *check, const char *name, size_t found,
                         size_t expected) {
@@ -1078,8 +1074,7 @@ static bool check_counters(struct check *check) {
                      check->pools * TARN_UNIT_SIZE + check->larges_bytes);
 }
 
-/* --- the whole
- * ------------------------------------------------------------------------------------ */
+/* --- the whole ------------------------------------------------------------------------------- */
 
 bool tarn_verify_stopped(tarn_world *world, char *message, size_t size) {
   struct check check = {.world = world, .store = &world->store, .message = message, .size = size};

@@ -68,8 +68,7 @@ bool tarn_walk_stopped(tarn_world *world, tarn_walked_fn fn, void *data) {
   return walk.go_on;
 }
 
-/* --- the public walk
- * ---------------------------------------------------------------------------------- */
+/* --- the public walk ------------------------------------------------------------------------- */
 
 struct public_walk {
   tarn_walk_fn fn;

@@ -51,9 +51,8 @@ size_t tarn_os_page_size(void);
 /* Address space without memory; NULL if there is none. */
 void *tarn_os_reserve(size_t bytes);
 
-/* Makes reserved pages readable and writable (zero at first); only readable. */
+/* Makes reserved pages readable and writable; zero at first. */
 bool tarn_os_commit(void *address, size_t bytes);
-bool tarn_os_commit_readable(void *address, size_t bytes);
 
 /* Zeroed memory of its own; NULL if there is none.  `tarn_os_unmap` also ends reservations. */
 void *tarn_os_map(size_t bytes);

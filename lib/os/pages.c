@@ -58,10 +58,6 @@ bool tarn_os_commit(void *address, size_t bytes) {
   return !fails() && mprotect(address, bytes, PROT_READ | PROT_WRITE) == 0;
 }
 
-bool tarn_os_commit_readable(void *address, size_t bytes) {
-  return !fails() && mprotect(address, bytes, PROT_READ) == 0;
-}
-
 bool tarn_os_purge(void *address, size_t bytes) {
   return madvise(address, bytes, MADV_DONTNEED) == 0;
 }

@@ -22,8 +22,7 @@ static pthread_mutex_t worlds_lock = PTHREAD_MUTEX_INITIALIZER;
 static tarn_world *worlds; /* under the lock */
 static pthread_once_t handlers_once = PTHREAD_ONCE_INIT;
 
-/* --- locks of one world
- * ---------------------------------------------------------------------------- */
+/* --- locks of one world ---------------------------------------------------------------------- */
 
 static void lock(pthread_mutex_t *mutex) { (void)pthread_mutex_lock(mutex); }
 static void unlock(pthread_mutex_t *mutex) { (void)pthread_mutex_unlock(mutex); }
@@ -87,8 +86,7 @@ static void unlock_parts(tarn_world *world) {
   unlock(&world->types.lock);
 }
 
-/* --- the handlers
- * ---------------------------------------------------------------------------------- */
+/* --- the handlers ---------------------------------------------------------------------------- */
 
 /* Release: whatever the thread did to its bins is done; see stands() in stop.c. */
 static void set_waits(uint32_t value) {
@@ -169,8 +167,7 @@ static void after_fork_child(void) {
   unlock(&worlds_lock);
 }
 
-/* --- the list
- * ---------------------------------------------------------------------------------------- */
+/* --- the list -------------------------------------------------------------------------------- */
 
 static void install_handlers(void) {
   (void)pthread_atfork(before_fork, after_fork_parent, after_fork_child);

@@ -155,8 +155,7 @@ void tarn_stop_poll(struct tarn_mutator *self) {
   tarn_stop_enter(self);
 }
 
-/* --- waiting for the others: the requester's side
- * ------------------------------------------------- */
+/* --- waiting for the others: the requester's side -------------------------------------------- */
 
 struct wait {
   tarn_world *world;

@@ -153,8 +153,7 @@ static void set_name(struct tarn_mutator *mutator, const char *name) {
   (void)pthread_mutex_unlock(&stop->names_lock);
 }
 
-/* --- attach
- * --------------------------------------------------------------------------------------- */
+/* --- attach ---------------------------------------------------------------------------------- */
 
 static bool find_stack(struct tarn_mutator *mutator) {
   uintptr_t low, high;
@@ -244,8 +243,7 @@ tarn_status tarn_thread_attach(tarn_world *world, tarn_thread **out) {
   return status;
 }
 
-/* --- detach
- * --------------------------------------------------------------------------------------- */
+/* --- detach ---------------------------------------------------------------------------------- */
 
 /* Closes what was left open; the thread is blocked afterwards.  True: nothing was open. */
 static bool close_all(struct tarn_mutator *mutator) {
@@ -271,7 +269,6 @@ static void make_detached(struct tarn_mutator *mutator) {
   __atomic_store_n(&mutator->local.pub.tarn_poll, TARN_POLL_DETACHED, __ATOMIC_RELAXED);
   __atomic_store_n(&mutator->state, TARN_STATE_DETACHED, __ATOMIC_RELAXED);
   cds_list_del_rcu(&mutator->node);
-  count_out(mutator->world);
 }
 
 static void leave_registry(struct tarn_mutator *mutator) {
@@ -301,6 +298,8 @@ static bool detach_now(struct tarn_mutator *mutator) {
   tarn_rcu_synchronize(); /* walkers may stand on the record; then it can be used again */
   (void)pthread_mutex_lock(&registry->lock);
   keep_record(registry, mutator);
+  /* Last, and under the lock: who finds nobody attached may end the world as soon as he has had it. */
+  count_out(mutator->world);
   (void)pthread_mutex_unlock(&registry->lock);
   return balanced;
 }
@@ -333,6 +332,7 @@ void tarn_registry_after_fork(tarn_world *world, struct tarn_mutator *self) {
     mutator->local.pub.tarn_frames = NULL;
     __atomic_store_n(&mutator->waits_for_worlds, 0, __ATOMIC_RELAXED);
     make_detached(mutator);
+    count_out(world);
     keep_record(&world->registry, mutator); /* no other thread is there to walk the list */
   }
   /* A thread that was just attaching had counted itself, but was not on the list. */
@@ -406,7 +406,10 @@ void tarn_safepoint_slow(tarn_thread *self) {
     run_release(mutator);
 }
 
-void tarn_safepoint_outline(tarn_thread *self) { tarn_safepoint(self); }
+void tarn_safepoint_outline(tarn_thread *self) {
+  if (self)
+    tarn_safepoint(self);
+}
 
 void tarn_block_begin(tarn_thread *self) {
   struct tarn_mutator *mutator = mutator_if_good(self);

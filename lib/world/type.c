@@ -101,8 +101,7 @@ static bool is_sensible(const tarn_type_spec *spec) {
   return !spec->element_size || !spec->data_size || spec->count_word != spec->data_word;
 }
 
-/* --- layouts
- * --------------------------------------------------------------------------------------- */
+/* --- layouts --------------------------------------------------------------------------------- */
 
 /* What one layout is made from. */
 struct plan {
@@ -288,8 +287,7 @@ static tarn_status make_data(tarn_world *world, const tarn_type_spec *spec, tarn
   return make_part(&plan, spec->data_size, spec->flags & TARN_TYPE_DATA_TRACED, &type->data);
 }
 
-/* --- where objects go, and how they are scanned
- * ---------------------------------------------------- */
+/* --- where objects go, and how they are scanned ---------------------------------------------- */
 
 /* Is there anything for the marker to do?  A data block must be kept alive also if it is raw. */
 static bool is_scanned(const tarn_type *type) {
@@ -477,8 +475,7 @@ tarn_status tarn_types_start(tarn_world *world) {
 
 void tarn_types_end(tarn_world *world) { (void)pthread_mutex_destroy(&world->types.lock); }
 
-/* --- asking and changing
- * --------------------------------------------------------------------------- */
+/* --- asking and changing --------------------------------------------------------------------- */
 
 /* Types are handed out as const, but their memory is the library's and not. */
 static tarn_type *writable(const tarn_type *type) { return (tarn_type *)(uintptr_t)type; }
@@ -535,8 +532,7 @@ int tarn_print(const void *object, char *buffer, size_t size) {
                : snprintf(buffer, size, "#<%s %p>", type->name, object);
 }
 
-/* --- objects
- * -------------------------------------------------------------------------------------- */
+/* --- objects --------------------------------------------------------------------------------- */
 
 void tarn_type_release(struct tarn_local *local, void *object) {
   const tarn_type *type = tarn_type_of(object);

@@ -5,8 +5,7 @@
 #include "world/world.h"
 #include <string.h>
 
-/* --- making
- * ---------------------------------------------------------------------------------------- */
+/* --- making ---------------------------------------------------------------------------------- */
 
 static void configure(tarn_world *world, const struct tarn_config *config) {
   world->config = *config;
@@ -105,8 +104,7 @@ void tarn_world_drop(tarn_world *world) {
   tarn_os_unmap(world, sizeof *world);
 }
 
-/* --- heaps
- * ----------------------------------------------------------------------------------------- */
+/* --- heaps ----------------------------------------------------------------------------------- */
 
 tarn_heap *tarn_world_heap(tarn_world *world, tarn_heap_kind kind) {
   if (!world)
@@ -130,8 +128,7 @@ tarn_status tarn_heap_create(tarn_world *world, tarn_heap_kind kind, tarn_heap *
   return status;
 }
 
-/* --- settings
- * -------------------------------------------------------------------------------------- */
+/* --- settings -------------------------------------------------------------------------------- */
 
 tarn_status tarn_world_set_tag_mask(tarn_world *world, uintptr_t mask) {
   if (!world || (mask & ~(uintptr_t)7) != 0)

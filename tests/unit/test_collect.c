@@ -318,8 +318,7 @@ static void a_large_array_is_marked_in_pieces(void **unused) {
   end(&state);
 }
 
-/* --- `free` functions
- * -------------------------------------------------------------------------------- */
+/* --- `free` functions ------------------------------------------------------------------------ */
 
 #define RESOURCES 20000
 struct resource {
@@ -423,8 +422,7 @@ static void a_large_object_is_released_too(void **unused) {
   end(&state);
 }
 
-/* --- heaps that go
- * --------------------------------------------------------------------------------------- */
+/* --- heaps that go --------------------------------------------------------------------------- */
 
 static void a_dropped_heap_releases_and_forgets(void **unused) {
   struct state state;

@@ -95,8 +95,7 @@ static int in_child(int (*child)(tarn_world *), tarn_world *world) {
   return WEXITSTATUS(status);
 }
 
-/* --- the other threads
- * ----------------------------------------------------------------------------- */
+/* --- the other threads ----------------------------------------------------------------------- */
 
 enum habit { ALLOCATES, BLOCKS, IS_NOT_ATTACHED, COMES_AND_GOES };
 
@@ -182,8 +181,7 @@ static void end_crowd(struct crowd *crowd) {
   }
 }
 
-/* --- properties
- * -------------------------------------------------------------------------------------- */
+/* --- properties ------------------------------------------------------------------------------ */
 
 static int use_as_attached(tarn_world *world) {
   tarn_thread *self = tarn_thread_self(world);

@@ -329,6 +329,62 @@ static void functions_of_the_dead_wait_until_the_world_runs(void **state) {
   support_end(the_world);
 }
 
+static void *attach_and_leave(void *data) {
+  tarn_thread *self = NULL;
+  if (tarn_thread_attach(data, &self) != TARN_OK)
+    abort();
+  atomic_store(&inside, 1);
+  (void)tarn_alloc_atomic(self, 100);
+  (void)tarn_thread_detach(self);
+  return NULL;
+}
+
+/* Who gets TARN_EBUSY tries again; nobody needs to join threads for that. */
+static void a_world_can_end_as_soon_as_the_last_thread_has_left(void **state) {
+  (void)state;
+  for (unsigned i = 0; i < 300; i++) {
+    tarn_world *world = support_world("collect=off");
+    pthread_t thread;
+    atomic_store(&inside, 0);
+    assert_int_equal(pthread_create(&thread, NULL, attach_and_leave, world), 0);
+    while (!atomic_load(&inside)) {
+    }
+    tarn_status status;
+    while ((status = tarn_world_destroy(world)) == TARN_EBUSY)
+      (void)usleep(i % 20);
+    assert_int_equal(status, TARN_OK);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+  }
+}
+
+/* A finalizer belongs to the object that it was added to, not to the address. */
+static unsigned finalized;
+static void count_finalized(tarn_thread *self, void *object, void *data) {
+  (void)self;
+  (void)object;
+  (void)data;
+  finalized++;
+}
+
+static void an_object_freed_by_hand_leaves_no_finalizer_to_its_successor(void **state) {
+  (void)state;
+  finalized = 0;
+  the_world = support_world("collect=off");
+  tarn_thread *self = support_attach(the_world);
+  const tarn_type *type = support_type(the_world, "node", 48, 2, NULL);
+  void *first = tarn_new(self, type);
+  assert_int_equal(tarn_finalizer_add(self, first, count_finalized, NULL), TARN_OK);
+  tarn_free(self, first);
+  void *second = NULL;
+  for (unsigned i = 0; i < 5000 && second != first; i++)
+    second = tarn_new(self, type);
+  assert_ptr_equal(second, first);
+  assert_int_equal(tarn_collect(self, 2), TARN_OK);
+  (void)tarn_finalizers_run(self, 0);
+  assert_int_equal(finalized, 0);
+  support_end(the_world);
+}
+
 int main(int count, char **arguments) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(functions_of_the_dead_wait_until_the_world_runs),
@@ -339,6 +395,8 @@ int main(int count, char **arguments) {
       cmocka_unit_test(the_end_of_a_world_frees_large_objects_once_though_functions_allocate),
       cmocka_unit_test(a_heap_that_is_dropped_frees_each_object_once),
       cmocka_unit_test(a_heap_dropped_while_a_function_runs_in_it_frees_each_object_once),
+      cmocka_unit_test(a_world_can_end_as_soon_as_the_last_thread_has_left),
+      cmocka_unit_test(an_object_freed_by_hand_leaves_no_finalizer_to_its_successor),
   };
   if (count > 1)
     cmocka_set_test_filter(arguments[1]);

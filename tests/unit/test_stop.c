@@ -54,8 +54,7 @@ static void wait_flag(_Atomic bool *where) {
     sleep_ms(1);
 }
 
-/* --- storms
- * --------------------------------------------------------------------------------------- */
+/* --- storms ---------------------------------------------------------------------------------- */
 
 enum habit { POLLS, BLOCKS, HOLDS, COMES_AND_GOES, ALL_HABITS };
 
@@ -294,8 +293,7 @@ static void back_to_back_stops_starve_nobody(void **state) {
       fail_msg("worker %d stood still for %llu ms", k, (unsigned long long)(longest[k] / 1000000));
 }
 
-/* --- single properties
- * ------------------------------------------------------------------------------- */
+/* --- single properties ----------------------------------------------------------------------- */
 
 struct actor {
   tarn_world *world;

@@ -73,8 +73,7 @@ static void count_free_by_ten(tarn_world *in, void *object) {
   freed += 10;
 }
 
-/* --- what is refused
- * --------------------------------------------------------------------------------- */
+/* --- what is refused ------------------------------------------------------------------------- */
 
 static void a_description_must_be_there_and_known(void **state) {
   (void)state;
@@ -255,8 +254,7 @@ static void heaps_must_be_of_the_right_kind_and_world(void **state) {
   assert_int_equal(tarn_world_destroy(other), TARN_OK);
 }
 
-/* --- what descriptions are compiled into
- * ------------------------------------------------------------ */
+/* --- what descriptions are compiled into ----------------------------------------------------- */
 
 static void words_are_traced_as_said(void **state) {
   (void)state;
@@ -346,8 +344,7 @@ static void the_inlined_path_gets_a_bin_only_where_a_bump_is_enough(void **state
   assert_int_equal(make(&spec)->head.bin, TARN_BIN_NEVER);
 }
 
-/* --- parents and children
- * --------------------------------------------------------------------------- */
+/* --- parents and children -------------------------------------------------------------------- */
 
 static int print_five(const void *object, char *buffer, size_t size) {
   (void)object;
@@ -449,8 +446,7 @@ static void a_parent_must_be_a_type_of_the_world(void **state) {
   assert_int_equal(tarn_world_destroy(other), TARN_OK);
 }
 
-/* --- objects
- * ----------------------------------------------------------------------------------------- */
+/* --- objects --------------------------------------------------------------------------------- */
 
 static void new_objects_are_typed_and_otherwise_zero(void **state) {
   (void)state;
@@ -566,8 +562,7 @@ static void a_data_block_survives_collections_with_its_object(void **state) {
   tarn_frame_pop(self, &frame);
 }
 
-/* --- functions
- * --------------------------------------------------------------------------------------- */
+/* --- functions ------------------------------------------------------------------------------- */
 
 static void free_functions_can_be_replaced_but_not_added(void **state) {
   (void)state;
@@ -622,8 +617,7 @@ static void names_are_copied(void **state) {
   assert_ptr_equal(tarn_type_world(type), world);
 }
 
-/* --- many, and at the same time
- * ------------------------------------------------------------------------ */
+/* --- many, and at the same time -------------------------------------------------------------- */
 
 #define MANY 20000
 

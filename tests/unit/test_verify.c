@@ -801,7 +801,8 @@ static void look_around(tarn_world *world, void *object) {
   struct fixture *f = seen_by;
   struct tarn_collector *collector = world->collector;
   struct tarn_pool *pool = pool_of(object);
-  expect_sound(f);
+  if (functions_run % 100 == 0)
+    expect_sound(f);
   if (functions_run++ != 0)
     return;
   assert_int_equal(pool->list, TARN_LIST_CONDEMNED);
