@@ -28,7 +28,8 @@ tarn_status tarn_finalizer_start(tarn_world *world) {
   struct tarn_finalizer_part *part = part_of(world);
   part->added = part->due = (struct tarn_finalizer_list){NULL, NULL};
   part->index = NULL;
-  part->index_size = part->nodes = part->new_due = 0;
+  part->index_size = part->new_due = 0;
+  atomic_init(&part->nodes, 0);
   part->round = 0;
   atomic_init(&part->due_count, 0);
   atomic_init(&part->ran, 0);

@@ -64,8 +64,11 @@ static bool next_piece(struct tarn_local *local, struct tarn_bin *bin) {
 static bool next_stretch(struct tarn_local *local, struct tarn_bin *bin) {
   uint32_t start, end;
   struct tarn_pool *pool = bin->pool;
-  if (!tarn_pool_stretch(pool, local->store->epoch, &start, &end))
+  if (!tarn_pool_stretch(pool, local->store->epoch, &start, &end)) {
+    /* The cursor has passed what lives; the bin may keep the pool for what others freed in it. */
+    bin->head.bump = bin->head.limit = bin->run_end = pool_address(pool, pool->cursor);
     return false;
+  }
   pool->cursor = start;
   bin->head.bump = bin->head.limit = pool_address(pool, start);
   bin->run_end = pool_address(pool, end);

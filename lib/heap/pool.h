@@ -12,7 +12,7 @@
  *     [cursor, virgin)   not swept since the last collection: a block is in use when its mark byte
  *                        is the world's epoch (or condemned) and no other thread freed it since,
  *                        which its first word says; everything else is garbage, uncleared
- *     [virgin, 64 KiB)   never handed out, zero, never read
+ *     [virgin, 64 KiB)   never handed out, zero, never read (but by tarn_verify)
  *
  * cursor <= virgin, both multiples of the block size unless the unit was used for another size
  * before (then virgin may be any number).

@@ -332,7 +332,6 @@ void tarn_registry_after_fork(tarn_world *world, struct tarn_mutator *self) {
     mutator->local.pub.tarn_frames = NULL;
     __atomic_store_n(&mutator->waits_for_worlds, 0, __ATOMIC_RELAXED);
     make_detached(mutator);
-    count_out(world);
     keep_record(&world->registry, mutator); /* no other thread is there to walk the list */
   }
   /* A thread that was just attaching had counted itself, but was not on the list. */

@@ -17,6 +17,13 @@
 
 #include "world/world.h"
 
+/* Zeal builds would collect at every allocation of every thread. */
+#if defined(TARN_ZEAL) && TARN_ZEAL
+#define ZEAL "zeal=500,"
+#else
+#define ZEAL ""
+#endif
+
 #define OTHERS 4
 #ifdef TARN_SANITIZE_TSAN
 #define FORKS 15
@@ -28,7 +35,7 @@ static tarn_world *make_world(void) {
   tarn_options options = TARN_OPTIONS_INIT;
   tarn_world *world = NULL;
   options.flags = TARN_OPTIONS_NO_ENVIRONMENT;
-  options.set = "min-heap=1M";
+  options.set = ZEAL "min-heap=1M";
   assert_int_equal(tarn_world_create(&options, &world), TARN_OK);
   return world;
 }
@@ -340,6 +347,7 @@ static void *make_and_destroy_worlds(void *data) {
   _Atomic bool *stop = data;
   tarn_options options = TARN_OPTIONS_INIT;
   options.flags = TARN_OPTIONS_NO_ENVIRONMENT;
+  options.set = ZEAL;
   while (!atomic_load_explicit(stop, memory_order_relaxed)) {
     tarn_world *world = NULL;
     tarn_thread *self = NULL;

@@ -121,6 +121,7 @@ static void a_provider_keeps_what_it_visits_and_is_named_by_both_words(void **st
     two.words[i] = tarn_new(self, type);
   }
   assert_int_equal(meet().providers, 2);
+  one.calls = two.calls = 0; /* zeal builds have collected before */
   assert_int_equal(tarn_collect(self, 2), TARN_OK);
   assert_int_equal(deaths, 0);
   assert_int_equal(one.calls, 1);
