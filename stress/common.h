@@ -1,139 +1,89 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stress/common.h: what all stress programs share: options, seeds, threads that start together,
- * a line of progress each second, a watch for hangs, and checks that end the program with the
- * command that repeats it.
+ * stress/common.h: what all stress programs share: arguments, random numbers, a start barrier,
+ * progress, the time bound, and how a failure is told.
  *
- * A program fills a table of counters, calls stress_begin, makes its worlds and threads, and ends
- * with stress_end.  Everything here may be called from any thread unless it says otherwise.
+ * A program calls stress_begin, starts its threads with stress_run, checks what must hold, and
+ * returns stress_end.  Threads work while stress_on(round) says so: for the time bound, and for at
+ * least `rounds_least` rounds.  Any thread may fail; the first failure ends the process at once,
+ * with the command that repeats.
  */
 #ifndef TARN_STRESS_COMMON_H
 #define TARN_STRESS_COMMON_H
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <tarn/tarn.h>
 
-#if defined(TARN_SANITIZE_TSAN) || defined(TARN_SANITIZE_ASAN) || defined(TARN_CHECKING) || \
-    defined(TARN_ZEAL)
-#define STRESS_SLOW 1
+#if defined(TARN_SANITIZE_TSAN) || defined(TARN_SANITIZE_ASAN)
+#define STRESS_SANITIZED 1
 #else
-#define STRESS_SLOW 0
+#define STRESS_SANITIZED 0
 #endif
 
-/* --- options and the end ---------------------------------------------------------------------- */
-
-struct stress_settings {
-  uint64_t seconds;
+struct stress {
+  const char *program;
+  unsigned seconds;
   uint64_t seed;
-  uint64_t threads;
+  unsigned threads;
+  uint64_t nodes;        /* --nodes, 0 if it was not given */
+  uint64_t rounds_least; /* of each thread, also when the time is over */
 };
-extern struct stress_settings stress; /* constant after stress_begin */
+extern struct stress stress;
 
-/* An option of one program only, `--name N`; `least` and `most` are accepted too. */
-struct stress_option {
-  const char *name;
-  uint64_t *value;
-  uint64_t least, most;
-};
+/* Counted by the threads (relaxed), printed once a second. */
+extern _Atomic uint64_t stress_rounds;
 
-/* A number that the progress line shows.  Relaxed everywhere: nothing is decided by it while
- * threads run, and they are joined before it is checked. */
-struct stress_counter {
-  const char *name;
-  _Atomic uint64_t value;
-};
+/* Reads --seconds, --seed, --threads, --nodes; ends the program on anything else. */
+void stress_begin(int count, char **arguments);
 
-/* Parses the command line (exits with 2 when it is wrong), prints the seed.  Both tables end with
- * a NULL name; `options` may be NULL.  The main thread, first of all. */
-void stress_begin(int argc, char **argv, struct stress_option *options,
-                  struct stress_counter *counters);
+/* A world with options `set`, without the environment's; never NULL. */
+tarn_world *stress_world(const char *set);
+tarn_thread *stress_attach(tarn_world *world);
 
-/* The last line of a good run; returns the exit status 0.  The main thread. */
-int stress_end(void);
-
-/* Ends the process with status 1, a message, and the command that repeats. */
-_Noreturn void stress_fail(const char *file, int line, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-#define STRESS_CHECK(condition, ...)               \
-  do {                                             \
-    if (TARN_UNLIKELY(!(condition)))               \
-      stress_fail(__FILE__, __LINE__, __VA_ARGS__); \
-  } while (0)
-
-static inline void stress_count(struct stress_counter *counter, uint64_t amount) {
-  atomic_fetch_add_explicit(&counter->value, amount, memory_order_relaxed);
-}
-static inline uint64_t stress_value(struct stress_counter *counter) {
-  return atomic_load_explicit(&counter->value, memory_order_relaxed);
-}
-
-/* --- random numbers --------------------------------------------------------------------------- */
-
+/* xorshift; a state of its own for each user. */
 struct stress_random {
   uint64_t state;
 };
-
-/* One bijective mixing step; also what patterns are made of. */
-static inline uint64_t stress_mix(uint64_t word) {
-  word += 0x9e3779b97f4a7c15u;
-  word = (word ^ (word >> 30)) * 0xbf58476d1ce4e5b9u;
-  word = (word ^ (word >> 27)) * 0x94d049bb133111ebu;
-  return word ^ (word >> 31);
-}
-static inline uint64_t stress_next(struct stress_random *random) {
-  random->state += 0x9e3779b97f4a7c15u;
-  return stress_mix(random->state);
-}
-/* 0 .. limit-1. */
-static inline size_t stress_below(struct stress_random *random, size_t limit) {
-  return (size_t)(stress_next(random) % limit);
-}
-static inline bool stress_one_in(struct stress_random *random, size_t n) {
-  return stress_below(random, n) == 0;
+struct stress_random stress_random_of(unsigned number);
+uint64_t stress_next(struct stress_random *random);
+static inline uint64_t stress_below(struct stress_random *random, uint64_t bound) {
+  return stress_next(random) % bound;
 }
 
-/* A size from `least` to `most`, small ones more often: each doubling is equally likely. */
-size_t stress_size(struct stress_random *random, size_t least, size_t most);
+/* Runs `fn(data, number)` in `threads` threads that start together, waits for all; prints progress
+ * about `world` (may be NULL) meanwhile. */
+void stress_run(tarn_world *world, unsigned threads, void (*fn)(void *data, unsigned number),
+                void *data);
 
-/* The stream of random numbers with this number, by the seed. */
-struct stress_random stress_stream(uint64_t number);
+/* True while there is work: counts the caller's round. */
+bool stress_on(uint64_t *round);
+/* Only the clock. */
+bool stress_time_left(void);
 
-/* --- patterns: memory that knows what it must hold -------------------------------------------- */
-
-/* Every word of the first 512 bytes, then one word per 256 bytes and the last; `size` >= 8. */
-void stress_fill(void *memory, size_t size, uint64_t key);
-void stress_check_fill(const void *memory, size_t size, uint64_t key, const char *what);
-void stress_check_zero(const void *memory, size_t size, const char *what);
-
-/* --- worlds ----------------------------------------------------------------------------------- */
-
-/* `set` as tarn_options.set.  The environment is read too, for TARN_LOG=gc and the like. */
-tarn_world *stress_world(const char *set);
-tarn_thread *stress_attach(tarn_world *world);
-void stress_detach(tarn_thread *self);
-void stress_world_end(tarn_world *world);
-tarn_stats stress_stats(tarn_world *world);
+/* tarn_verify, or the end. */
 void stress_verify(tarn_thread *self);
-void stress_collect(tarn_thread *self);
+tarn_stats stress_stats(tarn_world *world);
 
-/* --- threads ---------------------------------------------------------------------------------- */
+_Noreturn void stress_fail(const char *file, int line, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+#define STRESS_CHECK(condition)                                  \
+  do {                                                           \
+    if (!(condition))                                            \
+      stress_fail(__FILE__, __LINE__, "not so: %s", #condition); \
+  } while (0)
+#define STRESS_EQUAL(a, b)                                                                         \
+  do {                                                                                             \
+    uint64_t left_ = (uint64_t)(a), right_ = (uint64_t)(b);                                        \
+    if (left_ != right_)                                                                           \
+      stress_fail(__FILE__, __LINE__, "%s is %llu, %s is %llu", #a, (unsigned long long)left_, #b, \
+                  (unsigned long long)right_);                                                     \
+  } while (0)
 
-struct stress_thread {
-  unsigned index;
-  struct stress_random random;
-  uint64_t rounds; /* counted by the thread; read after the join */
-  void *data;
-  pthread_t id;
-};
-
-/* Is the time over and did the thread do at least so many rounds? */
-bool stress_over(const struct stress_thread *thread, uint64_t least);
-bool stress_time_over(void);
-
-/* Runs `fn` in `count` threads that start together, shows progress until the time is over, and
- * joins them.  No world's thread may be running in the caller.  The main thread. */
-void stress_run(unsigned count, void (*fn)(struct stress_thread *), void *data);
+/* The last words; returns the exit status. */
+int stress_end(void);
 
 #endif

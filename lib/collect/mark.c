@@ -427,8 +427,8 @@ static void mark_thread(struct tarn_marker *marker, struct tarn_mutator *mutator
         tarn_mark_word(marker, *(const uintptr_t *)frame->slots[i]);
   if (!mutator->scan_stack || !mutator->stack_low)
     return;
-  for (unsigned i = 0; i < TARN_SAVED_REGISTERS; i++)
-    tarn_mark_conservative(marker, mutator->registers[i]);
+  for (unsigned i = 0; i < TARN_SAVED_WORDS; i++)
+    tarn_mark_conservative(marker, mutator->saved[i]);
   scan_stack(marker, mutator->stack_low, mutator->stack_high);
 }
 

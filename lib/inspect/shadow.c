@@ -252,8 +252,8 @@ static void note_thread(struct shadow *shadow, const struct tarn_mutator *mutato
         note_word(shadow, *(const uintptr_t *)at->slots[i]);
   if (!mutator->scan_stack || !mutator->stack_low)
     return;
-  for (unsigned i = 0; i < TARN_SAVED_REGISTERS; i++)
-    note_conservative(shadow, mutator->registers[i]);
+  for (unsigned i = 0; i < TARN_SAVED_WORDS; i++)
+    note_conservative(shadow, mutator->saved[i]);
   uintptr_t low = stable_part(shadow, mutator, frame);
   if (low)
     note_stack(shadow, low, mutator->stack_high);

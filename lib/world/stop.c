@@ -48,32 +48,39 @@ static uint32_t own_state(const struct tarn_mutator *self) {
 
 /* --- the stack of a thread that stands still ------------------------------------------------- */
 
-/*
- * Where the caller stands, and the registers that it may still hold values of its callers in.
- * Not inlined: everything that the callers need later is above this frame or in those registers.
- */
-__attribute__((noinline)) void tarn_stop_save_stack(struct tarn_mutator *self) {
-  if (!self->scan_stack)
-    return;
+/* Where the stack of this function ends, or a little below. */
+static inline __attribute__((always_inline)) uintptr_t stack_pointer(void) {
   uintptr_t low;
 #if defined(__x86_64__)
-  __asm__ __volatile__("movq %%rbx, 0(%1)\n\tmovq %%rbp, 8(%1)\n\tmovq %%r12, 16(%1)\n\t"
-                       "movq %%r13, 24(%1)\n\tmovq %%r14, 32(%1)\n\tmovq %%r15, 40(%1)\n\t"
-                       "movq %%rsp, %0"
-                       : "=r"(low)
-                       : "r"(self->registers)
-                       : "memory");
+  __asm__ __volatile__("movq %%rsp, %0" : "=r"(low));
 #elif defined(__aarch64__)
-  __asm__ __volatile__("stp x19, x20, [%1]\n\tstp x21, x22, [%1, #16]\n\t"
-                       "stp x23, x24, [%1, #32]\n\tstp x25, x26, [%1, #48]\n\t"
-                       "stp x27, x28, [%1, #64]\n\tstp x29, x30, [%1, #80]\n\tmov %0, sp"
-                       : "=&r"(low)
-                       : "r"(self->registers)
-                       : "memory");
+  __asm__ __volatile__("mov %0, sp" : "=r"(low));
 #else
-  __builtin_unwind_init(); /* makes this function push them all */
-  low = (uintptr_t)__builtin_frame_address(0) - sizeof(uintptr_t) * 64;
+  low = (uintptr_t)__builtin_frame_address(0) - 64 * sizeof(uintptr_t);
 #endif
+  return low;
+}
+
+/*
+ * Notes where the stack ends now, and copies its lowest part.  All callee-saved registers are
+ * pushed by this function first, so the copy holds what they held, and what the library's own
+ * frames between here and the caller of a public function had pushed.  The copy is needed because
+ * those frames end: a thread that is blocked goes on in foreign code, whose frames lie over ours,
+ * and may move to registers what it finds there. The sanitizers must not see this function: it
+ * reads frames as words.
+ */
+__attribute__((noinline)) __attribute__((no_sanitize_address))
+__attribute__((no_sanitize_thread)) void
+tarn_stop_save_stack(struct tarn_mutator *self) {
+  if (!self->scan_stack)
+    return;
+  __builtin_unwind_init();
+  uintptr_t low = stack_pointer();
+  for (unsigned i = 0; i < TARN_SAVED_WORDS; i++) {
+    uintptr_t at = low + i * sizeof(uintptr_t);
+    self->saved[i] =
+        at < self->stack_high ? __atomic_load_n((const uintptr_t *)at, __ATOMIC_RELAXED) : 0;
+  }
   self->stack_low = low;
 }
 

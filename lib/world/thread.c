@@ -298,7 +298,8 @@ static bool detach_now(struct tarn_mutator *mutator) {
   tarn_rcu_synchronize(); /* walkers may stand on the record; then it can be used again */
   (void)pthread_mutex_lock(&registry->lock);
   keep_record(registry, mutator);
-  /* Last, and under the lock: who finds nobody attached may end the world as soon as he has had it. */
+  /* Last, and under the lock: who finds nobody attached may end the world as soon as he has had it.
+   */
   count_out(mutator->world);
   (void)pthread_mutex_unlock(&registry->lock);
   return balanced;

@@ -35,7 +35,7 @@ enum {
   TARN_STATE_STOPPED = 3
 };
 
-#define TARN_SAVED_REGISTERS 16
+#define TARN_SAVED_WORDS 128 /* at least the library's frames up to a caller, in any build */
 
 struct tarn_mutator {
   struct tarn_local local; /* must be first */
@@ -52,7 +52,8 @@ struct tarn_mutator {
   bool scan_stack;
   uintptr_t stack_high; /* one past the highest address of the C stack */
   uintptr_t stack_low;  /* where its owner stood when it stopped or blocked; 0 while it runs */
-  uintptr_t registers[TARN_SAVED_REGISTERS]; /* its callee-saved ones at that place */
+  uintptr_t
+      saved[TARN_SAVED_WORDS]; /* a copy of the stack from that place on, registers included */
   char name[32];
   struct tarn_mutator
       *next_world; /* the same thread's record in another world; the owner's alone */

@@ -83,7 +83,7 @@ static void check_contents(void) {
 
 static bool make_world(void) {
   tarn_options options = TARN_OPTIONS_INIT;
-  options.set = SUPPORT_ZEAL ? "zeal=50" : "";
+  options.set = SUPPORT_ZEAL ? "address-space=256M,zeal=50" : "address-space=256M";
   options.flags = TARN_OPTIONS_NO_ENVIRONMENT;
   scene.world = (tarn_world *)&scene;
   tarn_status status = tarn_world_create(&options, &scene.world);
@@ -160,7 +160,7 @@ static void make_objects(void) {
     memset(scene.raw, 0x77, 500);
 }
 
-static void make_large(void) {
+static void make_large(size_t round) {
   struct array *large = tarn_new_array(scene.self, scene.array, 30000);
   if (!made(large) || !scene.list)
     return;
@@ -168,7 +168,7 @@ static void make_large(void) {
   for (size_t i = 0; i < 30000; i += 3000)
     large->elements[i] = scene.list;
   scene.large = large;
-  (void)made(tarn_alloc_atomic(scene.self, 20 * MIB)); /* more than an arena */
+  (void)made(tarn_alloc_atomic(scene.self, (round + 1) * 20 * MIB)); /* new arenas each time */
 }
 
 static void make_weak_things(void) {
@@ -292,10 +292,10 @@ static void play(void) {
   make_types();
   {
     TARN_FRAME(scene.self, &scene.list, &scene.large, &scene.weak, &scene.ephemeron, &scene.raw);
-    for (int round = 0; round < 3; round++) {
+    for (size_t round = 0; round < 3; round++) {
       make_objects();
       check_contents();
-      make_large();
+      make_large(round);
       make_weak_things();
       make_roots();
       make_heaps();
@@ -321,6 +321,15 @@ static void play(void) {
   CHILD_CHECK(scene.freed == scene.made);
 }
 
+/* The whole range can be had in one piece: no arena was lost on the way. */
+static void check_range(void) {
+  size_t arenas = tarn_space.size / TARN_ARENA_SIZE;
+  CHILD_CHECK(arenas > 0 && tarn_space.size <= 256 * MIB);
+  void *range = tarn_space_take_arenas(arenas);
+  CHILD_CHECK(range);
+  tarn_space_give_arenas(range, arenas);
+}
+
 /* Exits with 10: the fault came, 11: there were fewer requests. */
 static void play_with_fault(void *data) {
   uint64_t nth = *(uint64_t *)data;
@@ -330,6 +339,8 @@ static void play_with_fault(void *data) {
   tarn_os_fault_at(nth);
   play();
   uint64_t seen = tarn_os_fault_count();
+  tarn_os_fault_at(0);
+  check_range();
   if (nth == 0)
     CHILD_CHECK(scene.failed == 0);
   _exit(nth != 0 && seen >= nth ? 10 : 11);
