@@ -34,7 +34,8 @@ TARN_BEGIN_DECLS
  * If another thread collects already, this call joins that collection and returns at its end.
  * Runs `free` functions until none is due; those that another thread has begun to run may still be
  * running when this returns.
- * Errors: TARN_EINVAL, TARN_EHELD (inside a hold), TARN_EWRONGTHREAD, TARN_EDETACHED,
+ * Errors: TARN_EINVAL, TARN_EHELD (inside a hold), TARN_EUNBALANCED (inside a blocked region),
+ * TARN_EWRONGTHREAD, TARN_EDETACHED,
  * TARN_ENOMEM (no memory for the side table; nothing was collected).
  */
 TARN_API tarn_status tarn_collect(tarn_thread *self, int generation);

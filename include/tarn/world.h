@@ -46,7 +46,8 @@ TARN_API tarn_status tarn_world_set_tag_mask(tarn_world *world, uintptr_t mask);
  * What to do when the live heap comes near the hard limit.  After each full collection that leaves
  * more than TARN_NEAR_LIMIT percent of the hard limit in use, `callback` is called once, on the
  * thread that collected, with the world running.  It returns the new hard limit in bytes; what is
- * not above the old one leaves the limit as it is.  It may allocate and free.
+ * not above the old one leaves the limit as it is.  It may allocate and free; collections that it
+ * causes do not call it again.
  * NULL removes the callback.  Errors: TARN_EINVAL (world is NULL).  Any thread.
  */
 typedef size_t (*tarn_near_limit_fn)(tarn_world *world, size_t limit, size_t in_use, void *data);

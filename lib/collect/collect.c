@@ -145,9 +145,12 @@ static void tell_near_limit(struct tarn_collector *collector, uint64_t live) {
   tarn_near_limit_fn callback = world->near_limit;
   void *data = world->near_limit_data;
   (void)pthread_mutex_unlock(&world->near_lock);
-  if (!callback)
+  /* It may allocate, and so collect: it is not called inside itself.  Acquire and release: one call
+   * sees what the last one did. */
+  if (!callback || atomic_exchange_explicit(&collector->telling, true, memory_order_acquire))
     return;
   size_t raised = callback(world, limit, (size_t)live, data);
+  atomic_store_explicit(&collector->telling, false, memory_order_release);
   if (raised > limit)
     atomic_compare_exchange_strong_explicit(&store->limit, &limit, raised, memory_order_relaxed,
                                             memory_order_relaxed);
@@ -191,7 +194,7 @@ tarn_status tarn_collector_run(tarn_world *world, struct tarn_mutator *self, boo
 }
 
 tarn_status tarn_collect(tarn_thread *self, int generation) {
-  tarn_status status = tarn_thread_check(self);
+  tarn_status status = tarn_thread_check_running(self);
   if (status != TARN_OK)
     return status;
   if (generation < 0 || generation > TARN_GENERATION_FULL)
@@ -209,11 +212,8 @@ tarn_status tarn_collect(tarn_thread *self, int generation) {
 
 static bool before_refill(struct tarn_local *local, size_t bytes) {
   struct tarn_mutator *self = tarn_mutator_of_local(local);
-  tarn_status status = tarn_thread_check(&local->pub);
+  tarn_status status = tarn_thread_check_running(&local->pub);
   (void)bytes;
-  /* In a blocked region nobody waits for the thread.  Relaxed: its own state. */
-  if (status == TARN_OK && __atomic_load_n(&self->state, __ATOMIC_RELAXED) != TARN_STATE_RUNNING)
-    status = TARN_EUNBALANCED;
   if (status != TARN_OK) {
     tarn_thread_fail(&local->pub, status);
     return false;

@@ -69,6 +69,7 @@ struct tarn_collector {
   _Atomic uint64_t live_bytes, live_objects, weak_cleared, overflows;
   _Atomic uint64_t trigger;                  /* store.debt that starts a collection */
   _Atomic uint32_t pauses[TARN_PAUSES_KEPT]; /* nanoseconds, cut off at 4.29 s; a ring */
+  _Atomic bool telling;                      /* the near-limit callback runs */
   void *shadow;                              /* of inspect/shadow.c, between its two calls */
   _Atomic uint64_t zeal; /* allocations since the last collection that zeal started */
 };

@@ -151,7 +151,7 @@ static bool is_object(tarn_world *world, const void *object) {
 }
 
 static tarn_status check(tarn_thread *self, const void *object, tarn_finalizer_fn fn) {
-  tarn_status status = tarn_thread_check(self);
+  tarn_status status = tarn_thread_check_running(self);
   if (status == TARN_OK && (!fn || !is_object(tarn_mutator_of(self)->world, object)))
     status = TARN_EINVAL;
   return status;
@@ -256,14 +256,14 @@ static bool run_one(tarn_thread *self, tarn_world *world) {
   fn(self, object, data);
   /* Relaxed: a figure. */
   (void)atomic_fetch_add_explicit(&part->ran, 1, memory_order_relaxed);
-  if (tarn_thread_check(self) != TARN_OK)
+  if (tarn_thread_check_running(self) != TARN_OK)
     return false; /* the frame was closed by the detach, and the record may be another thread's */
   tarn_frame_pop(self, &frame);
   return true;
 }
 
 size_t tarn_finalizers_run(tarn_thread *self, size_t most) {
-  tarn_status status = tarn_thread_check(self);
+  tarn_status status = tarn_thread_check_running(self);
   if (status != TARN_OK) {
     tarn_thread_fail(self, status);
     return 0;
@@ -379,5 +379,5 @@ void tarn_finalizers_forget(struct tarn_collector *collector, tarn_gone_fn gone,
 void tarn_finalizers_lock(struct tarn_collector *collector) { lock(&collector->finalizers); }
 void tarn_finalizers_unlock(struct tarn_collector *collector) { unlock(&collector->finalizers); }
 void tarn_finalizers_after_fork(struct tarn_collector *collector) {
-  (void)pthread_mutex_init(&collector->finalizers.lock, NULL);
+  unlock(&collector->finalizers); /* the thread that forked took it */
 }

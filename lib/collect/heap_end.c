@@ -133,7 +133,7 @@ static void finish_releases(struct tarn_collector *collector, struct tarn_mutato
 }
 
 tarn_status tarn_heap_destroy(tarn_thread *self, tarn_heap *heap) {
-  tarn_status status = tarn_thread_check(self);
+  tarn_status status = tarn_thread_check_running(self);
   if (status != TARN_OK)
     return status;
   struct tarn_mutator *mutator = tarn_mutator_of(self);

@@ -119,7 +119,7 @@ size_t tarn_release_run(struct tarn_collector *collector, struct tarn_mutator *s
 }
 
 size_t tarn_release_pending(tarn_thread *self, size_t most) {
-  if (tarn_thread_check(self) != TARN_OK)
+  if (tarn_thread_check_running(self) != TARN_OK)
     return 0;
   struct tarn_mutator *mutator = tarn_mutator_of(self);
   return tarn_release_run(mutator->world->collector, mutator, most);
@@ -178,7 +178,7 @@ void tarn_release_after_fork(struct tarn_collector *collector) {
   struct tarn_store *store = &collector->world->store;
   const struct tarn_mutator *own = tarn_mutator_self(collector->world);
   struct take_back take = {collector, own ? own->releasing : NULL};
-  (void)pthread_mutex_init(&release->lock, NULL);
+  (void)pthread_mutex_unlock(&release->lock); /* the thread that forked took it */
   release->pools = NULL;
   release->larges = NULL;
   atomic_store_explicit(&release->pending, 0, memory_order_relaxed);

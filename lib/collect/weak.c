@@ -44,7 +44,7 @@ static bool has_type(tarn_world *world, const void *object, const tarn_type *typ
 }
 
 uintptr_t *tarn_weak_words(tarn_thread *self, void *object, bool ephemeron) {
-  tarn_status status = tarn_thread_check(self);
+  tarn_status status = tarn_thread_check_running(self);
   if (status == TARN_OK) {
     tarn_world *world = tarn_mutator_of(self)->world;
     if (has_type(world, object, ephemeron ? world->types.ephemeron : world->types.weak))
@@ -70,7 +70,7 @@ void *tarn_weak_read(struct tarn_mutator *self, const uintptr_t *word) {
 /* --- for mutators ---------------------------------------------------------------------------- */
 
 void *tarn_weak_new(tarn_thread *self, void *target) {
-  tarn_status status = tarn_thread_check(self);
+  tarn_status status = tarn_thread_check_running(self);
   if (status != TARN_OK) {
     tarn_thread_fail(self, status);
     return NULL;

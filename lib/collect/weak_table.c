@@ -250,7 +250,7 @@ static void bury(struct shard *shard, struct entry *entry) {
 /* --- for mutators ---------------------------------------------------------------------------- */
 
 static bool may_use(tarn_thread *self, const tarn_weak_table *table, const void *probe) {
-  tarn_status status = tarn_thread_check(self);
+  tarn_status status = tarn_thread_check_running(self);
   if (status == TARN_OK && (!table || !probe || table->world != tarn_mutator_of(self)->world))
     status = TARN_EINVAL;
   if (status != TARN_OK)
@@ -438,7 +438,5 @@ void tarn_weak_tables_unlock_all(struct tarn_collector *collector) {
 }
 
 void tarn_weak_tables_after_fork(struct tarn_collector *collector) {
-  for (tarn_weak_table *table = collector->tables.list; table; table = table->next)
-    init_locks(table);
-  (void)pthread_mutex_init(&collector->tables.lock, NULL);
+  tarn_weak_tables_unlock_all(collector); /* the thread that forked took them */
 }

@@ -65,13 +65,9 @@ tarn_status tarn_world_destroy(tarn_world *world) {
 
 /* --- plain blocks ---------------------------------------------------------------------------- */
 
-/* May the caller touch the heaps through this handle now?  Two loads and two compares. */
+/* May the caller touch the heaps through this handle now? */
 static bool may_touch(tarn_thread *self) {
-  tarn_status status = tarn_thread_check(self);
-  /* In a blocked region the collector does not wait for the thread.  Relaxed: its own state. */
-  if (status == TARN_OK &&
-      __atomic_load_n(&tarn_mutator_of(self)->state, __ATOMIC_RELAXED) != TARN_STATE_RUNNING)
-    status = TARN_EUNBALANCED;
+  tarn_status status = tarn_thread_check_running(self);
   if (status != TARN_OK)
     tarn_thread_fail(self, status);
   return status == TARN_OK;

@@ -232,16 +232,26 @@ note_stack(struct shadow *shadow, uintptr_t low, uintptr_t high) {
 }
 
 /* Where the part of a thread's stack begins that does not change during the stop; 0: nowhere. */
-static uintptr_t stable_part(const struct shadow *shadow, const struct tarn_mutator *mutator,
-                             uintptr_t frame) {
-  uintptr_t low = mutator->stack_low;
-  /* The requester's own frames were reused since it saved its place, down to the callers of this.
-   */
-  if (mutator == shadow->world->stop.requester)
-    return frame > low && frame < mutator->stack_high ? frame : low;
+static uintptr_t stable_part(const struct tarn_mutator *mutator) {
   /* Acquire: pairs with the release by which the thread stood still. */
-  return __atomic_load_n(&mutator->state, __ATOMIC_ACQUIRE) == TARN_STATE_STOPPED ? low + UNSTABLE
-                                                                                  : 0;
+  return __atomic_load_n(&mutator->state, __ATOMIC_ACQUIRE) == TARN_STATE_STOPPED
+             ? mutator->stack_low + UNSTABLE
+             : 0;
+}
+
+/* The requester saves its place again when the roots are marked: only the frames that are older
+ * than this call hold the same words then. */
+static void note_requester(struct shadow *shadow, const struct tarn_mutator *mutator,
+                           uintptr_t frame) {
+  note_stack(shadow, frame, mutator->stack_high);
+}
+
+static void note_other(struct shadow *shadow, const struct tarn_mutator *mutator) {
+  for (unsigned i = 0; i < TARN_SAVED_WORDS; i++)
+    note_conservative(shadow, mutator->saved[i]);
+  uintptr_t low = stable_part(mutator);
+  if (low)
+    note_stack(shadow, low, mutator->stack_high);
 }
 
 static void note_thread(struct shadow *shadow, const struct tarn_mutator *mutator,
@@ -252,11 +262,10 @@ static void note_thread(struct shadow *shadow, const struct tarn_mutator *mutato
         note_word(shadow, *(const uintptr_t *)at->slots[i]);
   if (!mutator->scan_stack || !mutator->stack_low)
     return;
-  for (unsigned i = 0; i < TARN_SAVED_WORDS; i++)
-    note_conservative(shadow, mutator->saved[i]);
-  uintptr_t low = stable_part(shadow, mutator, frame);
-  if (low)
-    note_stack(shadow, low, mutator->stack_high);
+  if (mutator == shadow->world->stop.requester)
+    note_requester(shadow, mutator, frame);
+  else
+    note_other(shadow, mutator);
 }
 
 void tarn_shadow_note(tarn_world *world) {

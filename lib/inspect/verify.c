@@ -1086,7 +1086,7 @@ bool tarn_verify_stopped(tarn_world *world, char *message, size_t size) {
 }
 
 tarn_status tarn_verify(tarn_thread *self, char *message, size_t size) {
-  tarn_status status = tarn_thread_check(self);
+  tarn_status status = tarn_thread_check_running(self);
   if (status != TARN_OK)
     return status;
   if (self->tarn_holds)

@@ -88,7 +88,7 @@ static bool tell_public(const struct tarn_walked *block, void *data) {
 }
 
 tarn_status tarn_heap_walk(tarn_thread *self, tarn_walk_fn fn, void *data) {
-  tarn_status status = tarn_thread_check(self);
+  tarn_status status = tarn_thread_check_running(self);
   if (status != TARN_OK)
     return status;
   if (!fn)

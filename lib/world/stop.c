@@ -42,10 +42,6 @@ tarn_status tarn_stop_start(tarn_world *world) {
 
 void tarn_stop_finish(tarn_world *world) { (void)pthread_mutex_destroy(&world->stop.names_lock); }
 
-static uint32_t own_state(const struct tarn_mutator *self) {
-  return __atomic_load_n(&self->state, __ATOMIC_RELAXED); /* only the owner writes it */
-}
-
 /* --- the stack of a thread that stands still ------------------------------------------------- */
 
 /* Where the stack of this function ends, or a little below. */
@@ -154,7 +150,7 @@ void tarn_stop_leave(struct tarn_mutator *self) {
 
 void tarn_stop_poll(struct tarn_mutator *self) {
   /* Acquire is not needed: stand_still reads again. */
-  if (self->local.pub.tarn_holds != 0 || own_state(self) != TARN_STATE_RUNNING ||
+  if (self->local.pub.tarn_holds != 0 || tarn_own_state(self) != TARN_STATE_RUNNING ||
       !(__atomic_load_n(&self->local.pub.tarn_poll, __ATOMIC_RELAXED) & TARN_POLL_STOP))
     return;
   tarn_stop_save_stack(self);
@@ -300,7 +296,8 @@ static bool ended(uint32_t serial, uint32_t until) { return (int32_t)(serial - u
 
 /* Stands still, if the thread may, until that stop has ended. */
 static void join(struct tarn_stop *stop, struct tarn_mutator *self, uint32_t until) {
-  bool leaves = self && self->local.pub.tarn_holds == 0 && own_state(self) == TARN_STATE_RUNNING;
+  bool leaves =
+      self && self->local.pub.tarn_holds == 0 && tarn_own_state(self) == TARN_STATE_RUNNING;
   uint32_t serial;
   if (leaves)
     tarn_stop_leave(self);
@@ -368,7 +365,7 @@ static void end(tarn_world *world, struct tarn_mutator *self, bool logs) {
   logs = logs && (world->config.log & TARN_LOG_SAFEPOINT);
   if (logs)
     copy_name(stop, name, stop->last_thread);
-  if (self && own_state(self) == TARN_STATE_RUNNING)
+  if (self && tarn_own_state(self) == TARN_STATE_RUNNING)
     self->stack_low = 0;
   stop->requester = NULL;
   /* Release: see take_gc_lock. */
@@ -390,7 +387,7 @@ static bool begin(tarn_world *world, struct tarn_mutator *self, enum mode mode) 
     join(stop, self, until);
     return false;
   }
-  if (self && own_state(self) == TARN_STATE_RUNNING)
+  if (self && tarn_own_state(self) == TARN_STATE_RUNNING)
     tarn_stop_save_stack(self);
   /* Attach and detach hold the lock for a moment, a stop that is ending too: none of them waits for
    * a running thread. */

@@ -80,6 +80,14 @@ tarn_status tarn_thread_check(const tarn_thread *self) {
              : TARN_EWRONGTHREAD;
 }
 
+tarn_status tarn_thread_check_running(const tarn_thread *self) {
+  tarn_status status = tarn_thread_check(self);
+  const struct tarn_mutator *mutator = (const struct tarn_mutator *)(const void *)self;
+  if (status == TARN_OK && tarn_own_state(mutator) != TARN_STATE_RUNNING)
+    status = TARN_EUNBALANCED;
+  return status;
+}
+
 void tarn_thread_fail(tarn_thread *self, tarn_status status) {
   if (self && is_mine(self))
     tarn_mutator_of(self)->status = status;
@@ -252,7 +260,7 @@ static bool close_all(struct tarn_mutator *mutator) {
   mutator->blocked = 0;
   /* While the thread is blocked a collector may be looking at its frames, and afterwards they may
    * lie in a part of the stack that is gone. */
-  if (__atomic_load_n(&mutator->state, __ATOMIC_RELAXED) != TARN_STATE_RUNNING)
+  if (tarn_own_state(mutator) != TARN_STATE_RUNNING)
     tarn_stop_enter(mutator);
   mutator->local.pub.tarn_holds = 0;
   mutator->local.pub.tarn_frames = NULL;
@@ -370,7 +378,7 @@ tarn_status tarn_thread_scan_stack(tarn_thread *self, bool on) {
     return status;
   struct tarn_mutator *mutator = tarn_mutator_of(self);
   /* The collector may look at a blocked thread at any time. */
-  bool was_blocked = __atomic_load_n(&mutator->state, __ATOMIC_RELAXED) != TARN_STATE_RUNNING;
+  bool was_blocked = tarn_own_state(mutator) != TARN_STATE_RUNNING;
   if (was_blocked)
     tarn_stop_enter(mutator);
   if (on && !find_stack(mutator))
@@ -396,8 +404,7 @@ static void run_release(struct tarn_mutator *mutator) {
 void tarn_safepoint_slow(tarn_thread *self) {
   struct tarn_mutator *mutator = mutator_if_good(self);
   /* A thread that is blocked, or holds the collector off, has no safepoint now. */
-  if (!mutator || self->tarn_holds != 0 ||
-      __atomic_load_n(&mutator->state, __ATOMIC_RELAXED) != TARN_STATE_RUNNING)
+  if (!mutator || self->tarn_holds != 0 || tarn_own_state(mutator) != TARN_STATE_RUNNING)
     return;
   tarn_stop_poll(mutator);
   /* Relaxed: only a hint, see run_release. */
@@ -416,8 +423,7 @@ void tarn_block_begin(tarn_thread *self) {
   if (!mutator)
     return;
   mutator->blocked++;
-  if (self->tarn_holds == 0 &&
-      __atomic_load_n(&mutator->state, __ATOMIC_RELAXED) == TARN_STATE_RUNNING)
+  if (self->tarn_holds == 0 && tarn_own_state(mutator) == TARN_STATE_RUNNING)
     tarn_stop_leave(mutator);
 }
 
@@ -431,8 +437,7 @@ void tarn_block_end(tarn_thread *self) {
   }
   mutator->blocked--;
   /* Inside a hold the region never left the running state. */
-  if (mutator->blocked == 0 &&
-      __atomic_load_n(&mutator->state, __ATOMIC_RELAXED) != TARN_STATE_RUNNING)
+  if (mutator->blocked == 0 && tarn_own_state(mutator) != TARN_STATE_RUNNING)
     tarn_stop_enter(mutator);
 }
 
@@ -452,8 +457,7 @@ void tarn_gc_release(tarn_thread *self) {
   if (--self->tarn_holds != 0)
     return;
   /* A blocked region that was begun inside the hold begins in earnest here. */
-  if (mutator->blocked != 0 &&
-      __atomic_load_n(&mutator->state, __ATOMIC_RELAXED) == TARN_STATE_RUNNING)
+  if (mutator->blocked != 0 && tarn_own_state(mutator) == TARN_STATE_RUNNING)
     tarn_stop_leave(mutator);
   else
     tarn_safepoint(self);

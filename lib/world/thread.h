@@ -68,6 +68,11 @@ struct tarn_registry {
   _Atomic size_t count; /* attached */
 };
 
+/* The caller's own state.  Relaxed: only the owner writes it. */
+static inline uint32_t tarn_own_state(const struct tarn_mutator *self) {
+  return __atomic_load_n(&self->state, __ATOMIC_RELAXED);
+}
+
 static inline struct tarn_mutator *tarn_mutator_of(tarn_thread *self) {
   return (struct tarn_mutator *)(void *)self;
 }
@@ -86,6 +91,12 @@ void tarn_registry_end(tarn_world *world);
  * TARN_EWRONGTHREAD.  For slow paths: one thread-local load and a compare.
  */
 tarn_status tarn_thread_check(const tarn_thread *self);
+
+/*
+ * The same for calls that touch objects: TARN_EUNBALANCED as well, inside a blocked region, where
+ * the collector does not wait for the thread.
+ */
+tarn_status tarn_thread_check_running(const tarn_thread *self);
 
 /* Sets the thread's status; a status on a NULL or foreign handle is dropped. */
 void tarn_thread_fail(tarn_thread *self, tarn_status status);

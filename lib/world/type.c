@@ -555,13 +555,9 @@ void tarn_type_release(struct tarn_local *local, void *object) {
 
 /* May the thread make objects of the type now? */
 static bool may_make(tarn_thread *self, const tarn_type *type) {
-  tarn_status status = tarn_thread_check(self);
+  tarn_status status = tarn_thread_check_running(self);
   if (status == TARN_OK && (!type || type->world != tarn_mutator_of(self)->world))
     status = TARN_EINVAL;
-  /* In a blocked region the collector does not wait for the thread. */
-  if (status == TARN_OK &&
-      __atomic_load_n(&tarn_mutator_of(self)->state, __ATOMIC_RELAXED) != TARN_STATE_RUNNING)
-    status = TARN_EUNBALANCED;
   if (status != TARN_OK)
     tarn_thread_fail(self, status);
   return status == TARN_OK;

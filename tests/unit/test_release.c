@@ -329,6 +329,73 @@ static void functions_of_the_dead_wait_until_the_world_runs(void **state) {
   support_end(the_world);
 }
 
+static unsigned finalized;
+static void count_finalized(tarn_thread *self, void *object, void *data) {
+  (void)self;
+  (void)object;
+  (void)data;
+  finalized++;
+}
+
+/* There the thread is not waited for, so another could be collecting at the same time. */
+static void nothing_is_collected_or_released_in_a_blocked_region(void **state) {
+  (void)state;
+  open_world("collect=off");
+  tarn_thread *self = support_attach(the_world);
+  const tarn_type *type = thing_type(note_plain, false);
+  tarn_heap *heap = NULL;
+  assert_int_equal(tarn_heap_create(the_world, TARN_HEAP_ATOMIC, &heap), TARN_OK);
+  make(self, type, 0, false);
+  assert_int_equal(tarn_finalizer_add(self, roots[0], count_finalized, NULL), TARN_OK);
+  roots[0] = NULL;
+  assert_int_equal(tarn_collect(self, 2), TARN_OK); /* its finalizer is due */
+  make(self, type, 1, false);
+  roots[1] = NULL;
+  finalized = 0;
+  tarn_block_begin(self);
+  assert_int_equal(tarn_collect(self, 2), TARN_EUNBALANCED);
+  assert_int_equal(tarn_heap_destroy(self, heap), TARN_EUNBALANCED);
+  assert_int_equal(tarn_release_pending(self, 0), 0);
+  assert_int_equal(tarn_finalizers_run(self, 0), 0);
+  tarn_block_end(self);
+  assert_int_equal(finalized, 0);
+  assert_int_equal(support_stats(the_world).collections, 1);
+  assert_int_equal(tarn_finalizers_run(self, 0), 1);
+  assert_int_equal(tarn_collect(self, 2), TARN_OK);
+  assert_int_equal(count_freed(0, 2), 2);
+  assert_int_equal(tarn_heap_destroy(self, heap), TARN_OK);
+  support_end(the_world);
+}
+
+static unsigned calls, depth, deepest;
+static size_t allocate_near_the_limit(tarn_world *world, size_t limit, size_t in_use, void *data) {
+  (void)limit;
+  (void)in_use;
+  (void)data;
+  calls++;
+  deepest = ++depth > deepest ? depth : deepest;
+  if (depth < 50)
+    (void)tarn_alloc_atomic(tarn_thread_self(world), MIB); /* does not fit: it collects */
+  depth--;
+  return 0;
+}
+
+static void the_near_limit_callback_is_not_called_inside_itself(void **state) {
+  (void)state;
+  calls = depth = deepest = 0;
+  tarn_world *world = support_world("hard-limit=4M,near-limit=50,min-heap=1M");
+  tarn_thread *self = support_attach(world);
+  void *kept = tarn_alloc_atomic(self, 3600000);
+  assert_non_null(kept);
+  assert_int_equal(tarn_root_add(world, &kept), TARN_OK);
+  assert_int_equal(tarn_world_set_near_limit(world, allocate_near_the_limit, NULL), TARN_OK);
+  assert_int_equal(tarn_collect(self, 2), TARN_OK);
+  assert_int_equal(deepest, 1);
+  assert_int_equal(tarn_collect(self, 2), TARN_OK);
+  assert_true(calls >= 2); /* but the next collection calls it again */
+  support_end(world);
+}
+
 static void *attach_and_leave(void *data) {
   tarn_thread *self = NULL;
   if (tarn_thread_attach(data, &self) != TARN_OK)
@@ -358,14 +425,6 @@ static void a_world_can_end_as_soon_as_the_last_thread_has_left(void **state) {
 }
 
 /* A finalizer belongs to the object that it was added to, not to the address. */
-static unsigned finalized;
-static void count_finalized(tarn_thread *self, void *object, void *data) {
-  (void)self;
-  (void)object;
-  (void)data;
-  finalized++;
-}
-
 static void an_object_freed_by_hand_leaves_no_finalizer_to_its_successor(void **state) {
   (void)state;
   finalized = 0;
@@ -395,6 +454,8 @@ int main(int count, char **arguments) {
       cmocka_unit_test(the_end_of_a_world_frees_large_objects_once_though_functions_allocate),
       cmocka_unit_test(a_heap_that_is_dropped_frees_each_object_once),
       cmocka_unit_test(a_heap_dropped_while_a_function_runs_in_it_frees_each_object_once),
+      cmocka_unit_test(nothing_is_collected_or_released_in_a_blocked_region),
+      cmocka_unit_test(the_near_limit_callback_is_not_called_inside_itself),
       cmocka_unit_test(a_world_can_end_as_soon_as_the_last_thread_has_left),
       cmocka_unit_test(an_object_freed_by_hand_leaves_no_finalizer_to_its_successor),
   };
