@@ -192,7 +192,14 @@ static void end_pool(struct tarn_pool *pool, void *data) {
 void tarn_release_everything(tarn_world *world, struct tarn_mutator *self) {
   struct end end = {world, self};
   struct tarn_store *store = &world->store;
+  struct tarn_release *release = &world->collector->release;
   self->running_free = 1;
+  /* What was due is found by the walk, like everything else. */
+  (void)pthread_mutex_lock(&release->lock);
+  release->pools = NULL;
+  release->larges = NULL;
+  atomic_store_explicit(&release->pending, 0, memory_order_relaxed);
+  (void)pthread_mutex_unlock(&release->lock);
   tarn_store_each_pool(store, end_pool, &end);
   for (unsigned i = 0; i < tarn_store_heap_limit(store); i++) {
     struct tarn_heap *heap = tarn_store_heap(store, i);

@@ -56,7 +56,8 @@ tarn_status tarn_world_destroy(tarn_world *world) {
   tarn_worlds_remove(world);
   tarn_gc_hold(self); /* they may allocate, but a collection would move things under the walk */
   tarn_release_everything(world, tarn_mutator_of(self));
-  tarn_gc_release(self);
+  self->tarn_holds =
+      0; /* no tarn_gc_release: that is a safepoint, and everything has been released */
   detach_caller(world);
   tarn_collector_end(world);
   tarn_world_drop(world);
