@@ -413,12 +413,7 @@ void tarn_mark_drain(struct tarn_marker *marker) {
 
 /* --- roots ----------------------------------------------------------------------------------- */
 
-/* The sanitizers must not see this: it reads other threads' stacks, words and all. */
-__attribute__((no_sanitize_address)) __attribute__((no_sanitize_thread)) static void
-scan_stack(struct tarn_marker *marker, uintptr_t low, uintptr_t high) {
-  for (uintptr_t at = (low + 7) & ~(uintptr_t)7; at + 8 <= high; at += 8)
-    tarn_mark_conservative(marker, __atomic_load_n((const uintptr_t *)at, __ATOMIC_RELAXED));
-}
+static void mark_stack_word(void *data, uintptr_t word) { tarn_mark_conservative(data, word); }
 
 static void mark_thread(struct tarn_marker *marker, struct tarn_mutator *mutator) {
   for (tarn_frame *frame = mutator->local.pub.tarn_frames; frame; frame = frame->previous)
@@ -427,9 +422,8 @@ static void mark_thread(struct tarn_marker *marker, struct tarn_mutator *mutator
         tarn_mark_word(marker, *(const uintptr_t *)frame->slots[i]);
   if (!mutator->scan_stack || !mutator->stack_low)
     return;
-  for (unsigned i = 0; i < TARN_SAVED_WORDS; i++)
-    tarn_mark_conservative(marker, mutator->saved[i]);
-  scan_stack(marker, mutator->stack_low, mutator->stack_high);
+  tarn_stop_each_saved(mutator, mark_stack_word, marker);
+  tarn_stop_each_word(mutator, mutator->stack_low, mark_stack_word, marker);
 }
 
 static void mark_slot(void **slot, void *data) { tarn_mark_word(data, (uintptr_t)*slot); }

@@ -224,12 +224,7 @@ static void note_provider(tarn_root_fn fn, void *fn_data, void *data) {
   fn(&shadow->visitor, fn_data);
 }
 
-/* The sanitizers must not see this: it reads other threads' stacks, words and all. */
-__attribute__((no_sanitize_address)) __attribute__((no_sanitize_thread)) static void
-note_stack(struct shadow *shadow, uintptr_t low, uintptr_t high) {
-  for (uintptr_t at = (low + 7) & ~(uintptr_t)7; at + 8 <= high; at += 8)
-    note_conservative(shadow, __atomic_load_n((const uintptr_t *)at, __ATOMIC_RELAXED));
-}
+static void note_stack_word(void *data, uintptr_t word) { note_conservative(data, word); }
 
 /* Where the part of a thread's stack begins that does not change during the stop; 0: nowhere. */
 static uintptr_t stable_part(const struct tarn_mutator *mutator) {
@@ -243,15 +238,14 @@ static uintptr_t stable_part(const struct tarn_mutator *mutator) {
  * than this call hold the same words then. */
 static void note_requester(struct shadow *shadow, const struct tarn_mutator *mutator,
                            uintptr_t frame) {
-  note_stack(shadow, frame, mutator->stack_high);
+  tarn_stop_each_word(mutator, frame, note_stack_word, shadow);
 }
 
 static void note_other(struct shadow *shadow, const struct tarn_mutator *mutator) {
-  for (unsigned i = 0; i < TARN_SAVED_WORDS; i++)
-    note_conservative(shadow, mutator->saved[i]);
+  tarn_stop_each_saved(mutator, note_stack_word, shadow);
   uintptr_t low = stable_part(mutator);
   if (low)
-    note_stack(shadow, low, mutator->stack_high);
+    tarn_stop_each_word(mutator, low, note_stack_word, shadow);
 }
 
 static void note_thread(struct shadow *shadow, const struct tarn_mutator *mutator,

@@ -44,6 +44,30 @@ void tarn_stop_finish(tarn_world *world) { (void)pthread_mutex_destroy(&world->s
 
 /* --- the stack of a thread that stands still ------------------------------------------------- */
 
+/*
+ * The sanitizers must not see functions that read stacks as words: frames have red zones, and a
+ * thread that is blocked goes on writing to its own.  That race is in the nature of a conservative
+ * scan: such a word is no reference that the thread may use.
+ */
+#define NOT_SANITIZED \
+  __attribute__((noinline)) __attribute__((no_sanitize_address)) __attribute__((no_sanitize_thread))
+
+#if TARN_ASAN
+/* Of AddressSanitizer's interface for collectors. */
+void *__asan_get_current_fake_stack(void);
+void *__asan_addr_is_in_fake_stack(void *fake_stack, void *address, void **start, void **end);
+#endif
+
+/* Plain, for clang's TSan sees atomics in any function; the barrier keeps loops of it from becoming
+ * calls of memcpy, which the sanitizers see too. */
+static inline __attribute__((always_inline)) __attribute__((no_sanitize_address))
+__attribute__((no_sanitize_thread)) uintptr_t
+read_word(uintptr_t at) {
+  uintptr_t word = *(const uintptr_t *)at;
+  __asm__ __volatile__("" : "+r"(word));
+  return word;
+}
+
 /* Where the stack of this function ends, or a little below. */
 static inline __attribute__((always_inline)) uintptr_t stack_pointer(void) {
   uintptr_t low;
@@ -62,22 +86,48 @@ static inline __attribute__((always_inline)) uintptr_t stack_pointer(void) {
  * pushed by this function first, so the copy holds what they held, and what the library's own
  * frames between here and the caller of a public function had pushed.  The copy is needed because
  * those frames end: a thread that is blocked goes on in foreign code, whose frames lie over ours,
- * and may move to registers what it finds there. The sanitizers must not see this function: it
- * reads frames as words.
+ * and may move to registers what it finds there.
  */
-__attribute__((noinline)) __attribute__((no_sanitize_address))
-__attribute__((no_sanitize_thread)) void
-tarn_stop_save_stack(struct tarn_mutator *self) {
+NOT_SANITIZED void tarn_stop_save_stack(struct tarn_mutator *self) {
   if (!self->scan_stack)
     return;
   __builtin_unwind_init();
   uintptr_t low = stack_pointer();
   for (unsigned i = 0; i < TARN_SAVED_WORDS; i++) {
     uintptr_t at = low + i * sizeof(uintptr_t);
-    self->saved[i] =
-        at < self->stack_high ? __atomic_load_n((const uintptr_t *)at, __ATOMIC_RELAXED) : 0;
+    self->saved[i] = at < self->stack_high ? read_word(at) : 0;
   }
+#if TARN_ASAN
+  self->fake_stack = __asan_get_current_fake_stack();
+#endif
   self->stack_low = low;
+}
+
+/* A word may point into a frame that lies elsewhere: then that frame's words count as well. */
+static NOT_SANITIZED void visit_word(const struct tarn_mutator *mutator, uintptr_t word,
+                                     tarn_word_fn fn, void *data) {
+  fn(data, word);
+#if TARN_ASAN
+  void *start, *end;
+  if (!mutator->fake_stack ||
+      !__asan_addr_is_in_fake_stack(mutator->fake_stack, (void *)word, &start, &end))
+    return;
+  for (uintptr_t at = (uintptr_t)start & ~(uintptr_t)7; at + 8 <= (uintptr_t)end; at += 8)
+    fn(data, read_word(at));
+#else
+  (void)mutator;
+#endif
+}
+
+NOT_SANITIZED void tarn_stop_each_word(const struct tarn_mutator *mutator, uintptr_t low,
+                                       tarn_word_fn fn, void *data) {
+  for (uintptr_t at = (low + 7) & ~(uintptr_t)7; at + 8 <= mutator->stack_high; at += 8)
+    visit_word(mutator, read_word(at), fn, data);
+}
+
+void tarn_stop_each_saved(const struct tarn_mutator *mutator, tarn_word_fn fn, void *data) {
+  for (unsigned i = 0; i < TARN_SAVED_WORDS; i++)
+    visit_word(mutator, mutator->saved[i], fn, data);
 }
 
 /* --- standing still: the thread's side ------------------------------------------------------- */

@@ -66,6 +66,16 @@ void tarn_stop_begin_fork(tarn_world *world, struct tarn_mutator *self);
  */
 void tarn_stop_save_stack(struct tarn_mutator *self);
 
+/*
+ * Calls `fn` for each word of a thread's stack from `low` up, and of frames that AddressSanitizer
+ * keeps elsewhere; and for each word that the thread saved.  The thread stands still, or is the
+ * caller.
+ */
+typedef void (*tarn_word_fn)(void *data, uintptr_t word);
+void tarn_stop_each_word(const struct tarn_mutator *mutator, uintptr_t low, tarn_word_fn fn,
+                         void *data);
+void tarn_stop_each_saved(const struct tarn_mutator *mutator, tarn_word_fn fn, void *data);
+
 /* If a stop is on and the thread holds nothing off: stands still until it ends. */
 void tarn_stop_poll(struct tarn_mutator *self);
 

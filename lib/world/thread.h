@@ -54,6 +54,7 @@ struct tarn_mutator {
   uintptr_t stack_low;  /* where its owner stood when it stopped or blocked; 0 while it runs */
   uintptr_t
       saved[TARN_SAVED_WORDS]; /* a copy of the stack from that place on, registers included */
+  void *fake_stack;            /* where AddressSanitizer keeps locals; NULL: on the stack */
   char name[32];
   struct tarn_mutator
       *next_world; /* the same thread's record in another world; the owner's alone */
