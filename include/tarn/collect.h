@@ -46,7 +46,11 @@ TARN_API tarn_status tarn_collect(tarn_thread *self, int generation);
  */
 TARN_API size_t tarn_release_pending(tarn_thread *self, size_t most);
 
-/* Switches automatic collection of the world off and on; calls nest.  Any thread. */
+/*
+ * Switches collection other than by tarn_collect off and on; calls nest.  While it is off, memory
+ * that only a collection could find is not found: an allocation at the limit fails at once (unlike
+ * the option `collect`, which still collects there).  Any thread.
+ */
 TARN_API void tarn_collect_disable(tarn_world *world);
 TARN_API tarn_status tarn_collect_enable(tarn_world *world);
 

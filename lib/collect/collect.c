@@ -28,7 +28,7 @@ static uint64_t next_trigger(const tarn_world *world, uint64_t live) {
 }
 
 static bool may_collect(const tarn_world *world, const struct tarn_mutator *self) {
-  return self->local.pub.tarn_holds == 0 && world->config.collect &&
+  return self->local.pub.tarn_holds == 0 &&
          atomic_load_explicit(&world->collect_disabled, memory_order_relaxed) == 0;
 }
 
@@ -220,7 +220,8 @@ static bool before_refill(struct tarn_local *local, size_t bytes) {
   }
   tarn_stop_poll(self);
   tarn_world *world = self->world;
-  if (may_collect(world, self) && is_due(world->collector))
+  /* The option switches off what comes by itself; a limit in the way is another matter. */
+  if (world->config.collect && may_collect(world, self) && is_due(world->collector))
     (void)tarn_collector_run(world, self, false);
   return true;
 }

@@ -536,6 +536,26 @@ static void the_hard_limit_collects_then_fails_then_goes_on(void **unused) {
   end(&state);
 }
 
+/* The option `collect` is about collections that come by themselves; tarn_collect_disable is
+ * strict. */
+static void a_limit_collects_also_where_automatic_collection_is_off(void **unused) {
+  struct state state;
+  (void)unused;
+  begin_with(&state, "collect=off,hard-limit=4M,verify=on");
+  for (int i = 0; i < 500000; i++)
+    assert_non_null(tarn_new(state.self, state.node));
+  assert_true(stats_of(&state).collections > 0);
+  tarn_collect_disable(state.world);
+  int made = 0;
+  while (made < 500000 && tarn_new(state.self, state.node))
+    made++;
+  assert_true(made < 500000);
+  assert_int_equal(tarn_thread_status(state.self), TARN_ELIMIT);
+  assert_int_equal(tarn_collect_enable(state.world), TARN_OK);
+  assert_non_null(tarn_new(state.self, state.node));
+  end(&state);
+}
+
 static size_t raises;
 static size_t raise(tarn_world *world, size_t limit, size_t in_use, void *data) {
   (void)world;
@@ -675,6 +695,7 @@ int main(void) {
     cmocka_unit_test(an_object_in_a_register_of_the_collecting_thread_is_kept),
 #endif
     cmocka_unit_test(the_hard_limit_collects_then_fails_then_goes_on),
+    cmocka_unit_test(a_limit_collects_also_where_automatic_collection_is_off),
     cmocka_unit_test(the_near_limit_callback_raises_the_limit),
     cmocka_unit_test(the_soft_limit_makes_collections_come_sooner),
     cmocka_unit_test(memory_goes_back_after_a_peak),
