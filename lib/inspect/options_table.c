@@ -55,7 +55,8 @@ const struct tarn_option tarn_option_table[] = {
      FIELD(near_limit)},
     {.name = "retain",
      .help = "Free pool memory that is kept after a full collection, as percentage of the live "
-             "bytes; the rest goes back to the system.",
+             "bytes, but at least about what is allocated until the next one; the rest goes back "
+             "to the system.",
      .kind = TARN_KIND_PERCENT,
      .group = TARN_GROUP_MEMORY,
      .initial = 25,
