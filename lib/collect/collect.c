@@ -286,8 +286,6 @@ static void release_at_poll(struct tarn_mutator *self) {
   (void)tarn_release_run(self->world->collector, self, 0);
 }
 
-static void at_detach(struct tarn_mutator *self) { (void)self; }
-
 static void before_fork(tarn_world *world) {
   struct tarn_collector *collector = world->collector;
   if (!collector)
@@ -316,7 +314,6 @@ static void after_fork(tarn_world *world) {
 }
 
 const struct tarn_collect_hooks tarn_collector_hooks = {.release = release_at_poll,
-                                                        .detach = at_detach,
                                                         .after_fork = after_fork,
                                                         .before_fork = before_fork,
                                                         .parent_fork = parent_fork};

@@ -99,11 +99,6 @@ void tarn_heap_shelve(struct tarn_heap *heap, struct tarn_pool *pool) {
     tarn_pool_append(&shelf->full, pool, TARN_LIST_SHELF_FULL);
 }
 
-void tarn_heap_unshelve(struct tarn_heap *heap, struct tarn_pool *pool) {
-  struct tarn_shelf *shelf = shelf_of(heap, pool);
-  tarn_pool_unlink(pool->list == TARN_LIST_SHELF ? &shelf->some : &shelf->full, pool);
-}
-
 /* A full pool into which others freed since; looks at a few, oldest first, and moves on in turn. */
 static struct tarn_pool *take_refilled(struct tarn_shelf *shelf) {
   for (unsigned tries = 0; tries < 8 && shelf->full; tries++) {

@@ -67,7 +67,6 @@ static inline bool tarn_heap_has(const struct tarn_heap *heap, tarn_flavour flav
 /* Puts a pool without owner on the right shelf by what it can hand out.  Under the heap's lock, or
  * by the collector. */
 void tarn_heap_shelve(struct tarn_heap *heap, struct tarn_pool *pool);
-void tarn_heap_unshelve(struct tarn_heap *heap, struct tarn_pool *pool);
 
 /* A pool with something to hand out, owned by `local` from now on; NULL: the shelf has none. */
 struct tarn_pool *tarn_heap_take(struct tarn_heap *heap, tarn_flavour flavour, unsigned size_class,

@@ -297,10 +297,7 @@ static void forget_record(const struct tarn_mutator *mutator) {
 
 static bool detach_now(struct tarn_mutator *mutator) {
   struct tarn_registry *registry = &mutator->world->registry;
-  const struct tarn_collect_hooks *hooks = mutator->world->collect_hooks;
   bool balanced = close_all(mutator);
-  if (hooks && hooks->detach)
-    hooks->detach(mutator);
   forget_record(mutator);
   leave_registry(mutator);
   tarn_rcu_synchronize(); /* walkers may stand on the record; then it can be used again */

@@ -22,8 +22,6 @@ struct tarn_collector;
 struct tarn_collect_hooks {
   /* The poll bit RELEASE was seen at a safepoint of `self`: run `free` functions that are due. */
   void (*release)(struct tarn_mutator *self);
-  /* A thread detaches (it is blocked already, registry not locked). */
-  void (*detach)(struct tarn_mutator *self);
   /* In the child of a fork, after the registry: locks of the collector are made anew. */
   void (*after_fork)(tarn_world *world);
   /* Around fork in the parent and child: take and give all locks of the collector. */
@@ -53,9 +51,6 @@ struct tarn_world {
 
 static inline tarn_world *tarn_world_of_store(struct tarn_store *store) {
   return (tarn_world *)(void *)store;
-}
-static inline tarn_world *tarn_world_of_local(struct tarn_local *local) {
-  return tarn_mutator_of_local(local)->world;
 }
 
 /*
