@@ -567,8 +567,10 @@ static void forget_buckets(struct tarn_ephemeron_part *part) {
  */
 static void no_memory_for_watching_changes_nothing_but_the_time(void **state) {
   struct fixture *f = *state;
-  if (!TARN_FAULTS)
+  if (!TARN_FAULTS) {
+    print_message("skipped: built without TARN_FAULTS\n");
     skip();
+  }
   enum { COUNT = 5000 };
   struct tarn_ephemeron_part *part = &tarn_collector_of(f->world)->ephemerons;
   unsigned without = 0, cramped = 0;

@@ -603,8 +603,10 @@ static void bad_arguments_are_refused(void **state) {
 
 static void an_add_without_memory_says_so_and_loses_nothing(void **state) {
   struct fixture *f = *state;
-  if (!TARN_FAULTS)
+  if (!TARN_FAULTS) {
+    print_message("skipped: built without TARN_FAULTS\n");
     skip();
+  }
   enum { COUNT = TARN_ZEAL ? 9000 : 30000 }; /* more than one chunk of metadata holds */
   void *objects = make_array(f, COUNT);
   TARN_FRAME(f->self, &objects);

@@ -933,8 +933,10 @@ static void a_setuid_program_ignores_its_environment(void **state) {
   snprintf(command, sizeof command, "TARN_GROWTH=222 '%s' --growth", self);
   run(command, output, sizeof output);
   assert_string_equal(output, "0 222\n");
-  if (geteuid() != 0)
-    skip(); /* only root can make a program of another user */
+  if (geteuid() != 0) {
+    print_message("skipped: only root can make a program of another user\n");
+    skip();
+  }
   assert_non_null(mkdtemp(directory));
   assert_int_equal(chmod(directory, 0755), 0);
   snprintf(command, sizeof command,
@@ -942,8 +944,10 @@ static void a_setuid_program_ignores_its_environment(void **state) {
            "status=$?; rm -rf %s; exit $status",
            self, directory, directory, directory, directory, directory);
   run(command, output, sizeof output);
-  if (output[0] == '0')
-    skip(); /* /tmp is mounted nosuid: the kernel did not make it secure */
+  if (output[0] == '0') {
+    print_message("skipped: /tmp is mounted nosuid, so the kernel did not make it secure\n");
+    skip();
+  }
   assert_string_equal(output, "1 100\n");
 }
 
@@ -1053,8 +1057,10 @@ static void both_manuals_hold_every_option(void **state) {
 static void the_manual_page_is_clean_mdoc(void **state) {
   char output[4096];
   (void)state;
-  if (system("command -v mandoc >/dev/null 2>&1") != 0)
+  if (system("command -v mandoc >/dev/null 2>&1") != 0) {
+    print_message("skipped: mandoc is not installed\n");
     skip();
+  }
   run("'" TARN_MANPAGE "' | mandoc -Tlint 2>&1 || true", output, sizeof output);
   assert_string_equal(output, "");
 }

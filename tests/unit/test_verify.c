@@ -1025,6 +1025,7 @@ static void without_memory_the_shadow_does_without(void **state) {
 #if TARN_FAULTS
   in_child(lose_without_memory, "collect=0", NULL);
 #else
+  print_message("skipped: built without TARN_FAULTS\n");
   skip();
 #endif
 }

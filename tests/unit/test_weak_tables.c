@@ -717,8 +717,10 @@ static void bad_arguments_are_refused(void **state) {
 
 static void a_put_without_memory_says_so_and_loses_nothing(void **state) {
   struct fixture *f = *state;
-  if (!TARN_FAULTS)
+  if (!TARN_FAULTS) {
+    print_message("skipped: built without TARN_FAULTS\n");
     skip();
+  }
   enum { COUNT = 20000 };
   tarn_weak_table *table = make_table(f, TARN_WEAK_KEYS);
   void *keys = make_array(f, COUNT);
@@ -751,8 +753,10 @@ static void a_put_without_memory_says_so_and_loses_nothing(void **state) {
  */
 static void a_collection_without_memory_keeps_what_a_table_leads_to(void **state) {
   (void)state;
-  if (!TARN_FAULTS)
+  if (!TARN_FAULTS) {
+    print_message("skipped: built without TARN_FAULTS\n");
     skip();
+  }
   enum { LINKS = 3000 };
   bool last = false;
   for (uint64_t nth = 1; !last; nth++) {
