@@ -59,20 +59,21 @@ static size_t first_size(size_t wanted) {
 
 /* The tables' sizes for a heap range of `size` bytes, each of whole pages. */
 struct sizes {
-  size_t map, pools, marks, bits;
+  size_t map, pools, remote, marks, bits;
 };
 static struct sizes table_sizes(size_t size) {
   size_t units = size / TARN_UNIT_SIZE;
   size_t page = tarn_os_page_size();
   return (struct sizes){.map = round_up(units * sizeof(uint64_t), page),
                         .pools = round_up(units * sizeof(struct tarn_pool), page),
+                        .remote = round_up(units * TARN_REMOTE_WORDS * sizeof(uint64_t), page),
                         .marks = round_up(size >> TARN_GRANULE_SHIFT, page),
                         .bits = round_up(size / TARN_ARENA_SIZE / 8 + 8, page)};
 }
 
 static bool lay_out(size_t size) {
   struct sizes sizes = table_sizes(size);
-  size_t tables = sizes.bits + sizes.map + sizes.pools + sizes.marks;
+  size_t tables = sizes.bits + sizes.map + sizes.pools + sizes.remote + sizes.marks;
   size_t total = tables + size + TARN_ARENA_SIZE; /* room to align the range */
   char *start = tarn_os_reserve(total);
   if (!start)
@@ -87,8 +88,10 @@ static bool lay_out(size_t size) {
     arena_free[i / 64] |= (uint64_t)1 << (i % 64);
   tarn_space.map = (_Atomic uint64_t *)(void *)(start + sizes.bits);
   tarn_space.pools = (struct tarn_pool *)(void *)(start + sizes.bits + sizes.map);
-  tarn_space.marks = (uint8_t *)start + sizes.bits + sizes.map + sizes.pools;
-  tarn_space.base = round_up((uintptr_t)start + tables, TARN_ARENA_SIZE);
+  start += sizes.bits + sizes.map + sizes.pools;
+  tarn_space.remote = (_Atomic uint64_t *)(void *)start;
+  tarn_space.marks = (uint8_t *)start + sizes.remote;
+  tarn_space.base = round_up((uintptr_t)start + sizes.remote + sizes.marks, TARN_ARENA_SIZE);
   tarn_space.size = size;
   return true;
 }
@@ -136,14 +139,20 @@ static size_t find_arenas(size_t count) {
   return SIZE_MAX;
 }
 
-/* Commits memory and descriptors of the arenas; map words are committed from the start. */
-static bool commit_arenas(uintptr_t base, size_t bytes) {
-  if (!tarn_os_commit((void *)base, bytes))
-    return false;
+/* Commits the pages that hold `bytes` of a table from `start` on. */
+static bool commit_table(const void *start, size_t bytes) {
   uintptr_t page = tarn_os_page_size();
-  uintptr_t first = (uintptr_t)tarn_pool_of(base) & ~(page - 1);
-  uintptr_t end = round_up((uintptr_t)(tarn_pool_of(base) + bytes / TARN_UNIT_SIZE), page);
-  return tarn_os_commit((void *)first, end - first);
+  uintptr_t first = (uintptr_t)start & ~(page - 1);
+  return tarn_os_commit((void *)first, round_up((uintptr_t)start + bytes, page) - first);
+}
+
+/* Commits memory, descriptors and remote bits of the arenas; map words are committed from the
+ * start. */
+static bool commit_arenas(uintptr_t base, size_t bytes) {
+  size_t unit = tarn_unit_of(base), units = bytes / TARN_UNIT_SIZE;
+  return tarn_os_commit((void *)base, bytes) &&
+         commit_table(&tarn_space.pools[unit], units * sizeof(struct tarn_pool)) &&
+         commit_table(tarn_remote_bits(unit), units * TARN_REMOTE_WORDS * sizeof(uint64_t));
 }
 
 void *tarn_space_take_arenas(size_t count) {
@@ -171,6 +180,8 @@ void tarn_space_give_arenas(void *base, size_t count) {
   (void)tarn_os_purge(base, bytes);
   (void)tarn_os_purge(tarn_pool_of((uintptr_t)base),
                       count * TARN_ARENA_UNITS * sizeof(struct tarn_pool));
+  (void)tarn_os_purge(tarn_remote_bits(first * TARN_ARENA_UNITS),
+                      count * TARN_ARENA_UNITS * TARN_REMOTE_WORDS * sizeof(uint64_t));
   (void)tarn_os_purge(tarn_mark_byte((uintptr_t)base), bytes >> TARN_GRANULE_SHIFT);
   tarn_space_lock();
   for (size_t i = 0; i < count; i++)

@@ -2,7 +2,7 @@
 /*
  * heap/space.h: the process's one reserved address range, and the dense tables over it.
  *
- *     | map words | descriptors | mark bytes | heap range ................ |
+ *     | map words | descriptors | remote bits | mark bytes | heap range ................ |
  *
  * The heap range is cut into units of 64 KiB and arenas of 16 MiB.  Every table is indexed from an
  * address in it, with no pointer followed:
@@ -10,8 +10,11 @@
  *   map word    8 bytes a unit   what the unit is; decides for any machine word whether it is the
  *                                address of a block, without touching anything else
  *   descriptor  128 bytes a unit struct tarn_pool, see heap/pool.h
+ *   remote bits 512 bytes a unit one bit a block: freed by another thread than the pool's owner,
+ *                                see heap/remote.h; all zero while the unit is no pool, and pages
+ *                                of it appear with the first such free
  *   mark byte   1 byte per 16    see TARN_MARK_...; no page of it exists before the first
- * collection
+ *                                collection
  *
  * The geometry is written once, under a lock, before the first world exists, and constant from then
  * on.  Map words are written by whoever owns the unit (release) and read by anybody (acquire or
@@ -32,6 +35,7 @@
 #define TARN_ARENA_SIZE ((size_t)1 << TARN_ARENA_SHIFT)
 #define TARN_ARENA_UNITS (TARN_ARENA_SIZE / TARN_UNIT_SIZE)
 #define TARN_GRANULE_SHIFT 4
+#define TARN_REMOTE_WORDS (TARN_UNIT_SIZE >> TARN_GRANULE_SHIFT >> 6) /* a unit's remote bits */
 
 /* What a mark byte says; the two epochs alternate from one full collection to the next. */
 enum {
@@ -70,6 +74,7 @@ struct tarn_space {
   size_t size;
   _Atomic uint64_t *map;
   struct tarn_pool *pools;
+  _Atomic uint64_t *remote;
   uint8_t *marks;
 };
 
@@ -137,6 +142,10 @@ static inline uint64_t tarn_map_get(size_t unit) {
 }
 static inline void tarn_map_set(size_t unit, uint64_t word) {
   atomic_store_explicit(&tarn_space.map[unit], word, memory_order_release);
+}
+/* The remote bits of a unit, TARN_REMOTE_WORDS of them. */
+static inline _Atomic uint64_t *tarn_remote_bits(size_t unit) {
+  return &tarn_space.remote[unit * TARN_REMOTE_WORDS];
 }
 /* The mark byte of the block that starts at `address`.  Only after the first collection began. */
 static inline uint8_t *tarn_mark_byte(uintptr_t address) {
