@@ -7,6 +7,11 @@
  * at a safepoint.  The parent gives everything back.  The child has one thread: all other threads
  * are taken off the registries and their bins given up.
  *
+ * Threads of a world without a collector (a malloc) are blocked all the time, so nobody waits for
+ * them, and one may be in the middle of a change of its bins.  It holds no lock then that the
+ * forking thread has not taken, so everything shared is whole in the child; but the bins, and the
+ * pools that they own, are left as they are, for good (tarn_registry_after_fork).
+ *
  * The forking thread may be running, blocked, in a hold, or attached to nothing.  A thread that
  * waits for the list's lock leaves the running state where it can; in a hold it cannot, and sets
  * `waits_for_worlds`, which the stop for a fork takes for standing still.
