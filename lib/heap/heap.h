@@ -76,6 +76,9 @@ struct tarn_pool *tarn_heap_take(struct tarn_heap *heap, tarn_flavour flavour, u
 
 /* Zeroed memory of at least `size` bytes, in no bin; NULL: limit or memory. */
 void *tarn_large_make(struct tarn_heap *heap, tarn_flavour flavour, size_t size);
+/* The same, aligned to a power of two that is at least a unit. */
+void *tarn_large_make_aligned(struct tarn_heap *heap, tarn_flavour flavour, size_t alignment,
+                              size_t size);
 
 /*
  * The end of a large object, in two steps so that the second can wait until the world runs: off the
@@ -93,7 +96,8 @@ void tarn_large_drop(struct tarn_large *large, struct tarn_large **limbo);
  */
 void tarn_large_free(struct tarn_large *large);
 
-/* Frees the headers in `limbo` after a grace period.  No lock is held. */
+/* Frees the headers in `limbo` after a grace period, if the world has a collector, whose parts walk
+ * them without a lock.  No lock is held. */
 void tarn_large_reclaim(struct tarn_store *store, struct tarn_large *limbo);
 
 /* The header of the large object that `address` points into; its map word says that there is one.

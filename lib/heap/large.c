@@ -37,7 +37,28 @@ static void publish(struct tarn_large *large, unsigned world) {
                                          (uint32_t)(i == 0 ? large->units : i)));
 }
 
+/* Units in a row, the first one aligned; what was taken too much for that goes back. */
+static bool take_units(struct tarn_store *store, size_t count, size_t alignment, size_t *unit) {
+  size_t more = alignment / TARN_UNIT_SIZE - 1;
+  if (!tarn_store_take_units(store, count + more, unit))
+    return false;
+  if (more == 0)
+    return true;
+  size_t before = (0 - tarn_unit_base(*unit)) % alignment / TARN_UNIT_SIZE;
+  if (before > 0)
+    tarn_store_give_units(store, *unit, before);
+  if (more > before)
+    tarn_store_give_units(store, *unit + before + count, more - before);
+  *unit += before;
+  return true;
+}
+
 void *tarn_large_make(struct tarn_heap *heap, tarn_flavour flavour, size_t size) {
+  return tarn_large_make_aligned(heap, flavour, TARN_UNIT_SIZE, size);
+}
+
+void *tarn_large_make_aligned(struct tarn_heap *heap, tarn_flavour flavour, size_t alignment,
+                              size_t size) {
   struct tarn_store *store = heap->store;
   size_t page = tarn_os_page_size();
   size_t bytes = (size + page - 1) & ~(page - 1);
@@ -46,7 +67,7 @@ void *tarn_large_make(struct tarn_heap *heap, tarn_flavour flavour, size_t size)
     return NULL;
   struct tarn_large *large = tarn_meta_alloc(&store->meta, sizeof *large);
   size_t unit = 0;
-  if (!large || !tarn_store_take_units(store, units, &unit)) {
+  if (!large || !take_units(store, units, alignment, &unit)) {
     tarn_meta_free(&store->meta, large, sizeof *large);
     tarn_store_uncharge(store, bytes);
     return NULL;
@@ -106,7 +127,8 @@ void tarn_large_drop(struct tarn_large *large, struct tarn_large **limbo) {
 void tarn_large_reclaim(struct tarn_store *store, struct tarn_large *limbo) {
   if (!limbo)
     return;
-  tarn_rcu_synchronize();
+  if (!store->hooks->uncollected)
+    tarn_rcu_synchronize();
   for (struct tarn_large *next; limbo; limbo = next) {
     next = limbo->limbo;
     tarn_meta_free(&store->meta, limbo, sizeof *limbo);

@@ -278,6 +278,40 @@ void *tarn_local_alloc(struct tarn_local *local, struct tarn_heap *heap, tarn_fl
   return block;
 }
 
+void *tarn_local_alloc_raw(struct tarn_local *local, struct tarn_heap *heap, size_t size) {
+  return tarn_local_alloc(local, heap, TARN_FLAVOUR_RAW, size);
+}
+
+/* The size to ask for: of a class whose size is a multiple of `alignment` every block is aligned,
+ * since pools are; and large objects are aligned to a unit. */
+static size_t aligned_size(size_t alignment, size_t size) {
+  size_t wanted = size > alignment ? size : alignment;
+  while (wanted <= TARN_LARGE_LIMIT) {
+    wanted = (wanted + alignment - 1) & ~(alignment - 1);
+    if (tarn_class_size(tarn_class_of(wanted)) % alignment == 0)
+      return wanted;
+    wanted += alignment;
+  }
+  return size > TARN_LARGE_LIMIT ? size : TARN_LARGE_LIMIT + 1;
+}
+
+void *tarn_local_alloc_aligned(struct tarn_local *local, struct tarn_heap *heap, size_t alignment,
+                               size_t size) {
+  const struct tarn_hooks *hooks = local->store->hooks;
+  if (alignment <= TARN_UNIT_SIZE)
+    return tarn_local_alloc_raw(local, heap, aligned_size(alignment, size));
+  void *block = NULL;
+  for (unsigned tries = 0; !block; tries++) {
+    if (!hooks->before_refill(local, size))
+      return NULL;
+    block = tarn_large_make_aligned(heap, TARN_FLAVOUR_RAW, alignment, size);
+    if (!block && !hooks->exhausted(local, size, tries))
+      return NULL;
+  }
+  count(local, size);
+  return block;
+}
+
 /* --- freeing --------------------------------------------------------------------------------- */
 
 /* Makes a block free as far as its own words go; the link comes later. */
@@ -339,8 +373,8 @@ static void free_remote(struct tarn_pool *pool, void *block) {
                                                 memory_order_relaxed));
 }
 
-void tarn_local_free(struct tarn_local *local, void *block) {
-  struct tarn_store *store = local->store;
+/* `local`: the caller's, or NULL. */
+static void free_block(struct tarn_store *store, struct tarn_local *local, void *block) {
   struct tarn_place place;
   if (!tarn_find(store->id, (uintptr_t)block, false, &place))
     store->hooks->corrupt(store, block, "not the start of a block of this world");
@@ -353,7 +387,7 @@ void tarn_local_free(struct tarn_local *local, void *block) {
     store->hooks->corrupt(store, block, "freed twice, or never allocated");
   struct tarn_pool *pool = tarn_pool_of(place.block);
   /* Relaxed: only this thread can have written itself. */
-  bool own = atomic_load_explicit(&pool->owner, memory_order_relaxed) == local;
+  bool own = local && atomic_load_explicit(&pool->owner, memory_order_relaxed) == local;
   if (own && !is_out(local, pool, block))
     store->hooks->corrupt(store, block, "freed twice, or never allocated");
   clear_block(block, kind, place.size);
@@ -361,6 +395,14 @@ void tarn_local_free(struct tarn_local *local, void *block) {
     free_own(local, pool, block);
   else
     free_remote(pool, block);
+}
+
+void tarn_local_free(struct tarn_local *local, void *block) {
+  free_block(local->store, local, block);
+}
+
+void tarn_store_free_stranger(struct tarn_store *store, void *block) {
+  free_block(store, NULL, block);
 }
 
 /* --- giving up ------------------------------------------------------------------------------- */

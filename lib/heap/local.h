@@ -55,8 +55,19 @@ static inline struct tarn_local *tarn_local_of(tarn_thread *self) {
 void *tarn_local_alloc(struct tarn_local *local, struct tarn_heap *heap, tarn_flavour flavour,
                        size_t size);
 
+/*
+ * A block of the heap's raw flavour whose contents are undefined; otherwise as tarn_local_alloc.
+ * The second: aligned to `alignment`, any power of two.
+ */
+void *tarn_local_alloc_raw(struct tarn_local *local, struct tarn_heap *heap, size_t size);
+void *tarn_local_alloc_aligned(struct tarn_local *local, struct tarn_heap *heap, size_t alignment,
+                               size_t size);
+
 /* tarn_free without the call of the type's `free` function. */
 void tarn_local_free(struct tarn_local *local, void *block);
+
+/* The same by a thread that has no record: as by another thread than the pool's owner. */
+void tarn_store_free_stranger(struct tarn_store *store, void *block);
 
 /*
  * Gives up all pools: they go to their heaps' shelves.  By the owner when it detaches, by the
