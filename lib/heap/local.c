@@ -304,7 +304,7 @@ void *tarn_local_alloc_aligned(struct tarn_local *local, struct tarn_heap *heap,
   for (unsigned tries = 0; !block; tries++) {
     if (!hooks->before_refill(local, size))
       return NULL;
-    block = tarn_large_make_aligned(heap, TARN_FLAVOUR_RAW, alignment, size);
+    block = tarn_large_make_aligned(heap, TARN_FLAVOUR_RAW, alignment, size ? size : 1);
     if (!block && !hooks->exhausted(local, size, tries))
       return NULL;
   }
