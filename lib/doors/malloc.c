@@ -95,7 +95,8 @@ static void fail(struct tarn_local *local, tarn_status status) {
   (void)status;
 }
 
-static _Noreturn void corrupt(struct tarn_store *store, const void *block, const char *what) {
+__attribute__((noreturn)) static void corrupt(struct tarn_store *store, const void *block,
+                                              const char *what) {
   struct tarn_place place;
   if (!tarn_find(store->id, (uintptr_t)block, true, &place))
     tarn_os_die("tarn: malloc: block %p: %s (the address is in no block)", block, what);
@@ -173,23 +174,28 @@ static bool has_options(void) {
   return false;
 }
 
-static void configure(struct tarn_config *config) {
+/* Once, whatever becomes of the world, so that each complaint is made once. */
+static const struct tarn_config *configure(void) {
+  static struct tarn_config config;
+  static bool configured; /* only the maker comes here */
   static const struct tarn_limits unknown = {.memory = SIZE_MAX, .cpus = 1};
   struct tarn_config_report report = {.limits = has_options() ? NULL : &unknown};
+  if (configured)
+    return &config;
+  configured = true;
   /* Whatever comes back, the values are good: the help was printed, a bad option complained of. */
-  (void)tarn_config_resolve(NULL, NULL, config, &report);
-  if (config->fault_mmap)
-    tarn_os_fault_at(config->fault_mmap);
-  config->collect = config->scan_stack = config->verify = false;
-  config->max_threads = 0;
+  (void)tarn_config_resolve(NULL, NULL, &config, &report);
+  if (config.fault_mmap)
+    tarn_os_fault_at(config.fault_mmap);
+  config.collect = config.scan_stack = config.verify = false;
+  config.max_threads = 0;
+  return &config;
 }
 
 static bool make_world(void) {
   static bool registered; /* only the maker comes here */
-  struct tarn_config config;
   tarn_world *world = NULL;
-  configure(&config);
-  if (tarn_world_make(&config, &hooks, NULL, &world) != TARN_OK)
+  if (tarn_world_make(configure(), &hooks, NULL, &world) != TARN_OK)
     return false;
   tarn_worlds_add(world);
   /* After the world's own handlers: so before these before a fork, and after them after it. */
@@ -434,6 +440,8 @@ void *tarn_door_realloc(void *block, size_t size) {
     tarn_door_free(block);
     return NULL;
   }
+  if (size > TARN_OBJECT_MAX)
+    return out_of_memory();
   size_t old = tarn_door_usable_size(block);
   if (old == 0)
     tarn_os_die("tarn: malloc: block %p: reallocated, but this malloc did not allocate it", block);

@@ -93,6 +93,18 @@ static void unlock_parts(tarn_world *world) {
 
 /* --- the handlers ---------------------------------------------------------------------------- */
 
+/*
+ * Does any world use RCU?  If none does, liburcu is left alone: the program may use it too, and
+ * call its functions for fork in handlers of its own, which cannot be done twice.  Under the
+ * list's lock.
+ */
+static bool uses_rcu(void) {
+  for (const tarn_world *world = worlds; world; world = world->next)
+    if (!world->store.hooks->uncollected)
+      return true;
+  return false;
+}
+
 /* Release: whatever the thread did to its bins is done; see stands() in stop.c. */
 static void set_waits(uint32_t value) {
   for (struct tarn_mutator *own = tarn_mutator_first(); own; own = own->next_world)
@@ -138,11 +150,13 @@ static void before_fork(void) {
   for (tarn_world *world = worlds; world; world = world->next)
     lock_parts(world);
   tarn_space_lock();
-  urcu_bp_before_fork();
+  if (uses_rcu())
+    urcu_bp_before_fork();
 }
 
 static void after_fork_parent(void) {
-  urcu_bp_after_fork_parent();
+  if (uses_rcu())
+    urcu_bp_after_fork_parent();
   tarn_space_unlock();
   for (tarn_world *world = worlds; world; world = world->next)
     unlock_parts(world);
@@ -155,7 +169,8 @@ static void after_fork_parent(void) {
 }
 
 static void after_fork_child(void) {
-  urcu_bp_after_fork_child();
+  if (uses_rcu())
+    urcu_bp_after_fork_child();
   tarn_space_unlock();
   for (tarn_world *world = worlds; world; world = world->next)
     unlock_parts(world);

@@ -49,6 +49,10 @@ static void in_preinit(int count, char **arguments, char **environment) {
   (void)arguments;
   (void)environment;
   CHECK(pthread_atfork(prepare, in_parent, in_child) == 0); /* before any allocation */
+  for (int i = 0; i < 40; i++) {                            /* setting a later key allocates */
+    pthread_key_t key;
+    CHECK(pthread_key_create(&key, NULL) == 0);
+  }
   from_preinit = fresh(1000);
 }
 __attribute__((section(".preinit_array"), used)) static void (*preinit)(int, char **,

@@ -85,6 +85,13 @@ static void too_much(void) {
   CHECK(!reallocarray(block, half, half) && errno == ENOMEM);
   CHECK(door_filled(block, 100, 9)); /* still there */
   free(block);
+  block = malloc(100000);
+  CHECK(block);
+  for (size_t size = SIZE_MAX; size > (size_t)1 << 60; size -= (size_t)1 << 58) {
+    errno = 0;
+    CHECK(!realloc(block, size) && errno == ENOMEM);
+  }
+  free(block);
 }
 
 static void realloc_keeps(void) {
