@@ -23,6 +23,8 @@ tarn_status tarn_heap_make(struct tarn_store *store, tarn_heap_kind kind, struct
     index++;
   if (index < TARN_HEAP_MAX) {
     heap->index = index;
+    if (index < 2 && kind == TARN_HEAP_ATOMIC) /* its bins lie in the threads' records */
+      heap->first_raw_bin = TARN_BIN_OFFSET(TARN_FLAVOUR_RAW, 0);
     atomic_store_explicit(&store->heaps[index], heap, memory_order_release);
     if (index >= tarn_store_heap_limit(store))
       atomic_store_explicit(&store->heap_limit, index + 1, memory_order_release);
@@ -54,14 +56,16 @@ static void drop_pool(struct tarn_pool *pool, void *data) {
       if (marks[i]) /* a look first: most of the table may not exist yet */
         marks[i] = TARN_MARK_NONE;
   }
-  pool->list = TARN_LIST_NONE;
   pool->next = pool->prev = NULL;
+  tarn_pool_set_list(pool, TARN_LIST_NONE);
+  tarn_remote_unpark(pool);
   tarn_pool_drop(drop->store, pool);
 }
 
 struct tarn_large *tarn_heap_clear(struct tarn_heap *heap) {
   struct tarn_store *store = heap->store;
   struct drop drop = {heap, store};
+  tarn_remote_collect_heap(heap);
   tarn_store_each_pool(store, drop_pool, &drop);
   struct tarn_large *limbo = NULL;
   while (!cds_list_empty(&heap->larges))
@@ -92,40 +96,33 @@ static struct tarn_shelf *shelf_of(struct tarn_heap *heap, const struct tarn_poo
 
 void tarn_heap_shelve(struct tarn_heap *heap, struct tarn_pool *pool) {
   struct tarn_shelf *shelf = shelf_of(heap, pool);
-  bool some = pool->free || pool->used < pool->capacity;
-  if (some)
+  pool->bin = NULL;
+  if (pool->free || tarn_pool_used(pool) < pool->capacity)
     tarn_pool_append(&shelf->some, pool, TARN_LIST_SHELF);
   else
     tarn_pool_append(&shelf->full, pool, TARN_LIST_SHELF_FULL);
 }
 
-/* A full pool into which others freed since; looks at a few, oldest first, and moves on in turn. */
-static struct tarn_pool *take_refilled(struct tarn_shelf *shelf) {
-  for (unsigned tries = 0; tries < 8 && shelf->full; tries++) {
-    struct tarn_pool *pool = shelf->full;
-    if (atomic_load_explicit(&pool->remote, memory_order_relaxed)) {
-      tarn_pool_unlink(&shelf->full, pool);
-      return pool;
-    }
-    shelf->full = pool->next;
-  }
-  return NULL;
+void tarn_heap_received(struct tarn_heap *heap, struct tarn_pool *pool, uint32_t count) {
+  struct tarn_shelf *shelf = shelf_of(heap, pool);
+  tarn_pool_unlink(pool->list == TARN_LIST_SHELF ? &shelf->some : &shelf->full, pool);
+  tarn_pool_set_used(pool, tarn_pool_used(pool) - count);
+  if (tarn_pool_used(pool) == 0)
+    tarn_pool_drop(heap->store, pool);
+  else
+    tarn_heap_shelve(heap, pool);
 }
 
 struct tarn_pool *tarn_heap_take(struct tarn_heap *heap, tarn_flavour flavour, unsigned size_class,
                                  struct tarn_local *local) {
   struct tarn_shelf *shelf = &heap->shelves[flavour][size_class];
+  tarn_remote_collect_heap(heap);
   (void)pthread_mutex_lock(&heap->lock);
   struct tarn_pool *pool = shelf->some;
-  if (pool)
+  if (pool) {
     tarn_pool_unlink(&shelf->some, pool);
-  else
-    pool = take_refilled(shelf);
-  if (pool)
-    /* Relaxed: a thread that reads itself here wrote it; any other value only says "not mine". */
-    atomic_store_explicit(&pool->owner, local, memory_order_relaxed);
+    tarn_pool_set_owner(pool, local);
+  }
   (void)pthread_mutex_unlock(&heap->lock);
-  if (pool)
-    (void)tarn_pool_drain(pool);
   return pool;
 }

@@ -59,12 +59,13 @@ static size_t first_size(size_t wanted) {
 
 /* The tables' sizes for a heap range of `size` bytes, each of whole pages. */
 struct sizes {
-  size_t map, pools, remote, marks, bits;
+  size_t map, owners, pools, remote, marks, bits;
 };
 static struct sizes table_sizes(size_t size) {
   size_t units = size / TARN_UNIT_SIZE;
   size_t page = tarn_os_page_size();
   return (struct sizes){.map = round_up(units * sizeof(uint64_t), page),
+                        .owners = round_up(units * sizeof(struct tarn_local *), page),
                         .pools = round_up(units * sizeof(struct tarn_pool), page),
                         .remote = round_up(units * TARN_REMOTE_WORDS * sizeof(uint64_t), page),
                         .marks = round_up(size >> TARN_GRANULE_SHIFT, page),
@@ -73,12 +74,13 @@ static struct sizes table_sizes(size_t size) {
 
 static bool lay_out(size_t size) {
   struct sizes sizes = table_sizes(size);
-  size_t tables = sizes.bits + sizes.map + sizes.pools + sizes.remote + sizes.marks;
+  size_t tables = sizes.bits + sizes.map + sizes.owners + sizes.pools + sizes.remote + sizes.marks;
   size_t total = tables + size + TARN_ARENA_SIZE; /* room to align the range */
   char *start = tarn_os_reserve(total);
   if (!start)
     return false;
-  if (!tarn_os_commit(start, sizes.bits + sizes.map)) {
+  /* What any word at all may lead to is readable from the start. */
+  if (!tarn_os_commit(start, sizes.bits + sizes.map + sizes.owners)) {
     tarn_os_unmap(start, total);
     return false;
   }
@@ -86,9 +88,13 @@ static bool lay_out(size_t size) {
   arena_count = size / TARN_ARENA_SIZE;
   for (size_t i = 0; i < arena_count; i++)
     arena_free[i / 64] |= (uint64_t)1 << (i % 64);
-  tarn_space.map = (_Atomic uint64_t *)(void *)(start + sizes.bits);
-  tarn_space.pools = (struct tarn_pool *)(void *)(start + sizes.bits + sizes.map);
-  start += sizes.bits + sizes.map + sizes.pools;
+  start += sizes.bits;
+  tarn_space.map = (_Atomic uint64_t *)(void *)start;
+  start += sizes.map;
+  tarn_space.owners = (_Atomic(struct tarn_local *) *)(void *)start;
+  start += sizes.owners;
+  tarn_space.pools = (struct tarn_pool *)(void *)start;
+  start += sizes.pools;
   tarn_space.remote = (_Atomic uint64_t *)(void *)start;
   tarn_space.marks = (uint8_t *)start + sizes.remote;
   tarn_space.base = round_up((uintptr_t)start + sizes.remote + sizes.marks, TARN_ARENA_SIZE);
@@ -146,8 +152,8 @@ static bool commit_table(const void *start, size_t bytes) {
   return tarn_os_commit((void *)first, round_up((uintptr_t)start + bytes, page) - first);
 }
 
-/* Commits memory, descriptors and remote bits of the arenas; map words are committed from the
- * start. */
+/* Commits memory, descriptors and remote bits of the arenas; map words and owners are committed
+ * from the start, mark bytes by tarn_space_commit_marks. */
 static bool commit_arenas(uintptr_t base, size_t bytes) {
   size_t unit = tarn_unit_of(base), units = bytes / TARN_UNIT_SIZE;
   return tarn_os_commit((void *)base, bytes) &&

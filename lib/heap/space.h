@@ -2,13 +2,14 @@
 /*
  * heap/space.h: the process's one reserved address range, and the dense tables over it.
  *
- *     | map words | descriptors | remote bits | mark bytes | heap range ................ |
+ *     | map words | owners | descriptors | remote bits | mark bytes | heap range .......... |
  *
  * The heap range is cut into units of 64 KiB and arenas of 16 MiB.  Every table is indexed from an
  * address in it, with no pointer followed:
  *
  *   map word    8 bytes a unit   what the unit is; decides for any machine word whether it is the
  *                                address of a block, without touching anything else
+ *   owner       8 bytes a unit   the thread whose bins have the pool, or NULL; see heap/pool.h
  *   descriptor  128 bytes a unit struct tarn_pool, see heap/pool.h
  *   remote bits 512 bytes a unit one bit a block: freed by another thread than the pool's owner,
  *                                see heap/remote.h; all zero while the unit is no pool, and pages
@@ -68,12 +69,14 @@ typedef enum tarn_form {
 } tarn_form;
 
 struct tarn_pool;
+struct tarn_local;
 
 struct tarn_space {
   uintptr_t base; /* of the heap range; 0 before the start */
   size_t size;
   _Atomic uint64_t *map;
   struct tarn_pool *pools;
+  _Atomic(struct tarn_local *) *owners;
   _Atomic uint64_t *remote;
   uint8_t *marks;
 };

@@ -113,6 +113,21 @@ bool tarn_store_take_units(struct tarn_store *store, size_t count, size_t *unit)
   return arena != NULL;
 }
 
+bool tarn_store_take_units_aligned(struct tarn_store *store, size_t count, size_t alignment,
+                                   size_t *unit) {
+  size_t first;
+  if (!tarn_store_take_units(store, count + alignment, &first))
+    return false;
+  size_t base = tarn_unit_base(first) / TARN_UNIT_SIZE;
+  size_t before = (alignment - base % alignment) % alignment;
+  if (before)
+    tarn_store_give_units(store, first, before);
+  *unit = first + before;
+  if (alignment > before)
+    tarn_store_give_units(store, first + before + count, alignment - before);
+  return true;
+}
+
 void tarn_store_give_units(struct tarn_store *store, size_t unit, size_t count) {
   uintptr_t base = tarn_unit_base(unit);
   for (size_t i = 0; i < count; i++)

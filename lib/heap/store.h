@@ -79,6 +79,9 @@ void tarn_store_end(struct tarn_store *store);
 
 /* `count` units in a row, descriptors committed, map words 0; 0 bytes may be dirty, see `dirty`. */
 bool tarn_store_take_units(struct tarn_store *store, size_t count, size_t *unit);
+/* The same at a unit number that makes the address a multiple of `alignment` units. */
+bool tarn_store_take_units_aligned(struct tarn_store *store, size_t count, size_t alignment,
+                                   size_t *unit);
 void tarn_store_give_units(struct tarn_store *store, size_t unit, size_t count);
 
 /* Counts `bytes` towards the limit; false: they would pass it. */

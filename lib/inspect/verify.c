@@ -113,6 +113,10 @@ static bool check_free_unit(const struct check *check, size_t unit) {
   uintptr_t base = tarn_unit_base(unit), end = base + TARN_UNIT_SIZE;
   uint64_t map = tarn_map_get(unit);
   uint32_t dirty = tarn_space.pools[unit].dirty;
+  const _Atomic uint64_t *bits = tarn_remote_bits(unit);
+  for (unsigned i = 0; i < TARN_REMOTE_WORDS; i++)
+    if (atomic_load_explicit(&bits[i], memory_order_relaxed) != 0)
+      return wrong(check, "free unit %p: word %u of its remote bits is not zero", (void *)base, i);
   if (map != 0)
     return wrong(check, "unit %p is free in its arena, but its map word is %#llx: expected 0",
                  (void *)base, (unsigned long long)map);
@@ -405,20 +409,18 @@ static bool check_limits(const struct check *check, const struct tarn_pool *pool
   if (pool->cursor % size != 0)
     return wrong(check, "pool %p: cursor %u is not at a block start (block size %zu)",
                  base_of(pool), pool->cursor, size);
-  if (pool->used > pool->capacity)
-    return wrong(check, "pool %p: used is %u, but the pool has %u blocks", base_of(pool),
-                 pool->used, pool->capacity);
   return true;
 }
 
 /* Can the list that the pool says it is on be right for what it has to hand out? */
 static bool check_state(struct check *check, const struct tarn_pool *pool) {
-  bool some = pool->free || pool->used < pool->capacity, good = true;
+  uint32_t used = tarn_pool_used(pool);
+  bool some = pool->free || used < pool->capacity, good = true;
   switch ((tarn_pool_list)pool->list) {
   case TARN_LIST_CURRENT:
     break;
   case TARN_LIST_FULL:
-    good = !pool->free;
+    good = pool->capacity - used < tarn_pool_wake(pool);
     break;
   case TARN_LIST_PARTIAL:
     good = pool->free != NULL;
@@ -440,8 +442,14 @@ static bool check_state(struct check *check, const struct tarn_pool *pool) {
   return good || wrong(check,
                        "pool %p: list state %u does not fit its contents (used %u of %u, cursor "
                        "%u, free list %s)",
-                       base_of(pool), pool->list, pool->used, pool->capacity, pool->cursor,
+                       base_of(pool), pool->list, used, pool->capacity, pool->cursor,
                        pool->free ? "not empty" : "empty");
+}
+
+static bool check_used(const struct check *check, const struct tarn_pool *pool) {
+  return tarn_pool_used(pool) <= pool->capacity ||
+         wrong(check, "pool %p: used is %u, but the pool has %u blocks", base_of(pool),
+               tarn_pool_used(pool), pool->capacity);
 }
 
 static bool check_descriptor(struct check *check, size_t unit) {
@@ -458,7 +466,8 @@ static bool check_descriptor(struct check *check, size_t unit) {
     return wrong(check, "pool %p: there is no size class %u", base_of(pool), pool->size_class);
   if (atomic_load_explicit(&pool->large, memory_order_relaxed))
     return wrong(check, "pool %p: its descriptor names a large object", base_of(pool));
-  return check_map_word(check, pool) && check_limits(check, pool) && check_state(check, pool);
+  return check_map_word(check, pool) && check_limits(check, pool) && check_state(check, pool) &&
+         check_used(check, pool);
 }
 
 /* --- 4. lists -------------------------------------------------------------------------------- */
@@ -483,7 +492,7 @@ static bool check_membership(const struct check *check, const struct list *list,
                  "class %u",
                  base_of(pool), pool->heap->index, pool->flavour, pool->size_class,
                  list->heap->index, list->flavour, list->size_class);
-  const struct tarn_local *owner = atomic_load_explicit(&pool->owner, memory_order_relaxed);
+  const struct tarn_local *owner = tarn_pool_owner(pool);
   if (owner != list->owner)
     return wrong(check, "pool %p (list state %u): owner is %p: expected %p", base_of(pool),
                  pool->list, (const void *)owner, (const void *)list->owner);
@@ -537,13 +546,20 @@ static bool check_run(const struct check *check, const struct tarn_bin *bin) {
   size_t size = tarn_pool_block_size(pool), last = size * pool->capacity;
   size_t bump = (uintptr_t)bin->head.bump - base, limit = (uintptr_t)bin->head.limit - base;
   size_t end = (uintptr_t)bin->run_end - base;
-  if (limit != pool->cursor)
-    return wrong(check, "pool %p: its bin's limit is at %zu, but its cursor at %u", base_of(pool),
-                 limit, pool->cursor);
+  bool raw = pool->flavour == TARN_FLAVOUR_RAW; /* its blocks are cleared one by one */
+  if ((raw ? bump : limit) != pool->cursor)
+    return wrong(check, "pool %p: its bin's %s is at %zu, but its cursor at %u", base_of(pool),
+                 raw ? "bump" : "limit", raw ? bump : limit, pool->cursor);
+  if (bin->size != size || pool->bin != bin)
+    return wrong(check, "pool %p: its bin has blocks of %zu bytes: expected %zu", base_of(pool),
+                 bin->size, size);
   if (bump > limit || limit > end || end > last || bump % size != 0 || end % size != 0)
     return wrong(check, "pool %p: its bin's run %zu to %zu to %zu is not one (block size %zu)",
                  base_of(pool), bump, limit, end, size);
-  uintptr_t at = first_not_zero(base + bump, base + limit);
+  uintptr_t fresh = (uintptr_t)bin->fresh < base + bump ? base + bump : (uintptr_t)bin->fresh;
+  uintptr_t at = raw && fresh > base + limit
+                     ? base + limit
+                     : first_not_zero(raw ? fresh : base + bump, base + limit);
   if (at < base + limit)
     return wrong(check,
                  "pool %p: byte %zu was cleared for block %p, which was not handed out yet, and "
@@ -654,7 +670,7 @@ static bool count_worked_on(struct check *check, size_t unit) {
 }
 
 static const struct tarn_pool *list_head(const struct check *check, const struct tarn_pool *pool) {
-  struct tarn_local *owner = atomic_load_explicit(&pool->owner, memory_order_relaxed);
+  struct tarn_local *owner = tarn_pool_owner(pool);
   const struct tarn_shelf *shelf = &pool->heap->shelves[pool->flavour][pool->size_class];
   const struct tarn_mutator *mutator;
   unsigned first = pool->heap->kind == TARN_HEAP_CONTAINER ? TARN_FLAVOUR_CONTAINER : 0;
@@ -693,7 +709,7 @@ static bool name_lost_pool(struct check *check, size_t unit) {
                "pool %p (heap %u, flavour %u, class %u, owner %p) is not on the list that "
                "its list state %u names",
                base_of(pool), pool->heap->index, pool->flavour, pool->size_class,
-               (void *)atomic_load_explicit(&pool->owner, memory_order_relaxed), pool->list);
+               (void *)tarn_pool_owner(pool), pool->list);
 }
 
 static bool check_lists(struct check *check) {
@@ -946,45 +962,51 @@ static bool check_free_list(const struct check *check, const struct tarn_pool *p
   return true;
 }
 
-/* What others freed; blocks beyond the cursor keep their mark until the owner takes them. */
-static bool check_remote_list(const struct check *check, const struct tarn_pool *pool,
-                              unsigned *below, unsigned *above) {
-  uintptr_t block = (uintptr_t)atomic_load_explicit(&pool->remote, memory_order_relaxed);
-  for (; block; block = ((const uintptr_t *)block)[1]) {
-    if (!check_free_block(check, pool, block, "its remote list"))
-      return false;
-    bool is_below = block - tarn_pool_base(pool) < pool->cursor;
-    *below += is_below;
-    *above += !is_below;
-    if (*below + *above > pool->capacity)
-      return wrong(check, "pool %p: its remote list has a cycle", base_of(pool));
+/* Frees by other threads were brought home when the world stopped; a parked pool's wait. */
+static bool check_remote(const struct check *check, const struct tarn_pool *pool, unsigned *count) {
+  const _Atomic uint64_t *bits = tarn_remote_bits(tarn_pool_unit(pool));
+  unsigned set = 0;
+  *count = atomic_load_explicit(&pool->remote, memory_order_relaxed);
+  for (unsigned i = 0; i < TARN_REMOTE_WORDS; i++) {
+    uint64_t word = atomic_load_explicit(&bits[i], memory_order_relaxed);
+    set += (unsigned)__builtin_popcountll(word);
+    if (word && (!pool->parked || i * 64 + 63u - (unsigned)__builtin_clzll(word) >= pool->capacity))
+      return wrong(check, "pool %p: word %u of its remote bits is %#llx", base_of(pool), i,
+                   (unsigned long long)word);
   }
-  return true;
+  if (*count != set)
+    return wrong(check, "pool %p: %u remote bits are set, but %u were counted", base_of(pool), set,
+                 *count);
+  return pool->parked == (*count != 0) ||
+         wrong(check, "pool %p: %u blocks freed by others were not taken back", base_of(pool),
+               *count);
 }
 
 static bool check_tally(const struct check *check, const struct tarn_pool *pool,
                         const struct tally *tally, uintptr_t bump) {
-  unsigned on_free = 0, below = 0, above = 0;
-  if (!check_free_list(check, pool, bump, &on_free) ||
-      !check_remote_list(check, pool, &below, &above))
+  unsigned on_free = 0, remote = 0;
+  if (!check_free_list(check, pool, bump, &on_free) || !check_remote(check, pool, &remote))
     return false;
-  if (tally->free_below != on_free + below)
+  if (tally->free_below != on_free)
     return wrong(check,
                  "pool %p: %u blocks below the cursor are free by their first word, but %u are on "
-                 "the free list and %u on the remote list",
-                 base_of(pool), tally->free_below, on_free, below);
-  if (tally->free_above != above)
+                 "the free list",
+                 base_of(pool), tally->free_below, on_free);
+  if (tally->free_above > remote)
     return wrong(check,
-                 "pool %p: %u marked blocks are free by their first word, but %u are on the remote "
-                 "list",
-                 base_of(pool), tally->free_above, above);
-  unsigned used = tally->in_use + tally->piece + below + above;
-  if (pool->used != used)
+                 "pool %p: %u marked blocks are free by their first word, but others freed %u",
+                 base_of(pool), tally->free_above, remote);
+  unsigned piece = tally->piece;
+  if (pool->list == TARN_LIST_CURRENT && pool->flavour == TARN_FLAVOUR_RAW) /* beyond the cursor */
+    piece = (unsigned)((size_t)(pool->bin->head.limit - pool->bin->head.bump) /
+                       tarn_pool_block_size(pool));
+  unsigned used = tally->in_use + piece + tally->free_above;
+  if (tarn_pool_used(pool) != used)
     return wrong(check,
                  "pool %p: used is %u: expected %u (%u in use, of these %u condemned; %u in the "
-                 "bin's piece, %u on the remote list)",
-                 base_of(pool), pool->used, used, tally->in_use, tally->dead, tally->piece,
-                 below + above);
+                 "bin's piece, %u freed by others)",
+                 base_of(pool), tarn_pool_used(pool), used, tally->in_use, tally->dead, piece,
+                 tally->free_above);
   return true;
 }
 

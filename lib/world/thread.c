@@ -15,8 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static _Thread_local struct tarn_mutator *records
-    __attribute__((tls_model("initial-exec"))); /* the calling thread's */
+_Thread_local struct tarn_mutator *tarn_thread_records;
 
 /* Its destructor detaches threads that exit; the value does not matter. */
 static pthread_key_t exit_key;
@@ -26,18 +25,18 @@ static pthread_once_t exit_once = PTHREAD_ONCE_INIT;
 /* --- finding one's own records --------------------------------------------------------------- */
 
 struct tarn_mutator *tarn_mutator_first(void) {
-  return records;
+  return tarn_thread_records;
 }
 
 static void move_to_front(struct tarn_mutator **link) {
   struct tarn_mutator *mutator = *link;
   *link = mutator->next_world;
-  mutator->next_world = records;
-  records = mutator;
+  mutator->next_world = tarn_thread_records;
+  tarn_thread_records = mutator;
 }
 
 static __attribute__((noinline)) bool find_further(const struct tarn_mutator *mutator) {
-  for (struct tarn_mutator **link = &records; *link; link = &(*link)->next_world) {
+  for (struct tarn_mutator **link = &tarn_thread_records; *link; link = &(*link)->next_world) {
     if (*link == mutator) {
       move_to_front(link);
       return true;
@@ -48,16 +47,16 @@ static __attribute__((noinline)) bool find_further(const struct tarn_mutator *mu
 
 static bool is_mine(const tarn_thread *self) {
   const struct tarn_mutator *mutator = (const struct tarn_mutator *)(const void *)self;
-  return TARN_LIKELY(records == mutator) ? mutator != NULL : find_further(mutator);
+  return TARN_LIKELY(tarn_thread_records == mutator) ? mutator != NULL : find_further(mutator);
 }
 
 struct tarn_mutator *tarn_mutator_self(const tarn_world *world) {
-  if (records && records->world == world)
-    return records;
-  for (struct tarn_mutator **link = &records; *link; link = &(*link)->next_world) {
+  if (tarn_thread_records && tarn_thread_records->world == world)
+    return tarn_thread_records;
+  for (struct tarn_mutator **link = &tarn_thread_records; *link; link = &(*link)->next_world) {
     if ((*link)->world == world) {
       move_to_front(link);
-      return records;
+      return tarn_thread_records;
     }
   }
   return NULL;
@@ -179,6 +178,7 @@ static tarn_status fill_record(tarn_world *world, struct tarn_mutator *mutator) 
   mutator->local.store = &world->store;
   mutator->local.pub.tarn_holds = 0;
   mutator->local.pub.tarn_frames = NULL;
+  tarn_remote_open(&mutator->local);
   mutator->blocked = 0;
   mutator->attached = 1;
   mutator->status = TARN_OK;
@@ -229,8 +229,8 @@ static tarn_status attach_new(tarn_world *world, struct tarn_mutator **out) {
     return status;
   }
   enter_registry(world, mutator);
-  mutator->next_world = records;
-  records = mutator;
+  mutator->next_world = tarn_thread_records;
+  tarn_thread_records = mutator;
   *out = mutator;
   return TARN_OK;
 }
@@ -287,7 +287,7 @@ static void leave_registry(struct tarn_mutator *mutator) {
 }
 
 static void forget_record(const struct tarn_mutator *mutator) {
-  for (struct tarn_mutator **link = &records; *link; link = &(*link)->next_world) {
+  for (struct tarn_mutator **link = &tarn_thread_records; *link; link = &(*link)->next_world) {
     if (*link == mutator) {
       *link = mutator->next_world;
       return;
@@ -325,8 +325,8 @@ tarn_status tarn_thread_detach(tarn_thread *self) {
 /* The thread exits. */
 static void detach_all(void *value) {
   (void)value;
-  while (records)
-    (void)detach_now(records);
+  while (tarn_thread_records)
+    (void)detach_now(tarn_thread_records);
 }
 
 void tarn_registry_after_fork(tarn_world *world, struct tarn_mutator *self) {

@@ -3,6 +3,7 @@
  * world/world.c: a world is put together and taken apart here; and its few settings.
  */
 #include "world/world.h"
+#include <tarn/collect.h>
 #include <string.h>
 
 /* --- making ---------------------------------------------------------------------------------- */
