@@ -382,7 +382,12 @@ void tarn_local_attend(struct tarn_local *local, struct tarn_pool *pool) {
 }
 
 void tarn_local_received(struct tarn_local *local, struct tarn_pool *pool, uint32_t count_off) {
+  struct tarn_bin *bin = pool->bin;
   pool->room -= count_off;
+  if (pool->list == TARN_LIST_CURRENT && pool->cursor == 0 && bin->run_end == bin->head.bump) {
+    /* Perhaps its memory was given back: it is as new, and so is the run, which had ended. */
+    bin->head.bump = bin->head.limit = bin->run_end = bin->fresh = pool_address(pool, 0);
+  }
   /* As a number with a sign: it may have gone past zero. */
   if (pool->list != TARN_LIST_CURRENT && (int32_t)pool->room <= 0)
     tarn_local_attend(local, pool);

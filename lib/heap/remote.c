@@ -6,9 +6,18 @@
 #include "heap/heap.h"
 #include "heap/local.h"
 #include <sched.h>
+#include <string.h>
 
 /* A thread that gives its bins up takes no more of them. */
 #define CLOSED ((struct tarn_pool *)(uintptr_t)1)
+
+/*
+ * Beside the count, both only when all blocks of the pool are counted, so that nobody else adds to
+ * it or has a block of it: a purge has the memory in hand, and whoever wants the pool waits; and
+ * the memory has been given back, so that the blocks' words are all zero.
+ */
+#define CLAIMED ((uint32_t)1 << 31)
+#define PURGED ((uint32_t)1 << 30)
 
 /* Bytes that wait in an outbox: a few pools' worth of the smallest blocks, one of the largest. */
 #define OUTBOX_BYTES ((size_t)32 << 10)
@@ -123,12 +132,41 @@ static void take_block(struct tarn_store *store, struct tarn_pool *pool, char *b
   pool->free = block;
 }
 
+/* Takes the count, once no purge has the pool's memory in hand. */
+static uint32_t take_count(struct tarn_pool *pool) {
+  uint32_t count = atomic_load_explicit(&pool->remote, memory_order_relaxed);
+  for (;;) {
+    if (count & CLAIMED) {
+      (void)sched_yield(); /* one system call of the other thread */
+      count = atomic_load_explicit(&pool->remote, memory_order_relaxed);
+    } else if (atomic_compare_exchange_weak_explicit(&pool->remote, &count, 0, memory_order_acq_rel,
+                                                     memory_order_relaxed)) {
+      return count; /* acquire, and release: see hand_over */
+    }
+  }
+}
+
+/* All blocks of the pool were free, and its memory has been given back: it is as new. */
+static void renew(struct tarn_store *store, struct tarn_pool *pool) {
+  _Atomic uint64_t *at = tarn_remote_bits(tarn_pool_unit(pool));
+  for (unsigned word = 0; word < (pool->capacity + 63u) / 64; word++)
+    atomic_store_explicit(&at[word], 0, memory_order_relaxed); /* the count was the acquire */
+  if (store->tables)
+    memset(tarn_mark_byte(tarn_pool_base(pool)), TARN_MARK_NONE,
+           TARN_UNIT_SIZE >> TARN_GRANULE_SHIFT);
+  pool->free = NULL;
+  pool->cursor = pool->virgin = 0;
+}
+
 /* Takes count and bits of a pool that was in a mailbox; the caller has the right to the pool, and
  * takes what is returned off `used`.  From the last block to the first, so that they are handed out
  * in the order of their addresses. */
 static uint32_t drain(struct tarn_store *store, struct tarn_pool *pool) {
-  /* Acquire, and release: see hand_over. */
-  uint32_t count = atomic_exchange_explicit(&pool->remote, 0, memory_order_acq_rel);
+  uint32_t count = take_count(pool);
+  if (count & PURGED) {
+    renew(store, pool);
+    return count & ~PURGED;
+  }
   _Atomic uint64_t *at = tarn_remote_bits(tarn_pool_unit(pool));
   char *base = (char *)tarn_pool_base(pool);
   size_t size = tarn_pool_block_size(pool);
@@ -219,6 +257,27 @@ void tarn_remote_unpark(struct tarn_pool *pool) {
     return;
   pool->parked = false;
   tarn_pool_set_used(pool, tarn_pool_used(pool) - drain(pool->heap->store, pool));
+}
+
+bool tarn_remote_purge(size_t unit) {
+  uint64_t map = tarn_map_get(unit);
+  if (tarn_map_world(map) == 0 || tarn_map_form(map) != TARN_FORM_POOL)
+    return false;
+  /* The descriptor's first line is the owner's; the map word says as much, to everybody. */
+  struct tarn_pool *pool = &tarn_space.pools[unit];
+  const _Atomic uint64_t *at = tarn_remote_bits(unit);
+  uint32_t all = (uint32_t)(TARN_UNIT_SIZE / tarn_map_block_size(map)), set = 0;
+  /* Acquire: pairs with hand_over; what was done to the blocks came before they are given back. */
+  if (!atomic_compare_exchange_strong_explicit(&pool->remote, &all, all | CLAIMED,
+                                               memory_order_acquire, memory_order_relaxed))
+    return false;
+  /* Bits that came early may be in the owner's hands again while their count is underway. */
+  for (unsigned word = 0; word < (all + 63u) / 64; word++)
+    set += (uint32_t)__builtin_popcountll(atomic_load_explicit(&at[word], memory_order_relaxed));
+  bool done = set == all && tarn_os_purge((void *)tarn_unit_base(unit), TARN_UNIT_SIZE);
+  /* Release: pairs with take_count. */
+  atomic_store_explicit(&pool->remote, done ? all | PURGED : all, memory_order_release);
+  return done;
 }
 
 bool tarn_remote_is_settled(struct tarn_local *local) {

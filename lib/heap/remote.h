@@ -93,6 +93,13 @@ void tarn_remote_close(struct tarn_local *local);
  */
 void tarn_remote_unpark(struct tarn_pool *pool);
 
+/*
+ * If the unit is a pool all of whose blocks were freed by other threads and wait for an owner that
+ * does not come, gives back its memory; false: it is none, or the system refused.  Any thread, that
+ * lets no stop and no fork begin meanwhile (tarn_store_visit).
+ */
+bool tarn_remote_purge(size_t unit);
+
 /* Is nothing underway: the thread's outbox and mailbox are empty? */
 bool tarn_remote_is_settled(struct tarn_local *local);
 
