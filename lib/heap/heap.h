@@ -72,6 +72,19 @@ void tarn_heap_shelve(struct tarn_heap *heap, struct tarn_pool *pool);
 struct tarn_pool *tarn_heap_take(struct tarn_heap *heap, tarn_flavour flavour, unsigned size_class,
                                  struct tarn_local *local);
 
+/*
+ * What a purge does first in each round, from a thread that may not be one of the world's.  Both
+ * touch pools only in visits (tarn_store_visit), which they keep short.
+ *
+ * Takes what others freed off pools that nobody owns; pools that are empty then go back.
+ */
+void tarn_heap_settle_orphans(struct tarn_store *store);
+/*
+ * Gives the memory of owned pools back all of whose blocks other threads freed; returns the bytes.
+ * `now` is as tarn_os_now gives it.
+ */
+size_t tarn_pools_purge_idle(struct tarn_store *store, uint64_t now);
+
 /* --- large objects (large.c) ----------------------------------------------------------------- */
 
 /* Zeroed memory of at least `size` bytes, in no bin; NULL: limit or memory. */

@@ -322,6 +322,7 @@ static void free_own(struct tarn_local *local, struct tarn_pool *pool, void *blo
   if (pool->used == 0) {
     tarn_pool_unlink(pool->list == TARN_LIST_FULL ? &bin->full : &bin->partial, pool);
     tarn_pool_drop(store, pool);
+    tarn_store_tend(store); /* the bins are whole: it may call malloc */
   } else if (pool->list == TARN_LIST_FULL) {
     tarn_pool_unlink(&bin->full, pool);
     tarn_pool_push(&bin->partial, pool, TARN_LIST_PARTIAL);
