@@ -116,6 +116,17 @@ TARN_API void *tarn_realloc(tarn_thread *self, void *block, size_t size);
 TARN_API void tarn_free(tarn_thread *self, void *block);
 
 /*
+ * Gives free memory back to the system at once, but for about `keep` bytes, and empty parts of the
+ * address range to the process's other worlds; returns the bytes given back.  What lies free inside
+ * pools that hold a block in use does not count as free memory: collect first to have the most.
+ * The option `purge-delay` gives the same memory back later.  0 if `world` is NULL.
+ *
+ * Any thread, attached or not.  A thread that is attached and running lets stops go on meanwhile:
+ * for it this is a safepoint, unless it holds the collector off.
+ */
+TARN_API size_t tarn_trim(tarn_world *world, size_t keep);
+
+/*
  * The block that `word` points to or into, or NULL: for any word at all, in constant time, and
  * without taking a lock.  Only the place is looked up: the block may be free, or be freed by
  * another thread at any time unless the caller prevents it.  `*size` (may be NULL) gets the size of

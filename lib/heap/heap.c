@@ -126,3 +126,46 @@ struct tarn_pool *tarn_heap_take(struct tarn_heap *heap, tarn_flavour flavour, u
   (void)pthread_mutex_unlock(&heap->lock);
   return pool;
 }
+
+/* --- for purges ------------------------------------------------------------------------------ */
+
+void tarn_heap_settle_orphans(struct tarn_store *store) {
+  /* One visit for each heap: heaps go away in stops only. */
+  for (unsigned i = 0; i < tarn_store_heap_limit(store); i++) {
+    tarn_store_visit(store);
+    struct tarn_heap *heap = tarn_store_heap(store, i);
+    if (heap)
+      tarn_remote_collect_heap(heap);
+    tarn_store_leave(store);
+  }
+}
+
+/* The units of one arena.  It may go back to the space meanwhile: its map words stay readable, and
+ * are of no world then. */
+static size_t purge_idle(struct tarn_store *store, const struct tarn_span *span) {
+  size_t given = 0;
+  for (size_t unit = span->first; unit < span->first + span->count; unit++) {
+    uint64_t map = tarn_map_get(unit);
+    /* A look, relaxed, so that most pools need no visit. */
+    if (tarn_map_world(map) != store->id || tarn_map_form(map) != TARN_FORM_POOL ||
+        atomic_load_explicit(&tarn_space.pools[unit].remote, memory_order_relaxed) == 0)
+      continue;
+    tarn_store_visit(store);
+    if (tarn_remote_purge(unit))
+      given += TARN_UNIT_SIZE;
+    tarn_store_leave(store);
+  }
+  return given;
+}
+
+size_t tarn_pools_purge_idle(struct tarn_store *store) {
+  struct tarn_span spans[32];
+  size_t given = 0, count, from = 0;
+  while ((count = tarn_store_spans(store, from, spans, sizeof spans / sizeof spans[0])) != 0) {
+    for (size_t i = 0; i < count; i++)
+      given += purge_idle(store, &spans[i]);
+    from = spans[count - 1].first + 1;
+  }
+  atomic_fetch_add_explicit(&store->returned, given, memory_order_relaxed);
+  return given;
+}

@@ -84,6 +84,17 @@ struct tarn_pool *tarn_heap_take(struct tarn_heap *heap, tarn_flavour flavour, u
 /* `count` blocks of a pool without owner came back; it is on a shelf.  Under the heap's lock. */
 void tarn_heap_received(struct tarn_heap *heap, struct tarn_pool *pool, uint32_t count);
 
+/*
+ * What a purge does first in each round, from a thread that may not be one of the world's.  Both
+ * touch pools only in visits (tarn_store_visit), which they keep short.
+ *
+ * Takes what others freed off pools that nobody owns; pools that are empty then go back.
+ */
+void tarn_heap_settle_orphans(struct tarn_store *store);
+/* Gives the memory of owned pools back all of whose blocks other threads freed; returns the bytes.
+ */
+size_t tarn_pools_purge_idle(struct tarn_store *store);
+
 /* --- large objects (large.c) ----------------------------------------------------------------- */
 
 /*

@@ -141,6 +141,7 @@ void tarn_large_free(struct tarn_large *large) {
   }
   (void)pthread_mutex_unlock(&store->limbo_lock);
   tarn_large_reclaim(store, enough);
+  tarn_store_tend(store);
 }
 
 struct tarn_large *tarn_large_of(uintptr_t address) {

@@ -367,7 +367,8 @@ static bool is_out(struct tarn_local *local, const struct tarn_pool *pool, const
   return !tarn_is_in_run(pool->bin, block);
 }
 
-void tarn_local_attend(struct tarn_local *local, struct tarn_pool *pool) {
+/* A pool's `room` has come to zero. */
+static void attend(struct tarn_local *local, struct tarn_pool *pool) {
   struct tarn_bin *bin = pool->bin;
   bool empty = tarn_pool_used(pool) == 0;
   if (pool->list == TARN_LIST_FULL) {
@@ -381,6 +382,11 @@ void tarn_local_attend(struct tarn_local *local, struct tarn_pool *pool) {
     tarn_pool_drop(local->store, pool);
 }
 
+void tarn_local_attend(struct tarn_local *local, struct tarn_pool *pool) {
+  attend(local, pool);
+  tarn_store_tend(local->store); /* the bins are whole: it may call malloc */
+}
+
 void tarn_local_received(struct tarn_local *local, struct tarn_pool *pool, uint32_t count_off) {
   struct tarn_bin *bin = pool->bin;
   pool->room -= count_off;
@@ -390,7 +396,7 @@ void tarn_local_received(struct tarn_local *local, struct tarn_pool *pool, uint3
   }
   /* As a number with a sign: it may have gone past zero. */
   if (pool->list != TARN_LIST_CURRENT && (int32_t)pool->room <= 0)
-    tarn_local_attend(local, pool);
+    attend(local, pool);
 }
 
 static void free_own(struct tarn_local *local, struct tarn_pool *pool, void *block) {
@@ -428,6 +434,7 @@ static void free_to_pool(struct tarn_store *store, struct tarn_local *local,
 
 static void free_block(struct tarn_store *store, struct tarn_local *local, void *block) {
   struct tarn_place place;
+  tarn_store_tend(store);
   if (!tarn_find(store->id, (uintptr_t)block, false, &place))
     store->hooks->corrupt(store, block, "not the start of a block of this world");
   if (tarn_map_form(place.map) == TARN_FORM_LARGE)

@@ -103,6 +103,9 @@ struct tarn_pool {
   /* Of the first unit of a large object.  Written by its maker and its end (release), read by
    * anybody who looks up a word (acquire). */
   _Atomic(struct tarn_large *) large;
+  /* Of a free dirty unit: the tick (tarn_os_ticks) at which it became free.  Under the store's
+   * lock. */
+  uint32_t freed_at;
 };
 
 _Static_assert(sizeof(struct tarn_pool) == 128, "a descriptor is two cache lines");

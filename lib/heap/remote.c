@@ -35,12 +35,13 @@ static bool push(tarn_mailbox *box, struct tarn_pool *pool) {
   return true;
 }
 
-/* Into the mailbox of whoever owns the pool; the count is not zero, so the pool stays. */
-static void post(struct tarn_pool *pool) {
+/* Into the mailbox of whoever owns the pool; the count is not zero, so the pool stays until then.
+ * True: nobody owns it. */
+static bool post(struct tarn_pool *pool) {
   for (unsigned tries = 1;; tries++) {
     struct tarn_local *owner = tarn_pool_owner(pool);
     if (push(owner ? &owner->mailbox : &pool->heap->orphans, pool))
-      return;
+      return owner == NULL;
     /* Closed: the owner is about to say that it is none any more. */
     if (tries % 64 == 0)
       (void)sched_yield();
@@ -58,9 +59,10 @@ _Noreturn static void freed_twice(struct tarn_store *store, struct tarn_pool *po
   __builtin_unreachable();
 }
 
-static void hand_over(struct tarn_store *store, struct tarn_pool *pool, unsigned word,
-                      uint64_t bits) {
-  _Atomic uint64_t *at = &tarn_remote_bits(tarn_pool_unit(pool))[word];
+static void hand_over(struct tarn_store *store, size_t unit, unsigned word, uint64_t bits) {
+  struct tarn_pool *pool = &tarn_space.pools[unit];
+  uint64_t map = tarn_map_get(unit); /* while the pool stays */
+  _Atomic uint64_t *at = &tarn_remote_bits(unit)[word];
   /* Release: pairs with the consumer's exchange of the word, which may come before the count. */
   uint64_t before = atomic_fetch_or_explicit(at, bits, memory_order_release);
   if (TARN_UNLIKELY(before & bits))
@@ -68,14 +70,17 @@ static void hand_over(struct tarn_store *store, struct tarn_pool *pool, unsigned
   uint32_t count = (uint32_t)__builtin_popcountll(bits);
   /* Release: who sees the count finds the bits.  Acquire: pairs with the consumer's exchange of the
    * count, which came after it had read `mail`. */
-  if (atomic_fetch_add_explicit(&pool->remote, count, memory_order_acq_rel) == 0)
-    post(pool);
+  uint32_t others = atomic_fetch_add_explicit(&pool->remote, count, memory_order_acq_rel);
+  bool orphan = others == 0 && post(pool);
+  /* Nobody may come for what a purge would find. */
+  if (orphan || others + count == tarn_block_index(map, TARN_UNIT_SIZE))
+    tarn_purge_want(store);
 }
 
 static void hand_over_entry(struct tarn_local *local, struct tarn_outbox_entry *entry) {
   uint64_t bits = entry->bits;
   entry->bits = 0;
-  hand_over(local->store, &tarn_space.pools[entry->unit], entry->word, bits);
+  hand_over(local->store, entry->unit, entry->word, bits);
 }
 
 void tarn_remote_flush(struct tarn_local *local) {
@@ -108,7 +113,7 @@ void tarn_remote_free(struct tarn_local *local, size_t unit_number, size_t index
 }
 
 void tarn_remote_free_stranger(struct tarn_store *store, size_t unit, size_t index) {
-  hand_over(store, &tarn_space.pools[unit], (unsigned)(index / 64), (uint64_t)1 << (index % 64));
+  hand_over(store, unit, (unsigned)(index / 64), (uint64_t)1 << (index % 64));
 }
 
 /* --- taking ---------------------------------------------------------------------------------- */
@@ -190,7 +195,7 @@ static void receive(struct tarn_local *local, struct tarn_pool *pool) {
   if (tarn_pool_owner(pool) == local)
     tarn_local_received(local, pool, drain(local->store, pool));
   else
-    post(pool);
+    (void)post(pool);
 }
 
 bool tarn_remote_collect(struct tarn_local *local) {
@@ -248,7 +253,7 @@ void tarn_remote_collect_heap(struct tarn_heap *heap) {
   /* Outside of the lock: a thread that gives its bins up has closed its mailbox and may want it. */
   for (; owned; owned = next) {
     next = owned->mail;
-    post(owned);
+    (void)post(owned);
   }
 }
 

@@ -70,6 +70,7 @@ typedef enum tarn_form {
 
 struct tarn_pool;
 struct tarn_local;
+struct tarn_arena;
 
 struct tarn_space {
   uintptr_t base; /* of the heap range; 0 before the start */
@@ -79,6 +80,9 @@ struct tarn_space {
   _Atomic(struct tarn_local *) *owners;
   _Atomic uint64_t *remote;
   uint8_t *marks;
+  /* The record of each arena, by its number in the range; NULL where no store has it.  An entry is
+   * under the lock of the store that has the arena. */
+  struct tarn_arena **arenas;
 };
 
 extern struct tarn_space tarn_space;
@@ -92,6 +96,8 @@ tarn_status tarn_space_start(size_t wanted);
 /* Takes and gives back arenas; NULL if the range is used up.  Arenas in a row, for large objects.
  */
 void *tarn_space_take_arenas(size_t count);
+/* At an address that is a multiple of `alignment` arenas, a power of two. */
+void *tarn_space_take_arenas_aligned(size_t count, size_t alignment);
 void tarn_space_give_arenas(void *base, size_t count);
 
 /* World ids, 1 to 16383; 0 if all are in use. */
@@ -134,6 +140,9 @@ static inline bool tarn_space_holds(uintptr_t word) {
 }
 static inline size_t tarn_unit_of(uintptr_t address) {
   return (address - tarn_space.base) >> TARN_UNIT_SHIFT;
+}
+static inline struct tarn_arena **tarn_arena_slot(uintptr_t address) {
+  return &tarn_space.arenas[(address - tarn_space.base) >> TARN_ARENA_SHIFT];
 }
 static inline uintptr_t tarn_unit_base(size_t unit) {
   return tarn_space.base + (unit << TARN_UNIT_SHIFT);

@@ -14,7 +14,7 @@
  *   6. counters of the store, the heaps and the collector
  *
  * Everything belongs to the requester of the stop.  Threads that are not attached may add types,
- * roots and empty heaps meanwhile, and nothing else.
+ * roots and empty heaps meanwhile, and purge free units, and nothing else.
  */
 #include "inspect/events.h"
 #include <stdio.h>
@@ -40,7 +40,7 @@ struct check {
   char *message;
   size_t size;
   /* Step 1. */
-  size_t used_units, pools, large_units, unmapped;
+  size_t used_units, pools, large_units, unmapped, claimed, dirty;
   /* Steps 2 to 5. */
   size_t larges, larges_bytes, units_of_larges;
   size_t listed;
@@ -133,7 +133,8 @@ static bool check_free_unit(const struct check *check, size_t unit) {
 static bool check_used_unit(struct check *check, size_t unit) {
   uint64_t map = tarn_map_get(unit);
   check->used_units++;
-  if (map == 0) { /* good only for large objects that the census has just buried */
+  if (map ==
+      0) { /* good only for large objects that the census has just buried, and for claimed units */
     check->unmapped++;
     return check_no_marks(check, tarn_unit_base(unit), tarn_unit_base(unit + 1),
                           "in a unit without map word");
@@ -156,7 +157,7 @@ static bool check_used_unit(struct check *check, size_t unit) {
 }
 
 static bool is_free(const struct tarn_arena *arena, size_t i) {
-  return arena->free[i / 64] >> (i % 64) & 1;
+  return tarn_arena_is_free(arena, i);
 }
 
 static bool check_arena_record(const struct check *check, const struct tarn_arena *arena) {
@@ -172,6 +173,27 @@ static bool check_arena_record(const struct check *check, const struct tarn_aren
   return true;
 }
 
+/* Its dirty bits against the free bits and the descriptors; and the bound of its runs. */
+static bool check_dirty_units(struct check *check, const struct tarn_arena *arena) {
+  size_t dirty_units = 0, run = 0;
+  for (size_t i = 0; i < arena->units; i++) {
+    const struct tarn_pool *pool = tarn_arena_pool(arena, i);
+    bool dirty = arena->free[arena->units / 64 + i / 64] >> (i % 64) & 1;
+    if (dirty != (is_free(arena, i) && pool->dirty != 0))
+      return wrong(check, "unit %p: its dirty bit is %d, but its descriptor has %u dirty bytes",
+                   base_of(pool), dirty, pool->dirty);
+    run = is_free(arena, i) ? run + 1 : 0;
+    if (run > arena->longest)
+      return wrong(check, "arena %p: a run of free units is longer than the bound of %zu",
+                   (void *)arena->base, arena->longest);
+    dirty_units += dirty;
+    check->dirty += dirty ? pool->dirty : 0;
+  }
+  return dirty_units == arena->dirty_units ||
+         wrong(check, "arena %p: dirty_units is %zu, but its bitmap has %zu", (void *)arena->base,
+               arena->dirty_units, dirty_units);
+}
+
 static bool check_arena(struct check *check, const struct tarn_arena *arena) {
   size_t first = tarn_unit_of(arena->base), free_units = 0;
   for (size_t i = 0; i < arena->units; i++) {
@@ -179,20 +201,51 @@ static bool check_arena(struct check *check, const struct tarn_arena *arena) {
     if (is_free(arena, i) ? !check_free_unit(check, first + i) : !check_used_unit(check, first + i))
       return false;
   }
+  check->claimed += arena->claimed;
   if (free_units != arena->free_units)
     return wrong(check, "arena %p: free_units is %zu, but its bitmap has %zu", (void *)arena->base,
                  arena->free_units, free_units);
-  return true;
+  return check_dirty_units(check, arena);
 }
 
-static bool check_arenas(struct check *check) {
+/* No hint may have passed an arena that it should point at; `seen` counts arenas from the lowest.
+ */
+static bool check_hints(const struct check *check, const struct tarn_arena *arena) {
+  const struct tarn_store *store = check->store;
+  for (unsigned i = 0; i < TARN_RUN_HINTS; i++)
+    if (arena->longest >> i && (!store->hints[i] || store->hints[i]->base > arena->base))
+      return wrong(check, "the hint for runs of 2^%u units has passed arena %p", i,
+                   (void *)arena->base);
+  return arena->dirty_units == 0 || (store->dirty_hint && store->dirty_hint->base <= arena->base) ||
+         wrong(check, "the hint for dirty units has passed arena %p", (void *)arena->base);
+}
+
+static bool check_arena_list(struct check *check) {
   size_t arenas = 0, most = tarn_space.size >> TARN_ARENA_SHIFT;
-  for (const struct tarn_arena *arena = check->store->arenas; arena; arena = arena->next)
+  const struct tarn_arena *last = NULL;
+  for (const struct tarn_arena *arena = check->store->arenas; arena;
+       last = arena, arena = arena->next)
     if (++arenas > most)
       return wrong(check, "the list of arenas has a cycle");
     else if (!check_arena_record(check, arena) || !check_arena(check, arena))
       return false;
-  return true;
+    else if (last && last->base > arena->base)
+      return wrong(check, "arena %p is not in its place in the list", (void *)arena->base);
+    else if (*tarn_arena_slot(arena->base) != arena)
+      return wrong(check, "arena %p is not in the table", (void *)arena->base);
+    else if (!check_hints(check, arena))
+      return false;
+  size_t dirty = atomic_load_explicit(&check->store->dirty, memory_order_relaxed);
+  return dirty == check->dirty ||
+         wrong(check, "the counter `dirty` is %zu: expected %zu", dirty, check->dirty);
+}
+
+/* A purge may be at work: under the lock it shows the units that it has as claimed. */
+static bool check_arenas(struct check *check) {
+  (void)pthread_mutex_lock(&check->world->store.lock);
+  bool good = check_arena_list(check);
+  (void)pthread_mutex_unlock(&check->world->store.lock);
+  return good;
 }
 
 /* Calls `fn` for each unit in use until it says false. */
@@ -345,16 +398,17 @@ static bool name_unmapped(struct check *check, size_t unit) {
 static bool check_unit_counts(struct check *check) {
   size_t buried = 0;
   const struct tarn_large *large = check->world->collector->dead_larges;
-  for (; large && buried <= check->unmapped; large = large->limbo)
+  size_t unmapped = check->unmapped - check->claimed;
+  for (; large && buried <= unmapped; large = large->limbo)
     buried += large->units;
   if (check->units_of_larges != check->large_units)
     return each_unit(check, name_lost_large) &&
            wrong(check, "%zu units belong to large objects by the map, %zu by the lists",
                  check->large_units, check->units_of_larges);
-  if (check->unmapped != buried)
+  if (unmapped != buried)
     return each_unit(check, name_unmapped) &&
            wrong(check, "%zu units in use have no map word: expected %zu, of dead large objects",
-                 check->unmapped, buried);
+                 unmapped, buried);
   return true;
 }
 
@@ -1102,9 +1156,12 @@ bool tarn_verify_stopped(tarn_world *world, char *message, size_t size) {
   struct check check = {.world = world, .store = &world->store, .message = message, .size = size};
   if (message && size)
     message[0] = '\0';
-  return check_arenas(&check) && check_heaps(&check) && check_unit_counts(&check) &&
-         each_unit(&check, check_descriptor) && check_lists(&check) && check_blocks(&check) &&
-         check_counters(&check);
+  tarn_store_walk_begin(&world->store);
+  bool good = check_arenas(&check) && check_heaps(&check) && check_unit_counts(&check) &&
+              each_unit(&check, check_descriptor) && check_lists(&check) && check_blocks(&check) &&
+              check_counters(&check);
+  tarn_store_walk_end(&world->store);
+  return good;
 }
 
 tarn_status tarn_verify(tarn_thread *self, char *message, size_t size) {

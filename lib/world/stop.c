@@ -427,7 +427,10 @@ static void end(tarn_world *world, struct tarn_mutator *self, bool logs) {
     log_stop(stop, took, name);
 }
 
-void tarn_stop_end(tarn_world *world, struct tarn_mutator *self) { end(world, self, true); }
+void tarn_stop_end(tarn_world *world, struct tarn_mutator *self) {
+  tarn_store_leave(&world->store);
+  end(world, self, true);
+}
 
 /* --- frees underway -------------------------------------------------------------------------- */
 
@@ -483,6 +486,8 @@ static bool begin(tarn_world *world, struct tarn_mutator *self, enum mode mode) 
     return false;
   }
   note_time(&wait);
+  /* Threads that are not the world's: their visits are short, and wait for no thread of it. */
+  tarn_store_visit(&world->store);
   if (mode != MODE_FORK) /* nothing is looked at in that one */
     settle(world);
   return true;

@@ -301,6 +301,7 @@ static bool detach_now(struct tarn_mutator *mutator) {
   forget_record(mutator);
   leave_registry(mutator);
   tarn_rcu_synchronize(); /* walkers may stand on the record; then it can be used again */
+  tarn_store_tend(&mutator->world->store);
   (void)pthread_mutex_lock(&registry->lock);
   keep_record(registry, mutator);
   /* Last, and under the lock: who finds nobody attached may end the world as soon as he has had it.
