@@ -221,16 +221,14 @@ static bool check_hints(const struct check *check, const struct tarn_arena *aren
 }
 
 static bool check_arena_list(struct check *check) {
-  size_t arenas = 0, most = tarn_space.size >> TARN_ARENA_SHIFT;
   const struct tarn_arena *last = NULL;
   for (const struct tarn_arena *arena = check->store->arenas; arena;
        last = arena, arena = arena->next)
-    if (++arenas > most)
-      return wrong(check, "the list of arenas has a cycle");
+    if (last && last->base >= arena->base)
+      return wrong(check, "the list of arenas has a cycle, or arena %p is not in its place",
+                   (void *)arena->base);
     else if (!check_arena_record(check, arena) || !check_arena(check, arena))
       return false;
-    else if (last && last->base > arena->base)
-      return wrong(check, "arena %p is not in its place in the list", (void *)arena->base);
     else if (*tarn_arena_slot(arena->base) != arena)
       return wrong(check, "arena %p is not in the table", (void *)arena->base);
     else if (!check_hints(check, arena))

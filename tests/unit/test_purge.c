@@ -203,7 +203,7 @@ static void random_rows_are_found_where_they_should_be(void **unused) {
 struct fixture {
   tarn_world *world;
   tarn_thread *self;
-  void *blocks[4096];
+  void *blocks[8192];
   size_t count;
   uintptr_t low, high; /* around all blocks ever */
 };
@@ -427,10 +427,12 @@ static void any_thread_may_trim(void **unused) {
 }
 
 static size_t arenas_of(const struct fixture *f) {
+  struct tarn_store *store = (struct tarn_store *)(void *)f->world;
   size_t count = 0;
-  for (const struct tarn_arena *arena = ((struct tarn_store *)(void *)f->world)->arenas; arena;
-       arena = arena->next)
+  tarn_store_walk_begin(store);
+  for (const struct tarn_arena *arena = store->arenas; arena; arena = arena->next)
     count += arena->units / ARENA;
+  tarn_store_walk_end(store);
   return count;
 }
 
@@ -455,11 +457,8 @@ static void empty_arenas_go_back_after_a_while(void **unused) {
   (void)unused;
   struct fixture *f = begin("purge-delay=5ms,collect=0");
   dirty(f, 40 * MIB, 100000);
-  /* Read without the lock, which is good enough here. */
-  for (unsigned i = 0; i < 40 && support_stats(f->world).dirty_bytes; i++)
-    sleep_ms(50);
-  sleep_ms(SUPPORT_SANITIZED ? 4000 : 1500);
-  assert_true(one_arena(f));
+  assert_true(wait_for(one_arena, f));
+  assert_int_equal(support_stats(f->world).dirty_bytes, 0);
   dirty(f, 40 * MIB, 100000);
   support_verify(f->self);
   end(f);
@@ -538,6 +537,7 @@ static void fill_the_range(void *data) {
   struct trimmer trimmer = {.world = world};
   pthread_t thread;
   CHILD_CHECK(pthread_create(&thread, NULL, trim_on, &trimmer) == 0);
+  tarn_gc_hold(self); /* no second try after a collection */
   for (unsigned round = 0; round < (SUPPORT_SANITIZED ? 10 : 100); round++) {
     for (unsigned i = 0; i < 240; i++) {
       CHILD_CHECK((blocks[i] = tarn_alloc_atomic(self, 50000)));
@@ -545,7 +545,11 @@ static void fill_the_range(void *data) {
     }
     for (unsigned i = 0; i < 240; i++)
       tarn_free(self, blocks[i]);
+    void *all = tarn_alloc_atomic(self, 240 * UNIT);
+    CHILD_CHECK(all);
+    tarn_free(self, all);
   }
+  tarn_gc_release(self);
   atomic_store(&trimmer.stop, true);
   CHILD_CHECK(pthread_join(thread, NULL) == 0);
   CHILD_CHECK(tarn_thread_detach(self) == TARN_OK);
