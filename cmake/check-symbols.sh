@@ -1,10 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# usage: check-symbols.sh NM libtarn.so libtarn.a
+# usage: check-symbols.sh NM libtarn.so libtarn.a HEADERS
 # Fails when the shared library exports, or the static library defines as global, a symbol
-# that does not start with tarn_.
+# that does not start with tarn_; and when a function that a public header declares with TARN_API
+# is not exported.
 set -eu
-nm=$1 shared=$2 static=$3
+nm=$1 shared=$2 static=$3 headers=$4
 
 check() { # label, arguments of nm
   label=$1
@@ -26,3 +27,17 @@ check() { # label, arguments of nm
 
 check "exported by $(basename "$shared")" -D "$shared"
 check "global in $(basename "$static")" -g "$static"
+
+exported=$("$nm" -D --defined-only "$shared" | awk 'NF == 3 { print $3 }')
+# A declaration may go over several lines; the name is what stands before the first parenthesis.
+declared=$(cat "$headers"/*.h | tr '\n' ' ' | grep -o 'TARN_API [^(;]*(' | grep -o 'tarn_[a-z0-9_]* *($' |
+  tr -d ' (' | sort -u)
+missing=$(for name in $declared; do
+  printf '%s\n' "$exported" | grep -qx "$name" || echo "  $name"
+done)
+if [ -n "$missing" ]; then
+  echo "declared with TARN_API, but not exported by $(basename "$shared"):" >&2
+  printf '%s\n' "$missing" >&2
+  exit 1
+fi
+echo "$(printf '%s\n' "$declared" | wc -l) functions are declared, all are exported"

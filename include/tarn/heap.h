@@ -29,6 +29,9 @@ typedef enum tarn_heap_kind { TARN_HEAP_ATOMIC = 0, TARN_HEAP_CONTAINER = 1 } ta
 /* A block above this many bytes is a large object. */
 #define TARN_LARGE_LIMIT ((size_t)32768)
 
+/* The largest alignment that can be asked for. */
+#define TARN_ALIGNMENT_MAX ((size_t)1 << 30)
+
 /* The largest request of all, in bytes; more is TARN_EOVERFLOW. */
 #define TARN_OBJECT_MAX ((size_t)1 << 46)
 
@@ -73,6 +76,32 @@ TARN_API void *tarn_heap_alloc(tarn_thread *self, tarn_heap *heap, size_t size);
 /* The same from the world's own atomic heap: raw bytes that are never scanned. */
 TARN_API void *tarn_alloc_atomic(tarn_thread *self, size_t size);
 
+/* The same for `count` times `size` bytes; TARN_EOVERFLOW also when the product does not fit. */
+TARN_API void *tarn_alloc_atomic_array(tarn_thread *self, size_t count, size_t size);
+
+/*
+ * The same, uncleared: the contents are undefined.  For what is overwritten at once, and for memory
+ * that is managed by hand: blocks that the thread freed last come first.
+ */
+TARN_API void *tarn_alloc_raw(tarn_thread *self, size_t size);
+
+/*
+ * An uncleared block at a multiple of `alignment`: a power of two, at most TARN_ALIGNMENT_MAX, else
+ * TARN_EINVAL.  The block is of a size class that is a multiple of the alignment, so a small one
+ * with a large alignment takes as much memory as the alignment; above 32 KiB it is a large object.
+ */
+TARN_API void *tarn_alloc_aligned(tarn_thread *self, size_t alignment, size_t size);
+
+/*
+ * Changes the size of a block of an atomic heap that has no type: the same block if it fits without
+ * wasting more than half of it, else a new one of the same heap with the contents, and the old one
+ * is freed.  What is added is undefined.  NULL for `block`: as tarn_alloc_raw.  `size` 0 gives a
+ * smallest block.  No alignment beyond that of the size class is kept. NULL: as tarn_heap_alloc,
+ * and TARN_EINVAL for an object with a type; the block is as it was. A free block, and an address
+ * that is not a block's start, are reported and abort, as in tarn_free.
+ */
+TARN_API void *tarn_realloc(tarn_thread *self, void *block, size_t size);
+
 /*
  * Gives a block back at once.  Any block of the thread's world, whoever allocated it and whichever
  * thread calls; NULL is ignored.  An object's `free` function runs first, then its separate data
@@ -85,6 +114,17 @@ TARN_API void *tarn_alloc_atomic(tarn_thread *self, size_t size);
  * Cost: a few instructions for blocks of the thread's own pools, an atomic operation for others.
  */
 TARN_API void tarn_free(tarn_thread *self, void *block);
+
+/*
+ * Gives free memory back to the system at once, but for about `keep` bytes, and empty parts of the
+ * address range to the process's other worlds; returns the bytes given back.  What lies free inside
+ * pools that hold a block in use does not count as free memory: collect first to have the most.
+ * The option `purge-delay` gives the same memory back later.  0 if `world` is NULL.
+ *
+ * Any thread, attached or not.  A thread that is attached and running lets stops go on meanwhile:
+ * for it this is a safepoint, unless it holds the collector off.
+ */
+TARN_API size_t tarn_trim(tarn_world *world, size_t keep);
 
 /*
  * The block that `word` points to or into, or NULL: for any word at all, in constant time, and

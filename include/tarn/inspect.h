@@ -45,6 +45,7 @@ typedef struct tarn_stats {
   uint64_t finalizers_run;
   uint64_t weak_cleared;
   uint64_t mark_overflows; /* times that the mark stack was full */
+  uint64_t dirty_bytes;    /* free, but not given back to the system yet */
 } tarn_stats;
 
 /* Errors: TARN_EINVAL.  Any thread, attached or not; takes no lock that a collection holds. */

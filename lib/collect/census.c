@@ -20,9 +20,9 @@ static void keep_data(struct tarn_collector *collector, uintptr_t object) {
 
 static void prepare_pool(struct tarn_pool *pool, void *data) {
   struct tarn_collector *collector = data;
-  (void)tarn_pool_drain(pool);
   if (pool->list != TARN_LIST_CONDEMNED)
     return;
+  tarn_remote_unpark(pool);
   size_t size = tarn_pool_block_size(pool);
   uintptr_t block = tarn_pool_base(pool);
   for (unsigned i = 0; i < pool->capacity; i++, block += size)
@@ -148,15 +148,15 @@ static void count_pool(struct tarn_pool *pool, void *data) {
   census->live_objects += live;
   census->live_bytes += live * tarn_pool_block_size(pool);
   pool->live = (uint16_t)live;
-  pool->used = live + dead;
+  pool->list = was_condemned ? TARN_LIST_CONDEMNED : TARN_LIST_NONE;
+  tarn_pool_set_used(pool, live + dead);
   pool->cursor = 0;
   pool->free = NULL;
   if (was_condemned)
     return; /* it is on the release list, or a thread works on it */
-  pool->list = TARN_LIST_NONE;
   pool->next = pool->prev = NULL;
-  /* Relaxed: the world is stopped; threads see it through the end of the stop. */
-  atomic_store_explicit(&pool->owner, NULL, memory_order_relaxed);
+  /* The world is stopped; threads see it through the end of the stop. */
+  tarn_pool_set_owner(pool, NULL);
   if (dead)
     tarn_release_add_pool(collector, pool);
   else if (live)

@@ -133,6 +133,7 @@ static void give_back(struct tarn_collector *collector, struct tarn_large *dead,
   uint64_t keep = live / 100 * world->config.retain;
   uint64_t trigger = atomic_load_explicit(&collector->trigger, memory_order_relaxed);
   (void)tarn_store_purge(&world->store, (size_t)(keep > trigger ? keep : trigger));
+  tarn_store_tend(&world->store);
 }
 
 static void tell_near_limit(struct tarn_collector *collector, uint64_t live) {
@@ -220,6 +221,7 @@ static bool before_refill(struct tarn_local *local, size_t bytes) {
   }
   tarn_stop_poll(self);
   tarn_world *world = self->world;
+  tarn_store_tend(&world->store); /* the bin is as a refill found it */
   /* The option switches off what comes by itself; a limit in the way is another matter. */
   if (world->config.collect && may_collect(world, self) && is_due(world->collector))
     (void)tarn_collector_run(world, self, false);

@@ -66,7 +66,7 @@ static void condemn_pool(struct tarn_pool *pool, void *data) {
   size_t size = tarn_pool_block_size(pool);
   uintptr_t block = tarn_pool_base(pool);
   unsigned found = 0, live = 0;
-  (void)tarn_pool_drain(pool);
+  tarn_remote_unpark(pool);
   for (unsigned i = 0; i < pool->capacity; i++, block += size)
     if (tarn_pool_in_use(pool, (const void *)block, collector->world->store.epoch)) {
       tarn_census_condemn(collector, block);
@@ -79,9 +79,10 @@ static void condemn_pool(struct tarn_pool *pool, void *data) {
   /* Everything else in it is free, and with the cursor at 0 the mark bytes say so. */
   pool->cursor = 0;
   pool->free = NULL;
-  pool->used = found + live;
+  pool->list = TARN_LIST_NONE;
+  tarn_pool_set_used(pool, found + live);
   pool->next = pool->prev = NULL;
-  atomic_store_explicit(&pool->owner, NULL, memory_order_relaxed); /* the world is stopped */
+  tarn_pool_set_owner(pool, NULL); /* the world is stopped */
   tarn_release_add_pool(collector, pool);
 }
 
@@ -91,8 +92,8 @@ static void shelve_again(struct tarn_pool *pool, void *data) {
   if (pool->heap != condemn->heap || pool->list == TARN_LIST_CONDEMNED)
     return;
   pool->next = pool->prev = NULL;
-  pool->list = TARN_LIST_NONE;
-  atomic_store_explicit(&pool->owner, NULL, memory_order_relaxed);
+  tarn_pool_set_list(pool, TARN_LIST_NONE);
+  tarn_pool_set_owner(pool, NULL);
   tarn_heap_shelve(pool->heap, pool);
 }
 
@@ -184,7 +185,6 @@ static void end_pool(struct tarn_pool *pool, void *data) {
     return;
   size_t size = tarn_pool_block_size(pool);
   char *block = (char *)tarn_pool_base(pool);
-  (void)tarn_pool_drain(pool);
   for (unsigned i = 0; i < pool->capacity; i++, block += size)
     release_if_used(end, block, tarn_pool_in_use(pool, block, epoch));
 }

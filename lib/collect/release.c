@@ -53,7 +53,7 @@ static size_t pass_over_pool(struct tarn_collector *collector, struct tarn_mutat
 #endif
     words[0] = 0;
     *tarn_mark_byte(block) = TARN_MARK_NONE; /* beyond the cursor, which stands at 0: free */
-    pool->used--;
+    pool->room--;                            /* = used, on this list */
   }
   return ran;
 }
@@ -66,9 +66,9 @@ static void work_on_pool(struct tarn_collector *collector, struct tarn_mutator *
   for (size_t passed; (passed = pass_over_pool(collector, self, pool)) != 0;)
     *ran += passed;
   (void)pthread_mutex_lock(&heap->lock);
-  (void)tarn_pool_drain(pool);
-  pool->list = TARN_LIST_NONE;
-  if (pool->used == 0)
+  tarn_pool_set_list(pool, TARN_LIST_NONE);
+  tarn_remote_unpark(pool);
+  if (tarn_pool_used(pool) == 0)
     tarn_pool_drop(heap->store, pool);
   else
     tarn_heap_shelve(heap, pool);
@@ -93,7 +93,7 @@ static bool work(struct tarn_collector *collector, struct tarn_mutator *self, si
   struct tarn_pool *pool = release->pools;
   if (pool) {
     tarn_pool_unlink(&release->pools, pool);
-    pool->list = TARN_LIST_CONDEMNED; /* still: the census must leave it to us */
+    tarn_pool_set_list(pool, TARN_LIST_CONDEMNED); /* still: the census must leave it to us */
   } else if ((large = release->larges)) {
     release->larges = large->limbo;
   }
@@ -153,7 +153,7 @@ static void take_back_pool(struct tarn_pool *pool, void *data) {
       /* Its function was running in a thread that is not in this process: it ran there. */
       *tarn_block_words((void *)block) = 0;
       *tarn_mark_byte(block) = TARN_MARK_NONE;
-      pool->used--;
+      pool->room--;
     }
   tarn_release_add_pool(take->collector, pool);
 }

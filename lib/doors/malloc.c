@@ -5,7 +5,8 @@
  * The world.  One, hidden, without a collector (tarn_hooks.uncollected), made by the first call,
  * which comes before constructors run; other threads wait for it.  Options come from the
  * environment as for any world, but help, strict and whatever is about collecting do not matter,
- * and there is no limit to the number of threads.
+ * there is no limit to the number of threads, and no thread gives memory back unless it is asked
+ * for: those of the program do, as they come by.
  *
  * Threads.  `self` is the calling thread's record, or `nobody`, which is empty.  The first
  * allocation of a thread attaches it; it is detached by the destructor of world/thread.c's key, and
@@ -179,12 +180,15 @@ static const struct tarn_config *configure(void) {
   static struct tarn_config config;
   static bool configured; /* only the maker comes here */
   static const struct tarn_limits unknown = {.memory = SIZE_MAX, .cpus = 1};
+  /* A thread in a program that has none, or that a fork finds, is not for a malloc to make. */
+  tarn_options options = TARN_OPTIONS_INIT;
+  options.set = "purger=off";
   struct tarn_config_report report = {.limits = has_options() ? NULL : &unknown};
   if (configured)
     return &config;
   configured = true;
   /* Whatever comes back, the values are good: the help was printed, a bad option complained of. */
-  (void)tarn_config_resolve(NULL, NULL, &config, &report);
+  (void)tarn_config_resolve(&options, NULL, &config, &report);
   if (config.fault_mmap)
     tarn_os_fault_at(config.fault_mmap);
   config.collect = config.scan_stack = config.verify = false;
@@ -224,8 +228,8 @@ static bool have_world(void) {
   return is_ready();
 }
 
-struct tarn_store *tarn_door_store(void) {
-  return is_ready() ? door.store : NULL;
+tarn_world *tarn_door_world(void) {
+  return is_ready() && inside != INSIDE_FORK ? door.world : NULL;
 }
 
 /* --- threads --------------------------------------------------------------------------------- */
@@ -316,7 +320,7 @@ static void *alloc_aligned(size_t alignment, size_t size) {
   struct tarn_local *local = self;
   if (alignment <= ALIGNMENT)
     return tarn_door_malloc(size);
-  if (size > TARN_OBJECT_MAX || alignment > TARN_OBJECT_MAX)
+  if (size > TARN_OBJECT_MAX || alignment > TARN_ALIGNMENT_MAX)
     return out_of_memory();
   void *block = local != &nobody ? tarn_local_alloc_aligned(local, door.heap, alignment, size)
                                  : alloc_slow(WANT_ALIGNED, alignment, size);

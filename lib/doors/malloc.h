@@ -15,9 +15,9 @@
 #ifndef TARN_DOORS_MALLOC_H
 #define TARN_DOORS_MALLOC_H
 
-#include "heap/store.h"
 #include <malloc.h>
 #include <stdio.h>
+#include <tarn/world.h>
 
 void *tarn_door_malloc(size_t size);
 void *tarn_door_calloc(size_t count, size_t size);
@@ -41,8 +41,9 @@ void tarn_door_stats(void);
 /* Makes the world now, if there is none yet. */
 void tarn_door_start(void);
 
-/* The world's store; NULL: there is no world yet, nor could one be made. */
-struct tarn_store *tarn_door_store(void);
+/* The world, for who takes its locks; NULL: there is none yet, or the caller is between the
+ * handlers of a fork and has them. */
+tarn_world *tarn_door_world(void);
 
 /* --- malloc_early.c -------------------------------------------------------------------------- */
 /*

@@ -7,24 +7,23 @@
  * changing, so the figures are exact only while no other thread allocates.
  */
 #include "doors/malloc.h"
-#include "heap/heap.h"
+#include "world/world.h"
 #include <errno.h>
-#include <limits.h>
-#include <pthread.h>
+#include <tarn/heap.h>
 
 struct figures {
   size_t pools;       /* bytes */
   size_t used;        /* bytes of pools in blocks that were handed out, or are about to be */
   size_t free_blocks; /* in pools */
   size_t larges, large_bytes;
+  size_t dirty;     /* bytes that are free, and not given back yet */
   size_t bytes_max; /* of pools and large objects together */
 };
 
 /* Not seen by the thread sanitizer: see the head of the file. */
 __attribute__((no_sanitize_thread)) static void add_pool(struct tarn_pool *pool, void *data) {
   struct figures *figures = data;
-  uint32_t used = *(volatile uint32_t *)&pool->used;
-  uint32_t capacity = *(volatile uint16_t *)&pool->capacity;
+  uint32_t used = tarn_pool_used(pool), capacity = pool->capacity;
   if (used > capacity)
     used = capacity;
   figures->pools += TARN_UNIT_SIZE;
@@ -34,15 +33,17 @@ __attribute__((no_sanitize_thread)) static void add_pool(struct tarn_pool *pool,
 
 static struct figures gather(void) {
   struct figures figures = {0};
-  struct tarn_store *store = tarn_door_store();
-  if (!store)
+  tarn_world *world = tarn_door_world();
+  if (!world)
     return figures;
-  (void)pthread_mutex_lock(&store->lock); /* no unit comes or goes */
+  struct tarn_store *store = &world->store;
+  tarn_store_visit(store); /* no fork meanwhile, which would leave the child with the walk's lock */
   tarn_store_each_pool(store, add_pool, &figures);
-  (void)pthread_mutex_unlock(&store->lock);
+  tarn_store_leave(store);
   size_t bytes = atomic_load_explicit(&store->bytes, memory_order_relaxed);
   figures.larges = atomic_load_explicit(&store->larges, memory_order_relaxed);
   figures.large_bytes = figures.larges && bytes > figures.pools ? bytes - figures.pools : 0;
+  figures.dirty = atomic_load_explicit(&store->dirty, memory_order_relaxed);
   figures.bytes_max = atomic_load_explicit(&store->bytes_max, memory_order_relaxed);
   return figures;
 }
@@ -54,12 +55,13 @@ struct mallinfo2 tarn_door_mallinfo2(void) {
                             .hblks = figures.larges,
                             .hblkhd = figures.large_bytes,
                             .uordblks = figures.used,
-                            .fordblks = figures.pools - figures.used};
+                            .fordblks = figures.pools - figures.used,
+                            .keepcost = figures.dirty};
 }
 
 int tarn_door_trim(size_t keep) {
-  struct tarn_store *store = tarn_door_store();
-  return store && tarn_store_purge(store, keep) > 0;
+  tarn_world *world = tarn_door_world();
+  return world && tarn_trim(world, keep) > 0;
 }
 
 /*

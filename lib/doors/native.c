@@ -4,8 +4,10 @@
  * and ends it; and the calls for plain blocks.
  */
 #include "collect/collector.h"
+#include "heap/fast.h"
 #include "inspect/events.h"
 #include "inspect/options.h"
+#include <string.h>
 #include <tarn/tarn.h>
 
 /* --- worlds ---------------------------------------------------------------------------------- */
@@ -54,6 +56,7 @@ tarn_status tarn_world_destroy(tarn_world *world) {
   if (status != TARN_OK)
     return status;
   tarn_worlds_remove(world);
+  tarn_purge_end(&world->store); /* what follows touches pools in no stop */
   tarn_gc_hold(self); /* they may allocate, but a collection would move things under the walk */
   tarn_release_everything(world, tarn_mutator_of(self));
   self->tarn_holds =
@@ -79,25 +82,122 @@ static void *fail(tarn_thread *self, tarn_status status) {
   return NULL;
 }
 
-void *tarn_heap_alloc(tarn_thread *self, tarn_heap *heap, size_t size) {
+/*
+ * What can be had at once: a raw block from a bin of the thread, `first_bin` from its start (0: the
+ * heap has none there).  NULL: the slow path, which also finds out what is wrong with the
+ * arguments.
+ */
+static inline void *alloc_fast(tarn_thread *self, size_t first_bin, size_t size, size_t *dirty) {
+  /* Relaxed, as in tarn_safepoint: a thread that only reuses blocks must be stopped as well.  What
+   * else it is called for has to wait for a poll. */
+  if (TARN_UNLIKELY(size > TARN_LARGE_LIMIT || first_bin == 0 ||
+                    (__atomic_load_n(&self->tarn_poll, __ATOMIC_RELAXED) & TARN_POLL_STOP)))
+    return NULL;
+  struct tarn_bin *bins = (struct tarn_bin *)(void *)((char *)self + first_bin);
+  return tarn_fast_alloc(bins + tarn_class_fast(size), dirty);
+}
+
+/* Its users end in calls that need no frame of theirs. */
+#define SLOW_PATH __attribute__((noinline)) static
+#define RAW_BINS TARN_BIN_OFFSET(TARN_FLAVOUR_RAW, 0)
+
+SLOW_PATH void *heap_alloc_slow(tarn_thread *self, tarn_heap *heap, size_t size) {
   if (!may_touch(self))
     return NULL;
   if (!heap || heap->store != tarn_local_of(self)->store)
     return fail(self, TARN_EINVAL);
   if (size > TARN_OBJECT_MAX)
     return fail(self, TARN_EOVERFLOW);
-  tarn_flavour flavour =
-      heap->kind == TARN_HEAP_CONTAINER ? TARN_FLAVOUR_CONTAINER : TARN_FLAVOUR_RAW;
-  return tarn_local_alloc(tarn_local_of(self), heap, flavour, size);
+  bool raw = heap->kind == TARN_HEAP_ATOMIC;
+  return tarn_local_alloc(tarn_local_of(self), heap,
+                          raw ? TARN_FLAVOUR_RAW : TARN_FLAVOUR_CONTAINER, size);
+}
+
+void *tarn_heap_alloc(tarn_thread *self, tarn_heap *heap, size_t size) {
+  size_t dirty;
+  if (TARN_LIKELY(tarn_thread_is_running(self) && heap &&
+                  heap->store == tarn_local_of(self)->store)) {
+    void *block = alloc_fast(self, heap->first_raw_bin, size, &dirty);
+    if (TARN_LIKELY(block != NULL))
+      return tarn_clear(block, dirty);
+  }
+  return heap_alloc_slow(self, heap, size);
+}
+
+static inline tarn_heap *atomic_heap(tarn_thread *self) {
+  return tarn_mutator_of(self)->world->atomic_heap;
+}
+
+SLOW_PATH void *alloc_atomic_slow(tarn_thread *self, size_t size) {
+  return may_touch(self) ? heap_alloc_slow(self, atomic_heap(self), size) : NULL;
 }
 
 void *tarn_alloc_atomic(tarn_thread *self, size_t size) {
+  size_t dirty;
+  void *block = tarn_thread_is_running(self) ? alloc_fast(self, RAW_BINS, size, &dirty) : NULL;
+  return TARN_LIKELY(block != NULL) ? tarn_clear(block, dirty) : alloc_atomic_slow(self, size);
+}
+
+void *tarn_alloc_atomic_array(tarn_thread *self, size_t count, size_t size) {
+  size_t bytes;
+  if (__builtin_mul_overflow(count, size, &bytes))
+    bytes = SIZE_MAX; /* refused like any other that is too large */
+  return tarn_alloc_atomic(self, bytes);
+}
+
+SLOW_PATH void *alloc_raw_slow(tarn_thread *self, size_t size) {
   if (!may_touch(self))
     return NULL;
   if (size > TARN_OBJECT_MAX)
     return fail(self, TARN_EOVERFLOW);
-  return tarn_local_alloc(tarn_local_of(self), tarn_mutator_of(self)->world->atomic_heap,
-                          TARN_FLAVOUR_RAW, size);
+  return tarn_local_alloc_raw(tarn_local_of(self), atomic_heap(self), size);
+}
+
+void *tarn_alloc_raw(tarn_thread *self, size_t size) {
+  size_t dirty;
+  void *block = tarn_thread_is_running(self) ? alloc_fast(self, RAW_BINS, size, &dirty) : NULL;
+  return TARN_LIKELY(block != NULL) ? block : alloc_raw_slow(self, size);
+}
+
+void *tarn_alloc_aligned(tarn_thread *self, size_t alignment, size_t size) {
+  if (!may_touch(self))
+    return NULL;
+  if (alignment == 0 || (alignment & (alignment - 1)) != 0 || alignment > TARN_ALIGNMENT_MAX)
+    return fail(self, TARN_EINVAL);
+  if (size > TARN_OBJECT_MAX)
+    return fail(self, TARN_EOVERFLOW);
+  return tarn_local_alloc_aligned(tarn_local_of(self), atomic_heap(self), alignment, size);
+}
+
+/* Fits the block as it is, without waste of more than a half? */
+static bool fits(size_t room, size_t size) { return size <= room && size >= room / 2; }
+
+void *tarn_realloc(tarn_thread *self, void *block, size_t size) {
+  struct tarn_place place;
+  if (!block)
+    return tarn_alloc_raw(self, size);
+  if (!may_touch(self))
+    return NULL;
+  if (size > TARN_OBJECT_MAX)
+    return fail(self, TARN_EOVERFLOW);
+  struct tarn_local *local = tarn_local_of(self);
+  /* The caller has the block, so a large one's header stays. */
+  if (!tarn_find(local->store->id, (uintptr_t)block, false, &place))
+    local->store->hooks->corrupt(local->store, block, "not the start of a block of this world");
+  if (tarn_map_kind(place.map) != TARN_KIND_RAW)
+    return fail(self, TARN_EINVAL);
+  if (fits(place.size, size))
+    return block;
+  void *const slots[] = {&block};
+  tarn_frame frame;
+  tarn_frame_push(self, &frame, slots, 1); /* making the new one may collect */
+  void *more = tarn_local_alloc_raw(local, tarn_heap_of(&place), size);
+  tarn_frame_pop(self, &frame);
+  if (!more)
+    return NULL;
+  memcpy(more, block, size < place.size ? size : place.size);
+  tarn_local_free(local, block);
+  return more;
 }
 
 /* What hangs on an object goes first.  It is in no root any more, but its function may collect. */
@@ -110,7 +210,7 @@ static void release(struct tarn_local *local, void *object) {
   tarn_frame_pop(&local->pub, &frame);
 }
 
-void tarn_free(tarn_thread *self, void *block) {
+SLOW_PATH void free_slow(tarn_thread *self, void *block) {
   struct tarn_place place;
   if (!block || !may_touch(self))
     return;
@@ -120,4 +220,11 @@ void tarn_free(tarn_thread *self, void *block) {
       tarn_map_kind(place.map) != TARN_KIND_RAW && *tarn_block_words(block) != 0)
     release(local, block);
   tarn_local_free(local, block);
+}
+
+void tarn_free(tarn_thread *self, void *block) {
+  if (TARN_LIKELY(tarn_thread_is_running(self) &&
+                  tarn_fast_free(tarn_local_of(self), block, false)))
+    return;
+  free_slow(self, block);
 }

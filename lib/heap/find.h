@@ -42,6 +42,11 @@ static inline bool tarn_find(unsigned world, uintptr_t word, bool interior,
   return tarn_find_large(unit, word, interior, place);
 }
 
+/* The heap of the block; the caller knows that it is in use. */
+static inline struct tarn_heap *tarn_heap_of(const struct tarn_place *place) {
+  return tarn_pool_of(place->block)->heap; /* also of the first unit of a large object */
+}
+
 /* Is the block at `place` in use?  `epoch` is the store's; see tarn_pool_in_use for who may ask. */
 bool tarn_place_in_use(const struct tarn_place *place, uint8_t epoch);
 

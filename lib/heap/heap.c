@@ -23,6 +23,8 @@ tarn_status tarn_heap_make(struct tarn_store *store, tarn_heap_kind kind, struct
     index++;
   if (index < TARN_HEAP_MAX) {
     heap->index = index;
+    if (index < 2 && kind == TARN_HEAP_ATOMIC) /* its bins lie in the threads' records */
+      heap->first_raw_bin = TARN_BIN_OFFSET(TARN_FLAVOUR_RAW, 0);
     atomic_store_explicit(&store->heaps[index], heap, memory_order_release);
     if (index >= tarn_store_heap_limit(store))
       atomic_store_explicit(&store->heap_limit, index + 1, memory_order_release);
@@ -54,14 +56,16 @@ static void drop_pool(struct tarn_pool *pool, void *data) {
       if (marks[i]) /* a look first: most of the table may not exist yet */
         marks[i] = TARN_MARK_NONE;
   }
-  pool->list = TARN_LIST_NONE;
   pool->next = pool->prev = NULL;
+  tarn_pool_set_list(pool, TARN_LIST_NONE);
+  tarn_remote_unpark(pool);
   tarn_pool_drop(drop->store, pool);
 }
 
 struct tarn_large *tarn_heap_clear(struct tarn_heap *heap) {
   struct tarn_store *store = heap->store;
   struct drop drop = {heap, store};
+  tarn_remote_collect_heap(heap);
   tarn_store_each_pool(store, drop_pool, &drop);
   struct tarn_large *limbo = NULL;
   while (!cds_list_empty(&heap->larges))
@@ -92,40 +96,76 @@ static struct tarn_shelf *shelf_of(struct tarn_heap *heap, const struct tarn_poo
 
 void tarn_heap_shelve(struct tarn_heap *heap, struct tarn_pool *pool) {
   struct tarn_shelf *shelf = shelf_of(heap, pool);
-  bool some = pool->free || pool->used < pool->capacity;
-  if (some)
+  pool->bin = NULL;
+  if (pool->free || tarn_pool_used(pool) < pool->capacity)
     tarn_pool_append(&shelf->some, pool, TARN_LIST_SHELF);
   else
     tarn_pool_append(&shelf->full, pool, TARN_LIST_SHELF_FULL);
 }
 
-/* A full pool into which others freed since; looks at a few, oldest first, and moves on in turn. */
-static struct tarn_pool *take_refilled(struct tarn_shelf *shelf) {
-  for (unsigned tries = 0; tries < 8 && shelf->full; tries++) {
-    struct tarn_pool *pool = shelf->full;
-    if (atomic_load_explicit(&pool->remote, memory_order_relaxed)) {
-      tarn_pool_unlink(&shelf->full, pool);
-      return pool;
-    }
-    shelf->full = pool->next;
-  }
-  return NULL;
+void tarn_heap_received(struct tarn_heap *heap, struct tarn_pool *pool, uint32_t count) {
+  struct tarn_shelf *shelf = shelf_of(heap, pool);
+  tarn_pool_unlink(pool->list == TARN_LIST_SHELF ? &shelf->some : &shelf->full, pool);
+  tarn_pool_set_used(pool, tarn_pool_used(pool) - count);
+  if (tarn_pool_used(pool) == 0)
+    tarn_pool_drop(heap->store, pool);
+  else
+    tarn_heap_shelve(heap, pool);
 }
 
 struct tarn_pool *tarn_heap_take(struct tarn_heap *heap, tarn_flavour flavour, unsigned size_class,
                                  struct tarn_local *local) {
   struct tarn_shelf *shelf = &heap->shelves[flavour][size_class];
+  tarn_remote_collect_heap(heap);
   (void)pthread_mutex_lock(&heap->lock);
   struct tarn_pool *pool = shelf->some;
-  if (pool)
+  if (pool) {
     tarn_pool_unlink(&shelf->some, pool);
-  else
-    pool = take_refilled(shelf);
-  if (pool)
-    /* Relaxed: a thread that reads itself here wrote it; any other value only says "not mine". */
-    atomic_store_explicit(&pool->owner, local, memory_order_relaxed);
+    tarn_pool_set_owner(pool, local);
+  }
   (void)pthread_mutex_unlock(&heap->lock);
-  if (pool)
-    (void)tarn_pool_drain(pool);
   return pool;
+}
+
+/* --- for purges ------------------------------------------------------------------------------ */
+
+void tarn_heap_settle_orphans(struct tarn_store *store) {
+  /* One visit for each heap: heaps go away in stops only. */
+  for (unsigned i = 0; i < tarn_store_heap_limit(store); i++) {
+    tarn_store_visit(store);
+    struct tarn_heap *heap = tarn_store_heap(store, i);
+    if (heap)
+      tarn_remote_collect_heap(heap);
+    tarn_store_leave(store);
+  }
+}
+
+/* The units of one arena.  It may go back to the space meanwhile: its map words stay readable, and
+ * are of no world then. */
+static size_t purge_idle(struct tarn_store *store, const struct tarn_span *span) {
+  size_t given = 0;
+  for (size_t unit = span->first; unit < span->first + span->count; unit++) {
+    uint64_t map = tarn_map_get(unit);
+    /* A look, relaxed, so that most pools need no visit. */
+    if (tarn_map_world(map) != store->id || tarn_map_form(map) != TARN_FORM_POOL ||
+        atomic_load_explicit(&tarn_space.pools[unit].remote, memory_order_relaxed) == 0)
+      continue;
+    tarn_store_visit(store);
+    if (tarn_remote_purge(unit))
+      given += TARN_UNIT_SIZE;
+    tarn_store_leave(store);
+  }
+  return given;
+}
+
+size_t tarn_pools_purge_idle(struct tarn_store *store) {
+  struct tarn_span spans[32];
+  size_t given = 0, count, from = 0;
+  while ((count = tarn_store_spans(store, from, spans, sizeof spans / sizeof spans[0])) != 0) {
+    for (size_t i = 0; i < count; i++)
+      given += purge_idle(store, &spans[i]);
+    from = spans[count - 1].first + 1;
+  }
+  atomic_fetch_add_explicit(&store->returned, given, memory_order_relaxed);
+  return given;
 }

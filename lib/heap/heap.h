@@ -2,7 +2,8 @@
 /*
  * heap/heap.h: a heap: its shelves of pools that nobody owns, and its large objects.
  *
- * The lock guards the shelves.  It is taken once per pool, not per block.  The large list is an RCU
+ * The lock guards the shelves.  It is taken once per pool, not per block.  Pools without owner into
+ * which others freed stand in the heap's mailbox (heap/remote.h).  The large list is an RCU
  * list (urcu-bp): writers hold `large_lock`, walkers hold the read lock, and a removed header is
  * freed after a grace period.  Order of locks: heap, then store, then space.
  */
@@ -10,21 +11,25 @@
 #define TARN_HEAP_HEAP_H
 
 #include "heap/rcu.h"
+#include "heap/remote.h"
 #include "heap/store.h"
 
 /* Pools of one flavour and class that no thread owns. */
 struct tarn_shelf {
   tarn_pool_head some; /* with something to hand out */
-  tarn_pool_head full; /* with nothing but what other threads freed */
+  tarn_pool_head full; /* with nothing to hand out */
 };
 
 struct tarn_heap {
   struct tarn_store *store;
+  uint32_t
+      first_raw_bin; /* TARN_BIN_OFFSET of its raw bins; 0: only the first atomic heap has them */
   tarn_heap_kind kind;
-  unsigned index;           /* in store->heaps */
-  unsigned types;           /* that were made for this heap; atomic */
-  _Atomic size_t condemned; /* pools and large objects that wait for `free` functions */
-  pthread_mutex_t lock;
+  unsigned index;                    /* in store->heaps */
+  unsigned types;                    /* that were made for this heap; atomic */
+  _Atomic size_t condemned;          /* pools and large objects that wait for `free` functions */
+  _Alignas(64) tarn_mailbox orphans; /* pools without owner into which others freed; any thread's */
+  _Alignas(64) pthread_mutex_t lock;
   struct tarn_shelf shelves[TARN_FLAVOURS][TARN_CLASS_COUNT];
   pthread_mutex_t large_lock;
   struct cds_list_head larges;
@@ -64,6 +69,10 @@ static inline bool tarn_heap_has(const struct tarn_heap *heap, tarn_flavour flav
   return (flavour >= TARN_FLAVOUR_CONTAINER) == (heap->kind == TARN_HEAP_CONTAINER);
 }
 
+static inline tarn_flavour tarn_heap_first_flavour(const struct tarn_heap *heap) {
+  return heap->kind == TARN_HEAP_CONTAINER ? TARN_FLAVOUR_CONTAINER : TARN_FLAVOUR_RAW;
+}
+
 /* Puts a pool without owner on the right shelf by what it can hand out.  Under the heap's lock, or
  * by the collector. */
 void tarn_heap_shelve(struct tarn_heap *heap, struct tarn_pool *pool);
@@ -72,13 +81,28 @@ void tarn_heap_shelve(struct tarn_heap *heap, struct tarn_pool *pool);
 struct tarn_pool *tarn_heap_take(struct tarn_heap *heap, tarn_flavour flavour, unsigned size_class,
                                  struct tarn_local *local);
 
+/* `count` blocks of a pool without owner came back; it is on a shelf.  Under the heap's lock. */
+void tarn_heap_received(struct tarn_heap *heap, struct tarn_pool *pool, uint32_t count);
+
+/*
+ * What a purge does first in each round, from a thread that may not be one of the world's.  Both
+ * touch pools only in visits (tarn_store_visit), which they keep short.
+ *
+ * Takes what others freed off pools that nobody owns; pools that are empty then go back.
+ */
+void tarn_heap_settle_orphans(struct tarn_store *store);
+/* Gives the memory of owned pools back all of whose blocks other threads freed; returns the bytes.
+ */
+size_t tarn_pools_purge_idle(struct tarn_store *store);
+
 /* --- large objects (large.c) ----------------------------------------------------------------- */
 
-/* Zeroed memory of at least `size` bytes, in no bin; NULL: limit or memory. */
-void *tarn_large_make(struct tarn_heap *heap, tarn_flavour flavour, size_t size);
-/* The same, aligned to a power of two that is at least a unit. */
-void *tarn_large_make_aligned(struct tarn_heap *heap, tarn_flavour flavour, size_t alignment,
-                              size_t size);
+/*
+ * Memory of at least `size` bytes, in no bin, at a multiple of `alignment` (a power of two; 64 KiB
+ * is had by itself); `cleared`: zeroed, else undefined.  NULL: limit or memory.
+ */
+void *tarn_large_make(struct tarn_heap *heap, tarn_flavour flavour, size_t size, size_t alignment,
+                      bool cleared);
 
 /*
  * The end of a large object, in two steps so that the second can wait until the world runs: off the

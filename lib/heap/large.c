@@ -13,14 +13,26 @@
 /* Headers that wait for a common grace period, which costs tens of microseconds. */
 #define LIMBO_MOST 256u
 
-/* The units' memory as zero; what the last tenants left there is cleared. */
-static void clean_units(size_t unit, size_t count) {
-  for (size_t i = 0; i < count; i++) {
-    struct tarn_pool *pool = &tarn_space.pools[unit + i];
-    if (pool->dirty)
-      memset((void *)tarn_unit_base(unit + i), 0, pool->dirty);
-    tarn_pool_reset(pool);
+/* Clears what the last tenants left in the units, from offset `from` of each on. */
+static void clean_unit(size_t unit, size_t from) {
+  struct tarn_pool *pool = &tarn_space.pools[unit];
+  if (pool->dirty > from)
+    memset((char *)tarn_unit_base(unit) + from, 0, pool->dirty - from);
+  tarn_pool_reset(pool);
+}
+
+/* The units' memory as zero, or only what lies beyond the object, where it is never touched. */
+static void clean_units(size_t unit, size_t bytes, bool cleared) {
+  for (size_t at = 0; at < bytes; at += TARN_UNIT_SIZE, unit++) {
+    size_t left = bytes - at < TARN_UNIT_SIZE ? bytes - at : TARN_UNIT_SIZE;
+    clean_unit(unit, cleared ? 0 : left);
   }
+}
+
+static bool take_units(struct tarn_store *store, size_t units, size_t alignment, size_t *unit) {
+  if (alignment <= TARN_UNIT_SIZE)
+    return tarn_store_take_units(store, units, unit);
+  return tarn_store_take_units_aligned(store, units, alignment / TARN_UNIT_SIZE, unit);
 }
 
 /* Later units first, the first one last: whoever sees a later one finds its way to the first. */
@@ -37,28 +49,8 @@ static void publish(struct tarn_large *large, unsigned world) {
                                          (uint32_t)(i == 0 ? large->units : i)));
 }
 
-/* Units in a row, the first one aligned; what was taken too much for that goes back. */
-static bool take_units(struct tarn_store *store, size_t count, size_t alignment, size_t *unit) {
-  size_t more = alignment / TARN_UNIT_SIZE - 1;
-  if (!tarn_store_take_units(store, count + more, unit))
-    return false;
-  if (more == 0)
-    return true;
-  size_t before = (0 - tarn_unit_base(*unit)) % alignment / TARN_UNIT_SIZE;
-  if (before > 0)
-    tarn_store_give_units(store, *unit, before);
-  if (more > before)
-    tarn_store_give_units(store, *unit + before + count, more - before);
-  *unit += before;
-  return true;
-}
-
-void *tarn_large_make(struct tarn_heap *heap, tarn_flavour flavour, size_t size) {
-  return tarn_large_make_aligned(heap, flavour, TARN_UNIT_SIZE, size);
-}
-
-void *tarn_large_make_aligned(struct tarn_heap *heap, tarn_flavour flavour, size_t alignment,
-                              size_t size) {
+void *tarn_large_make(struct tarn_heap *heap, tarn_flavour flavour, size_t size, size_t alignment,
+                      bool cleared) {
   struct tarn_store *store = heap->store;
   size_t page = tarn_os_page_size();
   size_t bytes = (size + page - 1) & ~(page - 1);
@@ -72,7 +64,7 @@ void *tarn_large_make_aligned(struct tarn_heap *heap, tarn_flavour flavour, size
     tarn_store_uncharge(store, bytes);
     return NULL;
   }
-  clean_units(unit, units);
+  clean_units(unit, bytes, cleared);
   large->heap = heap;
   large->base = tarn_unit_base(unit);
   large->bytes = bytes;
@@ -150,6 +142,7 @@ void tarn_large_free(struct tarn_large *large) {
   }
   (void)pthread_mutex_unlock(&store->limbo_lock);
   tarn_large_reclaim(store, enough);
+  tarn_store_tend(store);
 }
 
 struct tarn_large *tarn_large_of(uintptr_t address) {

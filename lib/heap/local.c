@@ -2,20 +2,21 @@
 /*
  * heap/local.c: allocation from a thread's bins, and giving blocks back.
  *
- * A refill looks, in this order, at: the rest of the bin's run; blocks that the thread freed into
- * the current pool; the next free stretch of the current pool, found in the side table; blocks that
- * others freed into it; the thread's other pools with free blocks; the heap's shelf; a new pool.
- * Free memory is cleared in pieces small enough to stay in the first-level cache, just before the
- * bin bumps through them.
+ * A refill looks, in this order, at: what other threads freed; the rest of the bin's run; blocks
+ * that the thread freed into the current pool; the next free stretch of the current pool, found in
+ * the side table; the thread's other pools with free blocks; the heap's shelf; a new pool; and if
+ * there is no memory for that, the few free blocks of full pools.
+ * Free memory of typed pools is cleared in pieces small enough to stay in the first-level cache,
+ * just before the bin bumps through them.
  */
 #include "heap/local.h"
+#include "heap/fast.h"
 #include "heap/find.h"
 #include <string.h>
 
 #define PIECE_USED ((size_t)1 << 10)  /* of memory that must be cleared */
 #define PIECE_FRESH ((size_t)4 << 10) /* of memory that is zero: one page */
 #define COUNT_EVERY ((size_t)64 << 10)
-#define POOLS_LOOKED_AT 8u
 
 static void count(struct tarn_local *local, size_t bytes) {
   local->uncounted += bytes;
@@ -31,30 +32,43 @@ static char *pool_address(const struct tarn_pool *pool, uint32_t offset) {
   return (char *)tarn_pool_base(pool) + offset;
 }
 
-static size_t piece_size(const struct tarn_pool *pool, size_t size, size_t room) {
-  size_t wanted = pool->cursor < pool->virgin ? PIECE_USED : PIECE_FRESH;
+static uint32_t pool_offset(const struct tarn_pool *pool, const char *address) {
+  return (uint32_t)((uintptr_t)address - tarn_pool_base(pool));
+}
+
+static bool is_raw(const struct tarn_pool *pool) { return pool->flavour == TARN_FLAVOUR_RAW; }
+
+static size_t piece_size(const struct tarn_bin *bin, size_t room) {
+  const struct tarn_pool *pool = bin->pool;
+  size_t size = bin->size;
+  uint32_t start = pool_offset(pool, bin->head.limit);
+  size_t wanted = start < pool->virgin && !is_raw(pool) ? PIECE_USED : PIECE_FRESH;
 #if TARN_ZEAL
   wanted = 0; /* every allocation comes to the slow path */
 #endif
+  /* A raw piece keeps to one sort of memory, and fresh pages wait for their turn. */
+  if (is_raw(pool) && start < pool->virgin && wanted > pool->virgin - start)
+    wanted = pool->virgin - start;
   size_t piece = wanted < size ? size : wanted - wanted % size;
   return piece < room ? piece : room;
 }
 
-/* Moves the limit of the bin's run on by a piece, cleared; false: the run is used up. */
+/* Moves the limit of the bin's run on by a piece, cleared but in raw pools; false: it is used up.
+ */
 static bool next_piece(struct tarn_local *local, struct tarn_bin *bin) {
   struct tarn_pool *pool = bin->pool;
   size_t room = (size_t)(bin->run_end - bin->head.limit);
   if (room == 0)
     return false;
-  size_t size = tarn_pool_block_size(pool);
-  size_t piece = piece_size(pool, size, room);
-  uint32_t start = pool->cursor, end = start + (uint32_t)piece;
-  if (start < pool->virgin)
+  size_t piece = piece_size(bin, room);
+  uint32_t start = pool_offset(pool, bin->head.limit), end = start + (uint32_t)piece;
+  if (start < pool->virgin && !is_raw(pool))
     memset(bin->head.limit, 0, (end < pool->virgin ? end : pool->virgin) - start);
   if (end > pool->virgin)
     pool->virgin = end;
-  pool->cursor = end;
-  pool->used += (uint32_t)(piece / size);
+  if (!is_raw(pool))
+    pool->cursor = end;
+  pool->room += (uint32_t)(piece / bin->size);
   bin->head.limit += piece;
   count(local, piece);
   return true;
@@ -72,89 +86,114 @@ static bool next_stretch(struct tarn_local *local, struct tarn_bin *bin) {
   pool->cursor = start;
   bin->head.bump = bin->head.limit = pool_address(pool, start);
   bin->run_end = pool_address(pool, end);
+  bin->fresh = pool_address(pool, pool->virgin);
   return next_piece(local, bin);
 }
 
-static void *bump(struct tarn_bin *bin, size_t size) {
+/* How many bytes at the start of a raw block of the run may be other than zero. */
+static size_t dirty_part(const struct tarn_bin *bin, const char *block) {
+  if (!is_raw(bin->pool) || block >= bin->fresh)
+    return 0;
+  size_t dirty = (size_t)(bin->fresh - block);
+  return dirty < bin->size ? dirty : bin->size;
+}
+
+/* The next block of the run; `*dirty` as above. */
+static void *bump(struct tarn_bin *bin, size_t *dirty) {
   char *block = bin->head.bump;
-  if ((size_t)(bin->head.limit - block) < size)
+  if ((size_t)(bin->head.limit - block) < bin->size)
     return NULL;
-  bin->head.bump = block + size;
+  bin->head.bump = block + bin->size;
+  if (is_raw(bin->pool))
+    bin->pool->cursor += (uint32_t)bin->size;
+  *dirty = dirty_part(bin, block);
   return block;
 }
 
-#if TARN_CHECKING
-#define POISON 0xdb
-#endif
-
 /* Was a free block written to?  Its key and its link in any build, the rest of it in checking ones.
  */
-static bool is_damaged(const struct tarn_pool *pool, void *block, size_t size) {
-  const uintptr_t *words = tarn_block_words(block);
+bool tarn_local_is_damaged(const struct tarn_pool *pool, const void *block) {
+  const uintptr_t *words = block;
   uintptr_t base = tarn_pool_base(pool);
   if (words[0] != tarn_free_key(tarn_flavour_kind((tarn_flavour)pool->flavour), block) ||
       (words[1] && words[1] - base >= TARN_UNIT_SIZE))
     return true;
 #if TARN_CHECKING
   const unsigned char *bytes = block;
-  for (size_t i = 2 * sizeof *words; i < size; i++)
-    if (bytes[i] != POISON)
+  for (size_t i = 2 * sizeof *words; i < tarn_pool_block_size(pool); i++)
+    if (bytes[i] != TARN_POISON)
       return true;
-#else
-  (void)size;
 #endif
   return false;
 }
 
-/* A block that was freed into the pool, cleared. */
-static void *pop_free(struct tarn_local *local, struct tarn_pool *pool) {
-  void *block = pool->free;
-  if (!block)
+/* A block that was freed into the current pool, uncleared but for its first words. */
+static void *pop_free(struct tarn_local *local, struct tarn_bin *bin, size_t *dirty) {
+  struct tarn_pool *pool = bin->pool;
+  uintptr_t *words = pool->free;
+  if (!words)
     return NULL;
-  size_t size = tarn_pool_block_size(pool);
-  if (is_damaged(pool, block, size))
-    local->store->hooks->corrupt(local->store, block, "a free block was written to");
-  pool->free = (void *)tarn_block_words(block)[1];
-  pool->used++;
-  memset(block, 0, size);
-  count(local, size);
-  return block;
+  if (tarn_local_is_damaged(pool, words))
+    local->store->hooks->corrupt(local->store, words, "a free block was written to");
+  pool->free = (void *)words[1];
+  pool->room++;
+  *dirty = bin->size;
+  count(local, bin->size);
+  return words;
 }
 
 /* --- the current pool ------------------------------------------------------------------------ */
 
-/* The bin lets its pool go; what it did not use of its run is found again by the next stretch. */
+/* The bin lets its pool go; what it did not use of its run is found again by the next stretch: the
+ * cursor is where the bin stopped. */
 static void put_back_run(struct tarn_bin *bin) {
   struct tarn_pool *pool = bin->pool;
   uint32_t rest = (uint32_t)(bin->head.limit - bin->head.bump);
-  pool->cursor -= rest;
-  pool->used -= rest / (uint32_t)tarn_pool_block_size(pool);
-  bin->head.bump = bin->head.limit = bin->run_end = NULL;
+  if (!is_raw(pool))
+    pool->cursor -= rest;
+  pool->room -= rest / (uint32_t)bin->size;
+  tarn_pool_set_list(pool, TARN_LIST_NONE);
+  bin->head.bump = bin->head.limit = bin->run_end = bin->fresh = NULL;
   bin->pool = NULL;
 }
 
 static void adopt(struct tarn_bin *bin, struct tarn_pool *pool) {
-  pool->list = TARN_LIST_CURRENT;
+  tarn_pool_set_list(pool, TARN_LIST_CURRENT);
+  pool->bin = bin;
   bin->pool = pool;
-  bin->head.bump = bin->head.limit = bin->run_end = pool_address(pool, pool->cursor);
+  bin->size = tarn_pool_block_size(pool);
+  bin->head.bump = bin->head.limit = bin->run_end = bin->fresh = pool_address(pool, pool->cursor);
 }
 
-/* One of the thread's own pools with something free, off its list; NULL: none was found. */
-static struct tarn_pool *own_pool(struct tarn_bin *bin) {
+/* One of the thread's full pools that has a free block after all, off its list. */
+static struct tarn_pool *full_pool(struct tarn_bin *bin) {
+  struct tarn_pool *pool = bin->full;
+  if (pool)
+    do {
+      if (pool->free) {
+        tarn_pool_unlink(&bin->full, pool);
+        return pool;
+      }
+      pool = pool->next;
+    } while (pool != bin->full);
+  return NULL;
+}
+
+/* Another pool with something to hand out, owned by the thread and on no list. */
+static struct tarn_pool *find_pool(struct tarn_local *local, struct tarn_heap *heap,
+                                   struct tarn_bin *bin, tarn_flavour flavour,
+                                   unsigned size_class) {
   struct tarn_pool *pool = bin->partial;
   if (pool) {
     tarn_pool_unlink(&bin->partial, pool);
     return pool;
   }
-  for (unsigned tries = 0; tries < POOLS_LOOKED_AT && bin->full; tries++) {
-    pool = bin->full;
-    if (tarn_pool_drain(pool)) {
-      tarn_pool_unlink(&bin->full, pool);
-      return pool;
-    }
-    bin->full = pool->next;
-  }
-  return NULL;
+  if ((pool = tarn_heap_take(heap, flavour, size_class, local)))
+    return pool;
+  if (!(pool = tarn_pool_make(local->store, heap, flavour, size_class)))
+    return full_pool(bin);
+  tarn_pool_set_owner(pool, local);
+  return pool;
 }
 
 static bool next_pool(struct tarn_local *local, struct tarn_heap *heap, struct tarn_bin *bin,
@@ -164,34 +203,28 @@ static bool next_pool(struct tarn_local *local, struct tarn_heap *heap, struct t
     put_back_run(bin);
     tarn_pool_append(&bin->full, old, TARN_LIST_FULL);
   }
-  struct tarn_pool *pool = own_pool(bin);
-  if (!pool)
-    pool = tarn_heap_take(heap, flavour, size_class, local);
-  if (!pool) {
-    pool = tarn_pool_make(local->store, heap, flavour, size_class);
-    if (!pool)
-      return false;
-    /* Relaxed: see tarn_heap_take. */
-    atomic_store_explicit(&pool->owner, local, memory_order_relaxed);
-  }
-  adopt(bin, pool);
-  return true;
+  struct tarn_pool *pool = find_pool(local, heap, bin, flavour, size_class);
+  if (pool)
+    adopt(bin, pool);
+  return pool != NULL;
 }
 
-/* A block from the bin, by whatever means; NULL: limit or memory. */
+/* A block from the bin, by whatever means; NULL: limit or memory.  `*dirty`: how many bytes at its
+ * start may be other than zero. */
 static void *take_block(struct tarn_local *local, struct tarn_heap *heap, struct tarn_bin *bin,
-                        tarn_flavour flavour, unsigned size_class) {
-  size_t size = tarn_class_size(size_class);
+                        tarn_flavour flavour, unsigned size_class, size_t *dirty) {
+  (void)tarn_remote_collect(local);
+  tarn_remote_flush(local);
   for (;;) {
     if (bin->pool) {
-      void *block = bump(bin, size);
-      if (block)
+      void *block = is_raw(bin->pool) ? pop_free(local, bin, dirty) : NULL;
+      if (block || (block = bump(bin, dirty)))
         return block;
       if (next_piece(local, bin))
         continue;
-      if ((block = pop_free(local, bin->pool)))
+      if ((block = pop_free(local, bin, dirty)))
         return block;
-      if (next_stretch(local, bin) || tarn_pool_drain(bin->pool))
+      if (next_stretch(local, bin))
         continue;
     }
     if (!next_pool(local, heap, bin, flavour, size_class))
@@ -201,9 +234,6 @@ static void *take_block(struct tarn_local *local, struct tarn_heap *heap, struct
 
 /* --- allocation ------------------------------------------------------------------------------ */
 
-static unsigned first_flavour(const struct tarn_heap *heap) {
-  return heap->kind == TARN_HEAP_CONTAINER ? TARN_FLAVOUR_CONTAINER : TARN_FLAVOUR_RAW;
-}
 static unsigned flavour_count(const struct tarn_heap *heap) {
   return heap->kind == TARN_HEAP_CONTAINER ? 2 : 3;
 }
@@ -215,7 +245,7 @@ static struct tarn_bin *bins_of(struct tarn_local *local, const struct tarn_heap
   if (is_first_heap(heap))
     return local->bins[flavour];
   struct tarn_bin(*more)[TARN_CLASS_COUNT] = local->more[heap->index];
-  return more ? more[flavour - first_flavour(heap)] : NULL;
+  return more ? more[flavour - tarn_heap_first_flavour(heap)] : NULL;
 }
 
 static size_t more_size(const struct tarn_heap *heap) {
@@ -232,84 +262,86 @@ static struct tarn_bin *bin_for(struct tarn_local *local, struct tarn_heap *heap
   return bins ? bins + size_class : NULL;
 }
 
-static void *alloc_once(struct tarn_local *local, struct tarn_heap *heap, tarn_flavour flavour,
-                        size_t size) {
+/* A request, and what is known of its block. */
+struct request {
+  struct tarn_heap *heap;
+  tarn_flavour flavour;
+  size_t size;
+  size_t alignment; /* of large ones, if more than a unit */
+  bool cleared;     /* for large ones; for others `dirty` says what is left to do */
+  size_t dirty;
+};
+
+static void *alloc_once(struct tarn_local *local, struct request *request) {
+  size_t size = request->size;
   if (size > TARN_LARGE_LIMIT) {
-    void *block = tarn_large_make(heap, flavour, size);
+    void *block = tarn_large_make(request->heap, request->flavour, size, request->alignment,
+                                  request->cleared);
     if (block)
       count(local, size);
     return block;
   }
   unsigned size_class = tarn_class_of(size);
-  struct tarn_bin *bin = bin_for(local, heap, flavour, size_class);
-  return bin ? take_block(local, heap, bin, flavour, size_class) : NULL;
+  struct tarn_bin *bin = bin_for(local, request->heap, request->flavour, size_class);
+  return bin ? take_block(local, request->heap, bin, request->flavour, size_class, &request->dirty)
+             : NULL;
 }
 
 /* The common way past the inlined path: the run goes on by a piece and nobody wants attention. */
-static void *alloc_piece(struct tarn_local *local, struct tarn_heap *heap, tarn_flavour flavour,
-                         size_t size) {
+static void *alloc_piece(struct tarn_local *local, struct request *request) {
   /* Relaxed, as in tarn_safepoint: the hook reads again with the order it needs. */
-  if (TARN_ZEAL || size > TARN_LARGE_LIMIT ||
+  if (TARN_ZEAL || request->size > TARN_LARGE_LIMIT ||
       __atomic_load_n(&local->pub.tarn_poll, __ATOMIC_RELAXED) != 0)
     return NULL;
-  unsigned size_class = tarn_class_of(size);
-  struct tarn_bin *bins = bins_of(local, heap, flavour);
-  if (!bins || !bins[size_class].pool)
+  struct tarn_bin *bins = bins_of(local, request->heap, request->flavour);
+  struct tarn_bin *bin = bins ? bins + tarn_class_of(request->size) : NULL;
+  if (!bin || !bin->pool || (is_raw(bin->pool) && bin->pool->free))
     return NULL;
-  struct tarn_bin *bin = bins + size_class;
-  size_t block_size = tarn_class_size(size_class);
-  void *block = bump(bin, block_size);
+  void *block = bump(bin, &request->dirty);
   if (!block && next_piece(local, bin))
-    block = bump(bin, block_size);
+    block = bump(bin, &request->dirty);
+  return block;
+}
+
+static void *alloc(struct tarn_local *local, struct request *request) {
+  const struct tarn_hooks *hooks = local->store->hooks;
+  void *block = alloc_piece(local, request);
+  for (unsigned tries = 0; !block; tries++) {
+    if (!hooks->before_refill(local, request->size))
+      return NULL;
+    block = alloc_once(local, request);
+    if (!block && !hooks->exhausted(local, request->size, tries))
+      return NULL;
+  }
   return block;
 }
 
 void *tarn_local_alloc(struct tarn_local *local, struct tarn_heap *heap, tarn_flavour flavour,
                        size_t size) {
-  const struct tarn_hooks *hooks = local->store->hooks;
-  void *block = alloc_piece(local, heap, flavour, size);
-  for (unsigned tries = 0; !block; tries++) {
-    if (!hooks->before_refill(local, size))
-      return NULL;
-    block = alloc_once(local, heap, flavour, size);
-    if (!block && !hooks->exhausted(local, size, tries))
-      return NULL;
-  }
+  struct request request = {.heap = heap, .flavour = flavour, .size = size, .cleared = true};
+  void *block = alloc(local, &request);
+  if (block && request.dirty)
+    memset(block, 0, request.dirty);
+  return block;
+}
+
+static void *alloc_raw(struct tarn_local *local, struct tarn_heap *heap, size_t size,
+                       size_t alignment) {
+  struct request request = {
+      .heap = heap, .flavour = TARN_FLAVOUR_RAW, .size = size, .alignment = alignment};
+  void *block = alloc(local, &request);
+  if (block && request.dirty)
+    *tarn_block_words(block) = 0; /* the key of a free block may stand there */
   return block;
 }
 
 void *tarn_local_alloc_raw(struct tarn_local *local, struct tarn_heap *heap, size_t size) {
-  return tarn_local_alloc(local, heap, TARN_FLAVOUR_RAW, size);
-}
-
-/* The size to ask for: of a class whose size is a multiple of `alignment` every block is aligned,
- * since pools are; and large objects are aligned to a unit. */
-static size_t aligned_size(size_t alignment, size_t size) {
-  size_t wanted = size > alignment ? size : alignment;
-  while (wanted <= TARN_LARGE_LIMIT) {
-    wanted = (wanted + alignment - 1) & ~(alignment - 1);
-    if (tarn_class_size(tarn_class_of(wanted)) % alignment == 0)
-      return wanted;
-    wanted += alignment;
-  }
-  return size > TARN_LARGE_LIMIT ? size : TARN_LARGE_LIMIT + 1;
+  return alloc_raw(local, heap, size, 0);
 }
 
 void *tarn_local_alloc_aligned(struct tarn_local *local, struct tarn_heap *heap, size_t alignment,
                                size_t size) {
-  const struct tarn_hooks *hooks = local->store->hooks;
-  if (alignment <= TARN_UNIT_SIZE)
-    return tarn_local_alloc_raw(local, heap, aligned_size(alignment, size));
-  void *block = NULL;
-  for (unsigned tries = 0; !block; tries++) {
-    if (!hooks->before_refill(local, size))
-      return NULL;
-    block = tarn_large_make_aligned(heap, TARN_FLAVOUR_RAW, alignment, size ? size : 1);
-    if (!block && !hooks->exhausted(local, size, tries))
-      return NULL;
-  }
-  count(local, size);
-  return block;
+  return alloc_raw(local, heap, tarn_aligned_size(alignment, size), alignment);
 }
 
 /* --- freeing --------------------------------------------------------------------------------- */
@@ -318,83 +350,97 @@ void *tarn_local_alloc_aligned(struct tarn_local *local, struct tarn_heap *heap,
 static void clear_block(void *block, tarn_kind kind, size_t size) {
   uintptr_t *words = tarn_block_words(block);
 #if TARN_CHECKING
-  memset(words + 1, POISON, size - sizeof *words);
+  memset(words + 1, TARN_POISON, size - sizeof *words);
 #else
   (void)size;
 #endif
   words[0] = tarn_free_key(kind, block);
 }
 
-static struct tarn_bin *bin_of_pool(struct tarn_local *local, const struct tarn_pool *pool) {
-  return bins_of(local, pool->heap, pool->flavour) + pool->size_class;
-}
-
 /*
  * For the owner: is this a block that was handed out?  The first word has said that it is not free;
- * but in a bin's run, where words of raw pools are zero, and beyond the cursor it does not know.
+ * but in a bin's run, where it says nothing of raw blocks, and beyond the cursor it does not know.
  */
 static bool is_out(struct tarn_local *local, const struct tarn_pool *pool, const void *block) {
   if ((uintptr_t)block - tarn_pool_base(pool) >= pool->cursor)
     return local->store->tables && *tarn_mark_byte((uintptr_t)block) == local->store->epoch;
-  return pool->list != TARN_LIST_CURRENT ||
-         (const char *)block < bin_of_pool(local, pool)->head.bump ||
-         (const char *)block >= bin_of_pool(local, pool)->head.limit;
+  return !tarn_is_in_run(pool->bin, block);
+}
+
+/* A pool's `room` has come to zero. */
+static void attend(struct tarn_local *local, struct tarn_pool *pool) {
+  struct tarn_bin *bin = pool->bin;
+  bool empty = tarn_pool_used(pool) == 0;
+  if (pool->list == TARN_LIST_FULL) {
+    tarn_pool_unlink(&bin->full, pool);
+    if (!empty)
+      tarn_pool_push(&bin->partial, pool, TARN_LIST_PARTIAL);
+  } else if (empty) {
+    tarn_pool_unlink(&bin->partial, pool);
+  }
+  if (empty)
+    tarn_pool_drop(local->store, pool);
+}
+
+void tarn_local_attend(struct tarn_local *local, struct tarn_pool *pool) {
+  attend(local, pool);
+  tarn_store_tend(local->store); /* the bins are whole: it may call malloc */
+}
+
+void tarn_local_received(struct tarn_local *local, struct tarn_pool *pool, uint32_t count_off) {
+  struct tarn_bin *bin = pool->bin;
+  pool->room -= count_off;
+  if (pool->list == TARN_LIST_CURRENT && pool->cursor == 0 && bin->run_end == bin->head.bump) {
+    /* Perhaps its memory was given back: it is as new, and so is the run, which had ended. */
+    bin->head.bump = bin->head.limit = bin->run_end = bin->fresh = pool_address(pool, 0);
+  }
+  /* As a number with a sign: it may have gone past zero. */
+  if (pool->list != TARN_LIST_CURRENT && (int32_t)pool->room <= 0)
+    attend(local, pool);
 }
 
 static void free_own(struct tarn_local *local, struct tarn_pool *pool, void *block) {
-  struct tarn_store *store = local->store;
   if ((uintptr_t)block - tarn_pool_base(pool) < pool->cursor) {
     tarn_block_words(block)[1] = (uintptr_t)pool->free;
     pool->free = block;
   }
-  if (store->tables)
+  if (local->store->tables)
     *tarn_mark_byte((uintptr_t)block) = TARN_MARK_NONE;
-  pool->used--;
-  if (pool->list == TARN_LIST_CURRENT)
+  if (--pool->room == 0)
+    tarn_local_attend(local, pool);
+}
+
+/* The block at `place`, of a pool, is in use as far as its first word tells. */
+static void free_to_pool(struct tarn_store *store, struct tarn_local *local,
+                         const struct tarn_place *place) {
+  void *block = (void *)place->block;
+  tarn_kind kind = tarn_map_kind(place->map);
+  struct tarn_pool *pool = tarn_pool_of(place->block);
+  bool own = local && tarn_pool_owner(pool) == local;
+  if (*tarn_block_words(block) == tarn_free_key(kind, block) ||
+      (own && !is_out(local, pool, block)))
+    store->hooks->corrupt(store, block, "freed twice, or never allocated");
+  clear_block(block, kind, place->size);
+  if (own) {
+    free_own(local, pool, block);
     return;
-  struct tarn_bin *bin = bin_of_pool(local, pool);
-  if (pool->used == 0) {
-    tarn_pool_unlink(pool->list == TARN_LIST_FULL ? &bin->full : &bin->partial, pool);
-    tarn_pool_drop(store, pool);
-  } else if (pool->list == TARN_LIST_FULL) {
-    tarn_pool_unlink(&bin->full, pool);
-    tarn_pool_push(&bin->partial, pool, TARN_LIST_PARTIAL);
   }
+  size_t index = tarn_block_index(place->map, place->block & (TARN_UNIT_SIZE - 1));
+  if (local)
+    tarn_remote_free(local, tarn_pool_unit(pool), index, place->size);
+  else
+    tarn_remote_free_stranger(store, tarn_pool_unit(pool), index);
 }
 
-static void free_remote(struct tarn_pool *pool, void *block) {
-  uintptr_t *words = tarn_block_words(block);
-  void *head = atomic_load_explicit(&pool->remote, memory_order_relaxed);
-  do
-    words[1] = (uintptr_t)head;
-  /* Release: the owner's exchange acquires the block's words.  Blocks are only ever taken all at
-   * once, so a head that comes back (ABA) is as good as one that never left. */
-  while (!atomic_compare_exchange_weak_explicit(&pool->remote, &head, block, memory_order_release,
-                                                memory_order_relaxed));
-}
-
-/* `local`: the caller's, or NULL. */
 static void free_block(struct tarn_store *store, struct tarn_local *local, void *block) {
   struct tarn_place place;
+  tarn_store_tend(store);
   if (!tarn_find(store->id, (uintptr_t)block, false, &place))
     store->hooks->corrupt(store, block, "not the start of a block of this world");
-  tarn_kind kind = tarn_map_kind(place.map);
-  if (tarn_map_form(place.map) == TARN_FORM_LARGE) {
+  if (tarn_map_form(place.map) == TARN_FORM_LARGE)
     tarn_large_free(tarn_large_of(place.block));
-    return;
-  }
-  if (*tarn_block_words(block) == tarn_free_key(kind, block))
-    store->hooks->corrupt(store, block, "freed twice, or never allocated");
-  struct tarn_pool *pool = tarn_pool_of(place.block);
-  /* Relaxed: only this thread can have written itself. */
-  bool own = local && atomic_load_explicit(&pool->owner, memory_order_relaxed) == local;
-  if (own && !is_out(local, pool, block))
-    store->hooks->corrupt(store, block, "freed twice, or never allocated");
-  clear_block(block, kind, place.size);
-  if (own)
-    free_own(local, pool, block);
   else
-    free_remote(pool, block);
+    free_to_pool(store, local, &place);
 }
 
 void tarn_local_free(struct tarn_local *local, void *block) {
@@ -409,10 +455,8 @@ void tarn_store_free_stranger(struct tarn_store *store, void *block) {
 
 /* Under the heap's lock. */
 static void shelve_or_drop(struct tarn_heap *heap, struct tarn_pool *pool) {
-  (void)tarn_pool_drain(pool);
-  atomic_store_explicit(&pool->owner, NULL, memory_order_relaxed); /* see tarn_heap_take */
-  pool->list = TARN_LIST_NONE;
-  if (pool->used == 0)
+  tarn_pool_set_owner(pool, NULL);
+  if (tarn_pool_used(pool) == 0)
     tarn_pool_drop(heap->store, pool);
   else
     tarn_heap_shelve(heap, pool);
@@ -427,7 +471,7 @@ static void retire_list(struct tarn_heap *heap, tarn_pool_head *head) {
 }
 
 static void retire_bins(struct tarn_local *local, struct tarn_heap *heap) {
-  unsigned first = first_flavour(heap);
+  unsigned first = tarn_heap_first_flavour(heap);
   (void)pthread_mutex_lock(&heap->lock);
   for (unsigned flavour = first; flavour < first + flavour_count(heap); flavour++) {
     struct tarn_bin *bins = bins_of(local, heap, flavour);
@@ -446,6 +490,8 @@ static void retire_bins(struct tarn_local *local, struct tarn_heap *heap) {
 
 void tarn_local_retire(struct tarn_local *local) {
   struct tarn_store *store = local->store;
+  tarn_remote_flush(local);
+  tarn_remote_close(local);
   for (unsigned i = 0; i < tarn_store_heap_limit(store); i++) {
     struct tarn_heap *heap = tarn_store_heap(store, i);
     if (!heap || (!is_first_heap(heap) && !local->more[i]))
@@ -468,7 +514,7 @@ static void forget_bins(struct tarn_bin *bins) {
 
 static void forget_heap_bins(struct tarn_local *local, const struct tarn_heap *heap) {
   for (unsigned k = 0; k < flavour_count(heap); k++) {
-    struct tarn_bin *bins = bins_of(local, heap, first_flavour(heap) + k);
+    struct tarn_bin *bins = bins_of(local, heap, tarn_heap_first_flavour(heap) + k);
     if (bins)
       forget_bins(bins);
   }

@@ -8,15 +8,21 @@
  *
  * The memory of a bin's current pool:
  *
- *     ... | bump -> (zeroed) limit | (free, perhaps not cleared) run_end | ...
+ *     ... | bump -> limit | (free, perhaps not cleared) run_end | ...
  *
- * The pool's cursor stands at `limit` while the bin has it: what lies before it and is zero in its
- * first word is free.
+ * What lies between bump and limit is zero, but in raw pools, where only what lies at `fresh` and
+ * beyond is known to be: their blocks are cleared one by one, if they have to be.  While the bin
+ * has the pool, its cursor stands at `limit`, so that the first words tell the run's blocks from
+ * objects; of a raw pool, where words tell nothing, it stands at `bump`.
+ *
+ * Blocks that the owner frees into the current pool are used before the run where the caller wants
+ * raw blocks (heap/fast.h), last in, first out; the inlined tarn_new looks at the run first.
  */
 #ifndef TARN_HEAP_LOCAL_H
 #define TARN_HEAP_LOCAL_H
 
 #include "heap/heap.h"
+#include "heap/remote.h"
 #include <tarn/inline.h>
 
 struct tarn_bin {
@@ -25,16 +31,21 @@ struct tarn_bin {
   struct tarn_pool *pool; /* the current one, or NULL */
   tarn_pool_head partial; /* owned, with blocks on `free` */
   tarn_pool_head full;    /* owned, oldest first */
+  char *fresh;            /* raw: what lies from here on in the run is zero */
+  size_t size;            /* of a block; 0 before the first pool */
 };
+_Static_assert(sizeof(struct tarn_bin) == 64, "a bin is one cache line");
 
 struct tarn_local {
   struct tarn_thread pub; /* must be first: the inlined paths go by offsets from it */
   struct tarn_store *store;
   size_t uncounted; /* bytes handed out that the store does not know yet */
+  struct tarn_outbox outbox;
   /* The bins of the world's first two heaps: the atomic one's flavours, then the container's. */
-  struct tarn_bin bins[TARN_FLAVOURS][TARN_CLASS_COUNT];
+  _Alignas(64) struct tarn_bin bins[TARN_FLAVOURS][TARN_CLASS_COUNT];
   struct tarn_bin never; /* stays empty: types that need more than a bump point here */
   struct tarn_bin (*more[TARN_HEAP_MAX])[TARN_CLASS_COUNT]; /* other heaps, by index: [flavours] */
+  _Alignas(64) tarn_mailbox mailbox;                        /* any thread's; a line of its own */
 };
 
 static inline struct tarn_local *tarn_local_of(tarn_thread *self) {
@@ -55,19 +66,25 @@ static inline struct tarn_local *tarn_local_of(tarn_thread *self) {
 void *tarn_local_alloc(struct tarn_local *local, struct tarn_heap *heap, tarn_flavour flavour,
                        size_t size);
 
-/*
- * A block of the heap's raw flavour whose contents are undefined; otherwise as tarn_local_alloc.
- * The second: aligned to `alignment`, any power of two.
- */
+/* A raw block whose contents are undefined; else the same. */
 void *tarn_local_alloc_raw(struct tarn_local *local, struct tarn_heap *heap, size_t size);
+
+/* The same at an address that is a multiple of `alignment`, a power of two up to
+ * TARN_ALIGNMENT_MAX. */
 void *tarn_local_alloc_aligned(struct tarn_local *local, struct tarn_heap *heap, size_t alignment,
                                size_t size);
 
 /* tarn_free without the call of the type's `free` function. */
 void tarn_local_free(struct tarn_local *local, void *block);
 
-/* The same by a thread that has no record: as by another thread than the pool's owner. */
+/* The same by a thread that has no record. */
 void tarn_store_free_stranger(struct tarn_store *store, void *block);
+
+/* The owner's free has brought the pool's `room` to zero. */
+void tarn_local_attend(struct tarn_local *local, struct tarn_pool *pool);
+
+/* `count` blocks of a pool of the thread came back from other threads. */
+void tarn_local_received(struct tarn_local *local, struct tarn_pool *pool, uint32_t count);
 
 /*
  * Gives up all pools: they go to their heaps' shelves.  By the owner when it detaches, by the

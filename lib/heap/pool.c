@@ -9,7 +9,7 @@
 
 void tarn_pool_append(tarn_pool_head *head, struct tarn_pool *pool, tarn_pool_list list) {
   struct tarn_pool *first = *head;
-  pool->list = (uint8_t)list;
+  tarn_pool_set_list(pool, list);
   if (!first) {
     *head = pool->next = pool->prev = pool;
     return;
@@ -35,22 +35,25 @@ void tarn_pool_unlink(tarn_pool_head *head, struct tarn_pool *pool) {
       *head = pool->next;
   }
   pool->next = pool->prev = NULL;
-  pool->list = TARN_LIST_NONE;
+  tarn_pool_set_list(pool, TARN_LIST_NONE);
 }
 
 /* --- birth and death ------------------------------------------------------------------------- */
 
 void tarn_pool_reset(struct tarn_pool *pool) {
   pool->heap = NULL;
+  pool->bin = NULL;
   pool->free = NULL;
   pool->next = pool->prev = NULL;
-  pool->used = pool->cursor = pool->virgin = 0;
+  pool->room = pool->cursor = pool->virgin = pool->reciprocal = 0;
   pool->capacity = pool->live = 0;
   pool->size_class = pool->flavour = pool->list = pool->overflow = 0;
   pool->dirty = 0;
+  pool->parked = false;
+  pool->mail = NULL;
   /* Relaxed: the unit's map word is published afterwards, with release. */
-  atomic_store_explicit(&pool->owner, NULL, memory_order_relaxed);
-  atomic_store_explicit(&pool->remote, NULL, memory_order_relaxed);
+  tarn_pool_set_owner(pool, NULL);
+  atomic_store_explicit(&pool->remote, 0, memory_order_relaxed);
   atomic_store_explicit(&pool->large, NULL, memory_order_relaxed);
 }
 
@@ -69,21 +72,23 @@ struct tarn_pool *tarn_pool_make(struct tarn_store *store, struct tarn_heap *hea
   tarn_pool_reset(pool);
   pool->heap = heap;
   pool->virgin = dirty; /* garbage of the last tenant, without marks: swept like any other */
+  pool->reciprocal = tarn_reciprocal(size);
   pool->capacity = (uint16_t)(TARN_UNIT_SIZE / size);
   pool->size_class = (uint8_t)size_class;
   pool->flavour = (uint8_t)flavour;
   atomic_fetch_add_explicit(&store->pools, 1, memory_order_relaxed);
   tarn_map_set(unit, tarn_map_make(store->id, tarn_flavour_kind(flavour), TARN_FORM_POOL,
-                                   tarn_flavour_resource(flavour), size, tarn_reciprocal(size)));
+                                   tarn_flavour_resource(flavour), size, pool->reciprocal));
   return pool;
 }
 
 void tarn_pool_drop(struct tarn_store *store, struct tarn_pool *pool) {
   TARN_ASSERT(pool->list == TARN_LIST_NONE);
+  TARN_ASSERT(atomic_load_explicit(&pool->remote, memory_order_relaxed) == 0);
   pool->dirty = pool->virgin;
   /* Relaxed: who gets the unit next gets it through the store's lock. */
-  atomic_store_explicit(&pool->owner, NULL, memory_order_relaxed);
-  atomic_store_explicit(&pool->remote, NULL, memory_order_relaxed);
+  tarn_pool_set_owner(pool, NULL);
+  pool->bin = NULL;
   pool->free = NULL;
   tarn_store_give_units(store, (size_t)(pool - tarn_space.pools), 1);
   tarn_store_uncharge(store, TARN_UNIT_SIZE);
@@ -91,30 +96,6 @@ void tarn_pool_drop(struct tarn_store *store, struct tarn_pool *pool) {
 }
 
 /* --- what is free ---------------------------------------------------------------------------- */
-
-size_t tarn_pool_drain(struct tarn_pool *pool) {
-  /* The look is relaxed; the exchange acquires what the threads that pushed had released. */
-  if (!atomic_load_explicit(&pool->remote, memory_order_relaxed))
-    return 0;
-  void *block = atomic_exchange_explicit(&pool->remote, NULL, memory_order_acquire);
-  uintptr_t base = tarn_pool_base(pool);
-  bool tables = pool->heap->store->tables;
-  size_t count = 0;
-  while (block) {
-    uintptr_t *words = tarn_block_words(block);
-    void *next = (void *)words[1];
-    if (tables)
-      *tarn_mark_byte((uintptr_t)block) = TARN_MARK_NONE;
-    if ((uintptr_t)block - base < pool->cursor) {
-      words[1] = (uintptr_t)pool->free;
-      pool->free = block;
-    }
-    count++;
-    block = next;
-  }
-  pool->used -= (uint32_t)count;
-  return count;
-}
 
 bool tarn_pool_stretch(struct tarn_pool *pool, uint8_t epoch, uint32_t *start, uint32_t *end) {
   uint32_t size = (uint32_t)tarn_pool_block_size(pool);

@@ -17,13 +17,24 @@
  * cursor <= virgin, both multiples of the block size unless the unit was used for another size
  * before (then virgin may be any number).
  *
- * Who may touch what.  The owner is the thread whose bins have the pool, or nobody.  `owner` is
- * written by the owner-to-be under the heap's lock, by the owner giving it up, or by the collector;
- * it is read by anybody: a thread that reads itself is the owner, since only it could have written
- * that.  The fields of the first line belong to the owner, to whoever holds the heap's lock if
- * there is none, or to the collector while the world is stopped.  `remote` is for all: other
- * threads push freed blocks with a release compare-exchange, the owner takes all with an acquire
- * exchange.
+ * Who may touch what.  The owner is the thread whose bins have the pool, or nobody; it stands in
+ * the space's table of owners, which is read by every free and therefore shares no line with what
+ * the owner writes.  It is written by the owner-to-be under the heap's lock, by the owner giving
+ * the pool up, or by the collector; it is read by anybody: a thread that reads itself is the owner,
+ * since only it could have written that.  The fields of the first line belong to the owner, to
+ * whoever holds the heap's lock if there is none, or to the collector while the world is stopped.
+ * The second line is that of frees by other threads: heap/remote.h.
+ *
+ * How many blocks are used is kept as a countdown, so that the owner's free decrements one field
+ * and compares with zero: `room` says after how many frees the pool wants attention.
+ *
+ *     on its list as     wants attention when               room
+ *     current            never                              used + 1
+ *     full               TARN_WAKE blocks of it are free    used - (capacity - TARN_WAKE)
+ *     anything else      it is empty                        used
+ *
+ * A full pool is left alone until some blocks of it are free: then one move between lists serves
+ * several allocations, and these lie close to each other.
  */
 #ifndef TARN_HEAP_POOL_H
 #define TARN_HEAP_POOL_H
@@ -32,6 +43,7 @@
 #include "heap/space.h"
 #include "os/os.h"
 
+struct tarn_bin;
 struct tarn_local;
 struct tarn_store;
 
@@ -58,10 +70,10 @@ static inline bool tarn_flavour_resource(tarn_flavour flavour) {
 typedef enum tarn_pool_list {
   TARN_LIST_NONE = 0,       /* the unit is free, or a large object's */
   TARN_LIST_CURRENT = 1,    /* a bin's current pool; on no list */
-  TARN_LIST_FULL = 2,       /* owned: nothing left to hand out but remote frees */
+  TARN_LIST_FULL = 2,       /* owned: fewer than TARN_WAKE blocks to hand out, or none */
   TARN_LIST_PARTIAL = 3,    /* owned: has locally freed blocks */
   TARN_LIST_SHELF = 4,      /* not owned; the heap's pools with something to hand out */
-  TARN_LIST_SHELF_FULL = 5, /* not owned; nothing to hand out but remote frees */
+  TARN_LIST_SHELF_FULL = 5, /* not owned; nothing to hand out */
   TARN_LIST_CONDEMNED = 6   /* not owned; dead objects wait for their `free` function */
 } tarn_pool_list;
 
@@ -70,23 +82,30 @@ typedef struct tarn_pool *tarn_pool_head;
 
 struct tarn_pool {
   struct tarn_heap *heap;
-  _Atomic(struct tarn_local *) owner;
-  void *free; /* blocks freed by the owner, linked through their second word */
+  struct tarn_bin *bin; /* the owner's bin that has it; NULL without owner */
+  void *free;           /* blocks freed by the owner, linked through their second word */
   struct tarn_pool *next, *prev;
-  uint32_t used; /* blocks handed out: in use, or in the bin's current piece, or on `remote` */
+  uint32_t room; /* see above; changes with `list` through tarn_pool_set_list only */
   uint32_t cursor;
   uint32_t virgin;
-  uint16_t capacity; /* blocks in the pool */
+  uint32_t reciprocal; /* of the block size, as in the map word */
+  uint16_t capacity;   /* blocks in the pool */
   uint8_t size_class;
   uint8_t flavour;
   uint8_t list;     /* enum tarn_pool_list */
   uint8_t overflow; /* marker: has marked blocks that were not scanned */
   uint16_t live;    /* census: marked blocks */
-  uint32_t dirty;   /* free units: bytes from the base that may be other than zero */
-  _Alignas(64) _Atomic(void *) remote;
+
+  _Alignas(64) _Atomic uint32_t remote; /* blocks freed by others, not yet taken off `used` */
+  bool parked;            /* has such blocks, is in no mailbox, and waits for its worker */
+  struct tarn_pool *mail; /* the next one in the mailbox; its pusher's, then its consumer's */
+  uint32_t dirty;         /* free units: bytes from the base that may be other than zero */
   /* Of the first unit of a large object.  Written by its maker and its end (release), read by
    * anybody who looks up a word (acquire). */
   _Atomic(struct tarn_large *) large;
+  /* Of a free dirty unit: the tick (tarn_os_ticks) at which it became free.  Under the store's
+   * lock. */
+  uint32_t freed_at;
 };
 
 _Static_assert(sizeof(struct tarn_pool) == 128, "a descriptor is two cache lines");
@@ -97,8 +116,44 @@ static inline struct tarn_pool *tarn_pool_of(uintptr_t address) {
 static inline uintptr_t tarn_pool_base(const struct tarn_pool *pool) {
   return tarn_unit_base((size_t)(pool - tarn_space.pools));
 }
+static inline size_t tarn_pool_unit(const struct tarn_pool *pool) {
+  return (size_t)(pool - tarn_space.pools);
+}
+/* Relaxed: see the head of this file. */
+static inline struct tarn_local *tarn_pool_owner(const struct tarn_pool *pool) {
+  return atomic_load_explicit(&tarn_space.owners[tarn_pool_unit(pool)], memory_order_relaxed);
+}
+static inline void tarn_pool_set_owner(const struct tarn_pool *pool, struct tarn_local *owner) {
+  atomic_store_explicit(&tarn_space.owners[tarn_pool_unit(pool)], owner, memory_order_relaxed);
+}
 static inline size_t tarn_pool_block_size(const struct tarn_pool *pool) {
   return tarn_class_size(pool->size_class);
+}
+
+/* Blocks of a full pool that are free before it is looked at again. */
+#define TARN_WAKE_MOST 64u
+static inline uint32_t tarn_pool_wake(const struct tarn_pool *pool) {
+  uint32_t some = pool->capacity / 8u;
+  return some < 1 ? 1 : some > TARN_WAKE_MOST ? TARN_WAKE_MOST : some;
+}
+
+/* What `room` leaves out of `used`, by the list. */
+static inline uint32_t tarn_pool_beside_room(const struct tarn_pool *pool) {
+  return pool->list == TARN_LIST_CURRENT ? UINT32_MAX
+         : pool->list == TARN_LIST_FULL  ? pool->capacity - tarn_pool_wake(pool)
+                                         : 0;
+}
+/* Blocks handed out: in use, in the bin's current piece, or freed by others and not taken back. */
+static inline uint32_t tarn_pool_used(const struct tarn_pool *pool) {
+  return pool->room + tarn_pool_beside_room(pool);
+}
+static inline void tarn_pool_set_used(struct tarn_pool *pool, uint32_t used) {
+  pool->room = used - tarn_pool_beside_room(pool);
+}
+static inline void tarn_pool_set_list(struct tarn_pool *pool, tarn_pool_list list) {
+  uint32_t used = tarn_pool_used(pool);
+  pool->list = (uint8_t)list;
+  tarn_pool_set_used(pool, used);
 }
 
 /* 2^32 / size rounded up: (offset * reciprocal) >> 32 is offset / size for any offset in a unit. */
@@ -107,6 +162,14 @@ static inline uint32_t tarn_reciprocal(size_t size) {
 }
 static inline size_t tarn_block_index(uint64_t map_word, size_t offset) {
   return (size_t)((uint64_t)offset * tarn_map_low(map_word) >> 32);
+}
+/*
+ * Is an offset in a unit the start of a block?  In 32 bits the product of a multiple of the size is
+ * less than 2^16 (the reciprocal is too large by less than the size), that of any other offset is
+ * at least the reciprocal, which is at least 2^17.
+ */
+static inline bool tarn_is_block_start(uint32_t offset, uint32_t reciprocal) {
+  return (uint32_t)(offset * reciprocal) < reciprocal;
 }
 
 /* --- free blocks ----------------------------------------------------------------------------- */
@@ -138,12 +201,6 @@ void tarn_pool_reset(struct tarn_pool *pool);
 
 /* Gives an empty pool's unit back; it is on no list.  Blocks on its lists are forgotten. */
 void tarn_pool_drop(struct tarn_store *store, struct tarn_pool *pool);
-
-/*
- * Takes what other threads freed and puts it on `free`, or, where the cursor has not passed, just
- * clears its mark.  Returns how many blocks came.  The caller has the right to the pool.
- */
-size_t tarn_pool_drain(struct tarn_pool *pool);
 
 /*
  * The next stretch of free blocks at or beyond the cursor, as offsets; false: none is left.  Moves

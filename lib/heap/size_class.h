@@ -32,4 +32,26 @@ static inline size_t tarn_class_size(unsigned size_class) {
   return (size_t)(8 + step % 8 + 1) << (step / 8 + 4);
 }
 
+/* The same from a table, for the inlined paths. */
+#define TARN_CLASS_TABLE_MOST ((size_t)1024)
+extern const uint8_t tarn_class_table[TARN_CLASS_TABLE_MOST / 8 + 1];
+static inline unsigned tarn_class_fast(size_t size) {
+  return TARN_LIKELY(size <= TARN_CLASS_TABLE_MOST) ? tarn_class_table[(size + 7) / 8]
+                                                    : tarn_class_of(size);
+}
+
+/* The size to ask for so that the block is aligned: a class that is a multiple of the alignment,
+ * for pools are aligned to 64 KiB; or a large object.  The alignment is a power of two. */
+static inline size_t tarn_aligned_size(size_t alignment, size_t size) {
+  if (alignment <= 8)
+    return size;
+  size_t least = size < alignment ? alignment : size;
+  if (least > TARN_LARGE_LIMIT)
+    return least;
+  unsigned size_class = tarn_class_of(least);
+  while (tarn_class_size(size_class) % alignment != 0) /* ends: the last class is 32 KiB */
+    size_class++;
+  return tarn_class_size(size_class);
+}
+
 #endif

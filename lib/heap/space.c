@@ -59,26 +59,30 @@ static size_t first_size(size_t wanted) {
 
 /* The tables' sizes for a heap range of `size` bytes, each of whole pages. */
 struct sizes {
-  size_t map, pools, remote, marks, bits;
+  size_t map, owners, pools, remote, marks, bits, arenas;
 };
 static struct sizes table_sizes(size_t size) {
   size_t units = size / TARN_UNIT_SIZE;
   size_t page = tarn_os_page_size();
   return (struct sizes){.map = round_up(units * sizeof(uint64_t), page),
+                        .owners = round_up(units * sizeof(struct tarn_local *), page),
                         .pools = round_up(units * sizeof(struct tarn_pool), page),
                         .remote = round_up(units * TARN_REMOTE_WORDS * sizeof(uint64_t), page),
                         .marks = round_up(size >> TARN_GRANULE_SHIFT, page),
-                        .bits = round_up(size / TARN_ARENA_SIZE / 8 + 8, page)};
+                        .bits = round_up(size / TARN_ARENA_SIZE / 8 + 8, page),
+                        .arenas = round_up(size / TARN_ARENA_SIZE * sizeof(void *), page)};
 }
 
 static bool lay_out(size_t size) {
   struct sizes sizes = table_sizes(size);
-  size_t tables = sizes.bits + sizes.map + sizes.pools + sizes.remote + sizes.marks;
+  /* Those that exist from the start: what any word at all may lead to is readable. */
+  size_t first = sizes.bits + sizes.arenas + sizes.map + sizes.owners;
+  size_t tables = first + sizes.pools + sizes.remote + sizes.marks;
   size_t total = tables + size + TARN_ARENA_SIZE; /* room to align the range */
   char *start = tarn_os_reserve(total);
   if (!start)
     return false;
-  if (!tarn_os_commit(start, sizes.bits + sizes.map)) {
+  if (!tarn_os_commit(start, first)) {
     tarn_os_unmap(start, total);
     return false;
   }
@@ -86,9 +90,15 @@ static bool lay_out(size_t size) {
   arena_count = size / TARN_ARENA_SIZE;
   for (size_t i = 0; i < arena_count; i++)
     arena_free[i / 64] |= (uint64_t)1 << (i % 64);
-  tarn_space.map = (_Atomic uint64_t *)(void *)(start + sizes.bits);
-  tarn_space.pools = (struct tarn_pool *)(void *)(start + sizes.bits + sizes.map);
-  start += sizes.bits + sizes.map + sizes.pools;
+  start += sizes.bits;
+  tarn_space.arenas = (struct tarn_arena **)(void *)start;
+  start += sizes.arenas;
+  tarn_space.map = (_Atomic uint64_t *)(void *)start;
+  start += sizes.map;
+  tarn_space.owners = (_Atomic(struct tarn_local *) *)(void *)start;
+  start += sizes.owners;
+  tarn_space.pools = (struct tarn_pool *)(void *)start;
+  start += sizes.pools;
   tarn_space.remote = (_Atomic uint64_t *)(void *)start;
   tarn_space.marks = (uint8_t *)start + sizes.remote;
   tarn_space.base = round_up((uintptr_t)start + sizes.remote + sizes.marks, TARN_ARENA_SIZE);
@@ -124,16 +134,16 @@ tarn_status tarn_space_start(size_t wanted) {
 static bool arena_is_free(size_t index) { return arena_free[index / 64] >> (index % 64) & 1; }
 static void arena_flip(size_t index) { arena_free[index / 64] ^= (uint64_t)1 << (index % 64); }
 
-/* First fit; `count` arenas in a row. */
-static size_t find_arenas(size_t count) {
-  size_t run = 0;
+/* First fit; `count` arenas in a row, the first at a multiple of `alignment`. */
+static size_t find_arenas(size_t count, size_t alignment) {
+  size_t run = 0, offset = tarn_space.base >> TARN_ARENA_SHIFT;
   for (size_t i = 0; i < arena_count; i++) {
     if (run == 0 && i % 64 == 0 && arena_free[i / 64] == 0) {
       i += 63;
       continue;
     }
     run = arena_is_free(i) ? run + 1 : 0;
-    if (run == count)
+    if (run >= count && ((offset + i + 1 - count) & (alignment - 1)) == 0)
       return i + 1 - count;
   }
   return SIZE_MAX;
@@ -146,8 +156,8 @@ static bool commit_table(const void *start, size_t bytes) {
   return tarn_os_commit((void *)first, round_up((uintptr_t)start + bytes, page) - first);
 }
 
-/* Commits memory, descriptors and remote bits of the arenas; map words are committed from the
- * start. */
+/* Commits memory, descriptors and remote bits of the arenas; map words and owners are committed
+ * from the start, mark bytes by tarn_space_commit_marks. */
 static bool commit_arenas(uintptr_t base, size_t bytes) {
   size_t unit = tarn_unit_of(base), units = bytes / TARN_UNIT_SIZE;
   return tarn_os_commit((void *)base, bytes) &&
@@ -155,9 +165,11 @@ static bool commit_arenas(uintptr_t base, size_t bytes) {
          commit_table(tarn_remote_bits(unit), units * TARN_REMOTE_WORDS * sizeof(uint64_t));
 }
 
-void *tarn_space_take_arenas(size_t count) {
+void *tarn_space_take_arenas(size_t count) { return tarn_space_take_arenas_aligned(count, 1); }
+
+void *tarn_space_take_arenas_aligned(size_t count, size_t alignment) {
   tarn_space_lock();
-  size_t first = find_arenas(count);
+  size_t first = find_arenas(count, alignment);
   uintptr_t base = 0;
   if (first != SIZE_MAX) {
     base = tarn_space.base + first * TARN_ARENA_SIZE;
@@ -172,16 +184,26 @@ void *tarn_space_take_arenas(size_t count) {
   return (void *)base;
 }
 
+/* The pages read as zero afterwards, whether the system takes them back (it does not where a
+ * program has locked its memory) or not. */
+static void clean(void *start, size_t bytes) {
+  if (tarn_os_purge(start, bytes))
+    return;
+  uint64_t *words = start;
+  for (size_t i = 0; i < bytes / sizeof *words; i++)
+    if (words[i]) /* a look first: most pages may not exist */
+      words[i] = 0;
+}
+
 void tarn_space_give_arenas(void *base, size_t count) {
   size_t first = ((uintptr_t)base - tarn_space.base) / TARN_ARENA_SIZE;
   size_t bytes = count * TARN_ARENA_SIZE;
   for (size_t i = 0; i < count * TARN_ARENA_UNITS; i++)
     tarn_map_set(first * TARN_ARENA_UNITS + i, 0);
-  (void)tarn_os_purge(base, bytes);
-  (void)tarn_os_purge(tarn_pool_of((uintptr_t)base),
-                      count * TARN_ARENA_UNITS * sizeof(struct tarn_pool));
-  (void)tarn_os_purge(tarn_remote_bits(first * TARN_ARENA_UNITS),
-                      count * TARN_ARENA_UNITS * TARN_REMOTE_WORDS * sizeof(uint64_t));
+  clean(base, bytes);
+  clean(tarn_pool_of((uintptr_t)base), count * TARN_ARENA_UNITS * sizeof(struct tarn_pool));
+  clean(tarn_remote_bits(first * TARN_ARENA_UNITS),
+        count * TARN_ARENA_UNITS * TARN_REMOTE_WORDS * sizeof(uint64_t));
   (void)tarn_os_purge(tarn_mark_byte((uintptr_t)base), bytes >> TARN_GRANULE_SHIFT);
   tarn_space_lock();
   for (size_t i = 0; i < count; i++)

@@ -2,13 +2,14 @@
 /*
  * heap/space.h: the process's one reserved address range, and the dense tables over it.
  *
- *     | map words | descriptors | remote bits | mark bytes | heap range ................ |
+ *     | map words | owners | descriptors | remote bits | mark bytes | heap range .......... |
  *
  * The heap range is cut into units of 64 KiB and arenas of 16 MiB.  Every table is indexed from an
  * address in it, with no pointer followed:
  *
  *   map word    8 bytes a unit   what the unit is; decides for any machine word whether it is the
  *                                address of a block, without touching anything else
+ *   owner       8 bytes a unit   the thread whose bins have the pool, or NULL; see heap/pool.h
  *   descriptor  128 bytes a unit struct tarn_pool, see heap/pool.h
  *   remote bits 512 bytes a unit one bit a block: freed by another thread than the pool's owner,
  *                                see heap/remote.h; all zero while the unit is no pool, and pages
@@ -68,14 +69,20 @@ typedef enum tarn_form {
 } tarn_form;
 
 struct tarn_pool;
+struct tarn_local;
+struct tarn_arena;
 
 struct tarn_space {
   uintptr_t base; /* of the heap range; 0 before the start */
   size_t size;
   _Atomic uint64_t *map;
   struct tarn_pool *pools;
+  _Atomic(struct tarn_local *) *owners;
   _Atomic uint64_t *remote;
   uint8_t *marks;
+  /* The record of each arena, by its number in the range; NULL where no store has it.  An entry is
+   * under the lock of the store that has the arena. */
+  struct tarn_arena **arenas;
 };
 
 extern struct tarn_space tarn_space;
@@ -89,6 +96,8 @@ tarn_status tarn_space_start(size_t wanted);
 /* Takes and gives back arenas; NULL if the range is used up.  Arenas in a row, for large objects.
  */
 void *tarn_space_take_arenas(size_t count);
+/* At an address that is a multiple of `alignment` arenas, a power of two. */
+void *tarn_space_take_arenas_aligned(size_t count, size_t alignment);
 void tarn_space_give_arenas(void *base, size_t count);
 
 /* World ids, 1 to 16383; 0 if all are in use. */
@@ -131,6 +140,9 @@ static inline bool tarn_space_holds(uintptr_t word) {
 }
 static inline size_t tarn_unit_of(uintptr_t address) {
   return (address - tarn_space.base) >> TARN_UNIT_SHIFT;
+}
+static inline struct tarn_arena **tarn_arena_slot(uintptr_t address) {
+  return &tarn_space.arenas[(address - tarn_space.base) >> TARN_ARENA_SHIFT];
 }
 static inline uintptr_t tarn_unit_base(size_t unit) {
   return tarn_space.base + (unit << TARN_UNIT_SHIFT);

@@ -19,115 +19,231 @@ tarn_status tarn_store_start(struct tarn_store *store, const struct tarn_hooks *
   atomic_store_explicit(&store->limit, SIZE_MAX, memory_order_relaxed);
   tarn_meta_start(&store->meta);
   (void)pthread_mutex_init(&store->lock, NULL);
+  (void)pthread_mutex_init(&store->walk_lock, NULL);
+  (void)pthread_mutex_init(&store->visit_lock, NULL);
   (void)pthread_mutex_init(&store->limbo_lock, NULL);
+  tarn_purge_start(store);
   return TARN_OK;
 }
 
 void tarn_store_end(struct tarn_store *store) {
-  struct tarn_arena *next;
-  for (struct tarn_arena *arena = store->arenas; arena; arena = next) {
-    next = arena->next;
-    tarn_space_give_arenas((void *)arena->base, arena->units / TARN_ARENA_UNITS);
+  tarn_purge_end(store);
+  while (store->arenas) {
+    struct tarn_arena *arena = store->arenas;
+    tarn_store_unlink_arena(store, arena);
+    tarn_store_drop_arena(store, arena);
   }
   tarn_space_give_id(store->id);
   if (store->limbo)
     tarn_rcu_synchronize(); /* the headers go with the metadata */
   tarn_meta_end(&store->meta);
   (void)pthread_mutex_destroy(&store->lock);
+  (void)pthread_mutex_destroy(&store->walk_lock);
+  (void)pthread_mutex_destroy(&store->visit_lock);
   (void)pthread_mutex_destroy(&store->limbo_lock);
+  (void)pthread_mutex_destroy(&store->purge.lock);
 }
 
-/* --- units ----------------------------------------------------------------------------------- */
+/* --- hints; all under the lock --------------------------------------------------------------- */
 
-static size_t arena_record_size(size_t units) {
-  return sizeof(struct tarn_arena) + units / 64 * sizeof(uint64_t);
+/* log2 of a run of units, at least 1, as far as hints go. */
+static unsigned run_class(size_t units) {
+  unsigned log2 = 63 - (unsigned)__builtin_clzll(units);
+  return log2 < TARN_RUN_HINTS ? log2 : TARN_RUN_HINTS - 1;
 }
 
-static bool unit_is_free(const struct tarn_arena *arena, size_t unit) {
-  return arena->free[unit / 64] >> (unit % 64) & 1;
-}
-static void unit_flip(struct tarn_arena *arena, size_t unit) {
-  arena->free[unit / 64] ^= (uint64_t)1 << (unit % 64);
+static void move_back(struct tarn_arena **hint, struct tarn_arena *arena) {
+  if (!*hint || arena->base < (*hint)->base)
+    *hint = arena;
 }
 
-/* First fit of `count` units in a row within one arena; SIZE_MAX if there is none. */
-static size_t find_units(const struct tarn_arena *arena, size_t count) {
-  if (arena->free_units < count)
-    return SIZE_MAX;
-  if (count == 1) {
-    for (size_t i = 0; i < arena->units / 64; i++)
-      if (arena->free[i])
-        return i * 64 + (size_t)__builtin_ctzll(arena->free[i]);
-    return SIZE_MAX;
-  }
-  size_t run = 0;
-  for (size_t i = 0; i < arena->units; i++) {
-    run = unit_is_free(arena, i) ? run + 1 : 0;
-    if (run == count)
-      return i + 1 - count;
-  }
-  return SIZE_MAX;
+/* The arena's longest run was at most `before` units and is longer now. */
+static void hint_at_runs(struct tarn_store *store, struct tarn_arena *arena, size_t before) {
+  for (unsigned i = before ? run_class(before) + 1 : 0; i <= run_class(arena->longest); i++)
+    move_back(&store->hints[i], arena);
 }
 
-/* Under the lock. */
-static struct tarn_arena *add_arena(struct tarn_store *store, size_t count) {
+/* Units became free: the hints may have to move back. */
+static void hint_at(struct tarn_store *store, struct tarn_arena *arena, size_t longest_before) {
+  if (arena->longest > longest_before)
+    hint_at_runs(store, arena, longest_before);
+  if (arena->dirty_units)
+    move_back(&store->dirty_hint, arena);
+}
+
+/* --- arenas; all under the lock -------------------------------------------------------------- */
+
+static void link_arena(struct tarn_store *store, struct tarn_arena *arena) {
+  struct tarn_arena **link = &store->arenas;
+  while (*link && (*link)->base < arena->base)
+    link = &(*link)->next;
+  arena->next = *link;
+  *link = arena;
+  for (size_t i = 0; i < arena->units / TARN_ARENA_UNITS; i++)
+    *tarn_arena_slot(arena->base + i * TARN_ARENA_SIZE) = arena;
+  hint_at(store, arena, 0);
+}
+
+void tarn_store_unlink_arena(struct tarn_store *store, struct tarn_arena *arena) {
+  struct tarn_arena **link = &store->arenas;
+  while (*link != arena)
+    link = &(*link)->next;
+  *link = arena->next;
+  for (size_t i = 0; i < arena->units / TARN_ARENA_UNITS; i++)
+    *tarn_arena_slot(arena->base + i * TARN_ARENA_SIZE) = NULL;
+  for (unsigned i = 0; i < TARN_RUN_HINTS; i++)
+    if (store->hints[i] == arena)
+      store->hints[i] = arena->next;
+  if (store->dirty_hint == arena)
+    store->dirty_hint = arena->next;
+}
+
+void tarn_store_drop_arena(struct tarn_store *store, struct tarn_arena *arena) {
+  if (arena->huge)
+    tarn_os_huge_pages((void *)arena->base, arena->units * TARN_UNIT_SIZE, false);
+  tarn_space_give_arenas((void *)arena->base, arena->units / TARN_ARENA_UNITS);
+  tarn_meta_free(&store->meta, arena, tarn_arena_record_size(arena->units));
+}
+
+static struct tarn_arena *add_arena(struct tarn_store *store, size_t count, size_t alignment) {
   size_t arenas = (count + TARN_ARENA_UNITS - 1) / TARN_ARENA_UNITS;
   size_t units = arenas * TARN_ARENA_UNITS;
-  struct tarn_arena *arena = tarn_meta_alloc(&store->meta, arena_record_size(units));
+  struct tarn_arena *arena = tarn_meta_alloc(&store->meta, tarn_arena_record_size(units));
   if (!arena)
     return NULL;
-  void *base = tarn_space_take_arenas(arenas);
+  size_t aligned = alignment > TARN_ARENA_UNITS ? alignment / TARN_ARENA_UNITS : 1;
+  void *base = tarn_space_take_arenas_aligned(arenas, aligned);
   bool good = base != NULL;
   if (good && store->tables)
     good = arena->marks = tarn_space_commit_marks(base, units * TARN_UNIT_SIZE);
   if (!good) {
     if (base)
       tarn_space_give_arenas(base, arenas);
-    tarn_meta_free(&store->meta, arena, arena_record_size(units));
+    tarn_meta_free(&store->meta, arena, tarn_arena_record_size(units));
     return NULL;
   }
-  arena->base = (uintptr_t)base;
-  arena->units = arena->free_units = units;
-  memset(arena->free, 0xff, units / 64 * sizeof(uint64_t));
-  arena->next = store->arenas;
-  store->arenas = arena;
+  tarn_arena_start(arena, (uintptr_t)base, units);
+  link_arena(store, arena);
   return arena;
 }
 
-bool tarn_store_take_units(struct tarn_store *store, size_t count, size_t *unit) {
-  (void)pthread_mutex_lock(&store->lock);
-  struct tarn_arena *arena = store->arenas;
-  size_t first = SIZE_MAX;
+/* --- units ----------------------------------------------------------------------------------- */
+
+static void count_dirty(struct tarn_store *store, size_t more, size_t less) {
+  /* Relaxed: a figure, and only written under the lock. */
+  size_t dirty = atomic_load_explicit(&store->dirty, memory_order_relaxed);
+  atomic_store_explicit(&store->dirty, dirty + more - less, memory_order_relaxed);
+}
+
+/* The lowest dirty unit: its memory is there already. */
+static struct tarn_arena *find_dirty(struct tarn_store *store, size_t *first) {
+  struct tarn_arena *arena = store->dirty_hint;
+  while (arena && arena->dirty_units == 0)
+    arena = arena->next;
+  store->dirty_hint = arena;
+  if (arena)
+    *first = tarn_arena_find_dirty(arena);
+  return arena;
+}
+
+/* First fit by address; NULL if there is none. */
+static struct tarn_arena *find_units(struct tarn_store *store, size_t count, size_t alignment,
+                                     size_t *first) {
+  unsigned class = run_class(count);
+  struct tarn_arena *arena = store->hints[class];
+  while (arena && arena->longest < (size_t)1 << class)
+    arena = arena->next;
+  store->hints[class] = arena;
   for (; arena; arena = arena->next)
-    if ((first = find_units(arena, count)) != SIZE_MAX)
+    if (arena->longest >= count &&
+        (*first = tarn_arena_find(arena, count, alignment)) != TARN_NO_UNIT)
       break;
-  if (!arena && (arena = add_arena(store, count)))
+  return arena;
+}
+
+/*
+ * Is the arena filled well enough for huge pages, and the first to find it so?  From one half on:
+ * units are taken from the lowest address up, so what is untouched lies in one piece and comes in
+ * huge pages from now on, and a world that never fills half an arena stays small.
+ */
+static bool becomes_huge(struct tarn_store *store, struct tarn_arena *arena) {
+  size_t used = arena->units - arena->free_units - arena->claimed;
+  if (!store->huge_pages || arena->huge || used <= arena->units / 2)
+    return false;
+  arena->huge = true;
+  return true;
+}
+
+static bool take_units(struct tarn_store *store, size_t count, size_t alignment, size_t *unit) {
+  size_t first = 0;
+  bool huge = false;
+  (void)pthread_mutex_lock(&store->lock);
+  struct tarn_arena *arena = NULL;
+  if (count == 1 && alignment == 1)
+    arena = find_dirty(store, &first);
+  if (!arena)
+    arena = find_units(store, count, alignment, &first);
+  if (!arena && (arena = add_arena(store, count, alignment)))
     first = 0;
   if (arena) {
-    for (size_t i = 0; i < count; i++)
-      unit_flip(arena, first + i);
-    arena->free_units -= count;
+    count_dirty(store, 0, tarn_arena_take(arena, first, count));
     *unit = tarn_unit_of(arena->base) + first;
+    huge = becomes_huge(store, arena);
   }
   (void)pthread_mutex_unlock(&store->lock);
+  if (huge) /* the arena stays: the caller has units of it */
+    tarn_os_huge_pages((void *)arena->base, arena->units * TARN_UNIT_SIZE, true);
   return arena != NULL;
+}
+
+bool tarn_store_take_units_aligned(struct tarn_store *store, size_t count, size_t alignment,
+                                   size_t *unit) {
+  if (take_units(store, count, alignment, unit))
+    return true;
+  /* A purge may have claimed units, or have an arena on its way to the space: not while its lock is
+   * held. */
+  tarn_purge_lock(store);
+  bool good = take_units(store, count, alignment, unit);
+  tarn_purge_unlock(store);
+  return good;
+}
+
+bool tarn_store_take_units(struct tarn_store *store, size_t count, size_t *unit) {
+  return tarn_store_take_units_aligned(store, count, 1, unit);
+}
+
+/* Units become free; under the lock. */
+static void put_units(struct tarn_store *store, struct tarn_arena *arena, size_t first,
+                      size_t count, uint32_t now) {
+  size_t longest = arena->longest;
+  count_dirty(store, tarn_arena_give(arena, first, count, now), 0);
+  hint_at(store, arena, longest);
 }
 
 void tarn_store_give_units(struct tarn_store *store, size_t unit, size_t count) {
   uintptr_t base = tarn_unit_base(unit);
+  uint32_t now = tarn_os_ticks();
   for (size_t i = 0; i < count; i++)
     tarn_map_set(unit + i, 0);
   (void)pthread_mutex_lock(&store->lock);
-  struct tarn_arena *arena = store->arenas;
-  while (base - arena->base >= arena->units * TARN_UNIT_SIZE)
-    arena = arena->next;
-  size_t first = (base - arena->base) / TARN_UNIT_SIZE;
-  for (size_t i = 0; i < count; i++) {
-    TARN_ASSERT(!unit_is_free(arena, first + i));
-    unit_flip(arena, first + i);
-  }
-  arena->free_units += count;
+  struct tarn_arena *arena = *tarn_arena_slot(base);
+  put_units(store, arena, (base - arena->base) / TARN_UNIT_SIZE, count, now);
+  if (arena->free_units + arena->claimed == arena->units)
+    arena->emptied_at = now;
+  tarn_purge_note(store, now);
   (void)pthread_mutex_unlock(&store->lock);
+}
+
+void tarn_store_claim(struct tarn_store *store, struct tarn_arena *arena, size_t first,
+                      size_t count) {
+  count_dirty(store, 0, tarn_arena_take(arena, first, count));
+  arena->claimed += count;
+}
+
+void tarn_store_unclaim(struct tarn_store *store, struct tarn_arena *arena, size_t first,
+                        size_t count, uint32_t now) {
+  arena->claimed -= count;
+  put_units(store, arena, first, count, now);
 }
 
 bool tarn_store_make_tables(struct tarn_store *store) {
@@ -174,82 +290,33 @@ void tarn_store_allocated(struct tarn_store *store, size_t bytes) {
   atomic_fetch_add_explicit(&store->debt, bytes, memory_order_relaxed);
 }
 
-/* --- giving back ----------------------------------------------------------------------------- */
+/* --- walks ----------------------------------------------------------------------------------- */
 
-/* Purges the dirty free units of an arena beyond `*keep` bytes, in runs as long as they come. */
-static size_t purge_arena(struct tarn_arena *arena, size_t *keep) {
-  size_t given = 0;
-  for (size_t i = 0; i < arena->units;) {
-    struct tarn_pool *pool = tarn_pool_of(arena->base + i * TARN_UNIT_SIZE);
-    if (!unit_is_free(arena, i) || pool->dirty == 0) {
-      i++;
-      continue;
-    }
-    if (*keep >= pool->dirty) {
-      *keep -= pool->dirty;
-      i++;
-      continue;
-    }
-    size_t first = i, dirty = 0;
-    for (; i < arena->units && unit_is_free(arena, i) && pool->dirty != 0; i++, pool++)
-      dirty += pool->dirty;
-    if (!tarn_os_purge((void *)(arena->base + first * TARN_UNIT_SIZE),
-                       (i - first) * TARN_UNIT_SIZE))
-      continue;
-    given += dirty;
-    for (size_t k = first; k < i; k++)
-      tarn_pool_of(arena->base + k * TARN_UNIT_SIZE)->dirty = 0;
-  }
-  return given;
-}
-
-/* Bytes in free units that may still be backed by memory. */
-static size_t dirty_bytes(const struct tarn_arena *arena) {
-  size_t dirty = 0;
-  for (size_t i = 0; arena->free_units && i < arena->units; i++)
-    if (unit_is_free(arena, i))
-      dirty += tarn_pool_of(arena->base + i * TARN_UNIT_SIZE)->dirty;
-  return dirty;
-}
-
-size_t tarn_store_purge(struct tarn_store *store, size_t keep) {
-  size_t given = 0, dirty = 0;
+size_t tarn_store_spans(struct tarn_store *store, size_t from, struct tarn_span *spans,
+                        size_t most) {
+  size_t count = 0;
   (void)pthread_mutex_lock(&store->lock);
-  for (struct tarn_arena *arena = store->arenas; arena; arena = arena->next)
-    dirty += dirty_bytes(arena);
-  /* A little too much is left alone: it would be given back and faulted in again each time. */
-  if (dirty <= keep + keep / 4) {
-    (void)pthread_mutex_unlock(&store->lock);
-    return 0;
-  }
-  struct tarn_arena **link = &store->arenas;
-  while (*link) {
-    struct tarn_arena *arena = *link;
-    given += purge_arena(arena, &keep);
-    bool last = link == &store->arenas && !arena->next;
-    if (arena->free_units == arena->units && !last && dirty_bytes(arena) == 0) {
-      *link = arena->next;
-      tarn_space_give_arenas((void *)arena->base, arena->units / TARN_ARENA_UNITS);
-      tarn_meta_free(&store->meta, arena, arena_record_size(arena->units));
-    } else {
-      link = &arena->next;
-    }
+  for (struct tarn_arena *arena = store->arenas; arena && count < most; arena = arena->next) {
+    size_t first = tarn_unit_of(arena->base);
+    if (first >= from)
+      spans[count++] = (struct tarn_span){first, arena->units};
   }
   (void)pthread_mutex_unlock(&store->lock);
-  atomic_fetch_add_explicit(&store->returned, given, memory_order_relaxed);
-  return given;
+  return count;
 }
 
 void tarn_store_each_pool(struct tarn_store *store, void (*fn)(struct tarn_pool *, void *),
                           void *data) {
+  tarn_store_walk_begin(store);
   for (struct tarn_arena *arena = store->arenas; arena; arena = arena->next) {
     size_t first = tarn_unit_of(arena->base);
-    for (size_t i = 0; i < arena->units; i++) {
-      if (unit_is_free(arena, i))
-        continue;
-      uint64_t map = tarn_map_get(first + i);
-      if (tarn_map_world(map) != 0 && tarn_map_form(map) == TARN_FORM_POOL)
-        fn(&tarn_space.pools[first + i], data);
-    }
+    for (size_t word = 0; word < arena->units / 64; word++)
+      for (uint64_t used = ~tarn_arena_free_word(arena, word); used; used &= used - 1) {
+        size_t unit = first + word * 64 + (size_t)__builtin_ctzll(used);
+        uint64_t map = tarn_map_get(unit);
+        if (tarn_map_world(map) != 0 && tarn_map_form(map) == TARN_FORM_POOL)
+          fn(&tarn_space.pools[unit], data);
+      }
   }
+  tarn_store_walk_end(store);
 }

@@ -3,14 +3,19 @@
  * heap/store.h: all that the heap layer keeps for one world: its arenas, its counts of bytes, its
  * heaps, and the table of functions by which it calls upwards.
  *
- * The lock guards the arenas' bitmaps and the array of heaps.  It is a leaf: nothing is locked
+ * The lock guards the arenas' records and the array of heaps.  It is a leaf: nothing is locked
  * while it is held but the space's lock.  Counters are atomic and relaxed.
+ *
+ * Units are searched for by hints, one for each power of two: no arena before the hinted one has a
+ * run of free units that long.  A hint moves on when a search has passed an arena, and back when
+ * units become free before it.
  */
 #ifndef TARN_HEAP_STORE_H
 #define TARN_HEAP_STORE_H
 
+#include "heap/arena.h"
 #include "heap/meta.h"
-#include "heap/pool.h"
+#include "heap/purge.h"
 #include <pthread.h>
 
 struct tarn_local;
@@ -46,26 +51,30 @@ struct tarn_hooks {
   bool uncollected;
 };
 
-/* An arena: 256 units of one world.  A large object may span several arenas in a row. */
-struct tarn_arena {
-  struct tarn_arena *next;
-  uintptr_t base;
-  size_t units;      /* a multiple of 256 */
-  size_t free_units; /* under the store's lock */
-  bool marks;        /* its mark bytes are writable */
-  uint64_t free[];   /* a set bit is a free unit */
-};
-
 #define TARN_HEAP_MAX 255u
+#define TARN_RUN_HINTS 16u /* the last one is for all runs of 2^15 units (2 GiB) and more */
 
 struct tarn_store {
   unsigned id;   /* in map words */
   uint8_t epoch; /* the mark of what lives; 0 before the first collection.  Written at stops only */
   bool tables;   /* mark bytes exist.  Written at stops only */
+  bool huge_pages;    /* ask for them; set before the first allocation */
+  uint32_t purge_due; /* atomic, relaxed: somebody should call tarn_purge_tend */
   const struct tarn_hooks *hooks;
   struct tarn_meta meta;
   pthread_mutex_t lock;
-  struct tarn_arena *arenas; /* under the lock */
+  struct tarn_arena
+      *arenas; /* by address.  Added to under the lock; taken off with walk_lock too */
+  struct tarn_arena *hints[TARN_RUN_HINTS]; /* under the lock; by log2 of the units; NULL: none */
+  struct tarn_arena *dirty_hint;            /* under the lock; the same for dirty units */
+
+  /* Held while the list of arenas is walked without the lock.  It comes before the heaps' locks,
+   * for the walkers' functions take those; who would take arenas off only tries it. */
+  pthread_mutex_t walk_lock;
+  /* Held by a requester during its stop, and by threads that touch pools from outside; see
+   * tarn_store_visit. */
+  pthread_mutex_t visit_lock;
+  struct tarn_purge purge;
   /* Written under the lock (release), read by anybody (acquire); heaps go away at stops only. */
   _Atomic(struct tarn_heap *) heaps[TARN_HEAP_MAX];
   _Atomic unsigned heap_limit; /* heaps beyond this index never existed */
@@ -80,6 +89,7 @@ struct tarn_store {
   _Atomic size_t pools; /* in use */
   _Atomic size_t larges;
   _Atomic size_t returned;    /* bytes purged */
+  _Atomic size_t dirty;       /* bytes of free units that may be backed; written under the lock */
   _Atomic uint64_t allocated; /* bytes handed to bins and large objects, ever */
   _Atomic uint64_t debt;      /* the same since the last collection: what triggers the next */
 };
@@ -88,8 +98,15 @@ tarn_status tarn_store_start(struct tarn_store *store, const struct tarn_hooks *
 /* All heaps are gone.  Gives back arenas, metadata, the id. */
 void tarn_store_end(struct tarn_store *store);
 
-/* `count` units in a row, descriptors committed, map words 0; 0 bytes may be dirty, see `dirty`. */
+/*
+ * `count` units in a row, descriptors committed, map words 0; their memory is as `dirty` in the
+ * descriptors says.  A single unit is a dirty one if there is any.  The caller holds no heap's
+ * lock: when nothing is left it waits for a purge that may have claimed some.
+ */
 bool tarn_store_take_units(struct tarn_store *store, size_t count, size_t *unit);
+/* At an address that is a multiple of `alignment` units, a power of two. */
+bool tarn_store_take_units_aligned(struct tarn_store *store, size_t count, size_t alignment,
+                                   size_t *unit);
 void tarn_store_give_units(struct tarn_store *store, size_t unit, size_t count);
 
 /* Counts `bytes` towards the limit; false: they would pass it. */
@@ -106,14 +123,73 @@ static inline unsigned tarn_store_heap_limit(const struct tarn_store *store) {
   return atomic_load_explicit(&store->heap_limit, memory_order_acquire);
 }
 
+/*
+ * For purges, under the lock.  Takes free units away and puts them back; `now` as for
+ * tarn_arena_give.
+ */
+void tarn_store_claim(struct tarn_store *store, struct tarn_arena *arena, size_t first,
+                      size_t count);
+void tarn_store_unclaim(struct tarn_store *store, struct tarn_arena *arena, size_t first,
+                        size_t count, uint32_t now);
+/* With walk_lock: the arena, all of whose units are free, is the store's no more. */
+void tarn_store_unlink_arena(struct tarn_store *store, struct tarn_arena *arena);
+/* Then, without a lock: it goes back to the space. */
+void tarn_store_drop_arena(struct tarn_store *store, struct tarn_arena *arena);
+
+/* The units of an arena, by their numbers. */
+struct tarn_span {
+  size_t first, count;
+};
+/* Up to `most` arenas whose first unit is `from` or later, in the order of their addresses; how
+ * many. Takes the lock. */
+size_t tarn_store_spans(struct tarn_store *store, size_t from, struct tarn_span *spans,
+                        size_t most);
+
 /* Makes mark bytes for all arenas; false: no memory.  World stopped. */
 bool tarn_store_make_tables(struct tarn_store *store);
 
+/* --- giving memory back (purge.c) ------------------------------------------------------------ */
+
 /*
  * Gives the memory of free units back to the system, but for `keep` bytes; returns the bytes given
- * back.  Takes the lock for each arena.
+ * back.  Nothing, if little more than that is dirty: it would be given back and faulted in again
+ * each time.  The caller holds no lock.
  */
 size_t tarn_store_purge(struct tarn_store *store, size_t keep);
+/* The same without that exception. */
+size_t tarn_store_trim(struct tarn_store *store, size_t keep);
+
+/* For every place that the contract of tarn_purge_tend allows: cheap when there is nothing to do.
+ */
+static inline void tarn_store_tend(struct tarn_store *store) {
+  /* Relaxed: a hint; what it is about is under locks. */
+  if (__builtin_expect(__atomic_load_n(&store->purge_due, __ATOMIC_RELAXED) != 0, 0))
+    tarn_purge_tend(store);
+}
+
+/*
+ * --- visits ---
+ *
+ * A thread that is not attached, or is not running, may touch pools that nobody owns (under their
+ * heap's lock) only between these two: no stop is on then, and one that is asked for waits.  So a
+ * visit is short.  Comes before the heaps' locks.
+ */
+static inline void tarn_store_visit(struct tarn_store *store) {
+  (void)pthread_mutex_lock(&store->visit_lock);
+}
+static inline void tarn_store_leave(struct tarn_store *store) {
+  (void)pthread_mutex_unlock(&store->visit_lock);
+}
+
+/* --- walks ----------------------------------------------------------------------------------- */
+
+/* Around a walk over the arenas: none of them goes away.  Walks do not nest. */
+static inline void tarn_store_walk_begin(struct tarn_store *store) {
+  (void)pthread_mutex_lock(&store->walk_lock);
+}
+static inline void tarn_store_walk_end(struct tarn_store *store) {
+  (void)pthread_mutex_unlock(&store->walk_lock);
+}
 
 /* Calls `fn` for each pool in use; the world is stopped, or the caller makes sure otherwise. */
 void tarn_store_each_pool(struct tarn_store *store, void (*fn)(struct tarn_pool *, void *),

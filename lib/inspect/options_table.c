@@ -56,13 +56,39 @@ const struct tarn_option tarn_option_table[] = {
     {.name = "retain",
      .help = "Free pool memory that is kept after a full collection, as percentage of the live "
              "bytes, but at least about what is allocated until the next one; the rest goes back "
-             "to the system.",
+             "to the system. What is kept and not used goes back later: see purge-delay.",
      .kind = TARN_KIND_PERCENT,
      .group = TARN_GROUP_MEMORY,
      .initial = 25,
      .minimum = 0,
      .maximum = 1000,
      FIELD(retain)},
+    {.name = "purge-delay",
+     .help = "Memory that is free for so long goes back to the system. Less saves memory, more "
+             "saves page faults.",
+     .kind = TARN_KIND_DURATION,
+     .group = TARN_GROUP_MEMORY,
+     .zero = "at once",
+     .initial = 1000 * 1000 * US,
+     .minimum = 1000 * US,
+     .maximum = HOUR,
+     FIELD(purge_delay_ns)},
+    {.name = "purger",
+     .help = "A background thread gives memory back; it exists only while there is some. When "
+             "off, threads that free or allocate do so when they notice that it is time, and an "
+             "idle program keeps what it has.",
+     .kind = TARN_KIND_BOOL,
+     .group = TARN_GROUP_MEMORY,
+     .initial = 1,
+     FIELD(purger)},
+    {.name = "huge-pages",
+     .help = "Ask for transparent huge pages in an arena (16 MiB) as soon as more than half of it "
+             "is in use. Faster where much memory is touched; costs up to 2 MiB for each piece "
+             "of an arena that stays unused.",
+     .kind = TARN_KIND_BOOL,
+     .group = TARN_GROUP_MEMORY,
+     .initial = 0,
+     FIELD(huge_pages)},
     {.name = "address-space",
      .help = "Address space to reserve for the heaps of all worlds together; reserved is not "
              "used. The first world of a process decides. Automatic: 64 GiB or twice the "

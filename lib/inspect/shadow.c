@@ -39,18 +39,22 @@ struct shadow {
 
 /* --- pages ----------------------------------------------------------------------------------- */
 
-static size_t count_arenas(const struct tarn_store *store) {
+static size_t count_arenas(struct tarn_store *store) {
   size_t count = 0;
+  tarn_store_walk_begin(store);
   for (const struct tarn_arena *arena = store->arenas; arena; arena = arena->next)
     count += arena->units / TARN_ARENA_UNITS;
+  tarn_store_walk_end(store);
   return count;
 }
 
 static void number_arenas(struct shadow *shadow) {
   uint32_t number = 1;
+  tarn_store_walk_begin(&shadow->world->store); /* it may have less arenas than were counted */
   for (const struct tarn_arena *arena = shadow->world->store.arenas; arena; arena = arena->next)
     for (size_t i = 0; i < arena->units / TARN_ARENA_UNITS; i++)
       shadow->ordinals[((arena->base - tarn_space.base) >> TARN_ARENA_SHIFT) + i] = number++;
+  tarn_store_walk_end(&shadow->world->store);
 }
 
 static size_t type_slot(const struct shadow *shadow, const tarn_type *type) {

@@ -70,6 +70,7 @@ static void fill_store(tarn_world *world, tarn_stats *stats) {
   stats->heap_bytes_max = READ(store->bytes_max);
   stats->allocated_bytes = READ(store->allocated);
   stats->returned_bytes = READ(store->returned);
+  stats->dirty_bytes = READ(store->dirty);
   stats->metadata_bytes = tarn_meta_bytes(&store->meta);
   /* A collection makes the mark table before it counts itself. */
   if (stats->collections)

@@ -14,7 +14,7 @@
  *   6. counters of the store, the heaps and the collector
  *
  * Everything belongs to the requester of the stop.  Threads that are not attached may add types,
- * roots and empty heaps meanwhile, and nothing else.
+ * roots and empty heaps meanwhile, and purge free units, and nothing else.
  */
 #include "inspect/events.h"
 #include <stdio.h>
@@ -40,7 +40,7 @@ struct check {
   char *message;
   size_t size;
   /* Step 1. */
-  size_t used_units, pools, large_units, unmapped;
+  size_t used_units, pools, large_units, unmapped, claimed, dirty;
   /* Steps 2 to 5. */
   size_t larges, larges_bytes, units_of_larges;
   size_t listed;
@@ -113,6 +113,10 @@ static bool check_free_unit(const struct check *check, size_t unit) {
   uintptr_t base = tarn_unit_base(unit), end = base + TARN_UNIT_SIZE;
   uint64_t map = tarn_map_get(unit);
   uint32_t dirty = tarn_space.pools[unit].dirty;
+  const _Atomic uint64_t *bits = tarn_remote_bits(unit);
+  for (unsigned i = 0; i < TARN_REMOTE_WORDS; i++)
+    if (atomic_load_explicit(&bits[i], memory_order_relaxed) != 0)
+      return wrong(check, "free unit %p: word %u of its remote bits is not zero", (void *)base, i);
   if (map != 0)
     return wrong(check, "unit %p is free in its arena, but its map word is %#llx: expected 0",
                  (void *)base, (unsigned long long)map);
@@ -129,7 +133,8 @@ static bool check_free_unit(const struct check *check, size_t unit) {
 static bool check_used_unit(struct check *check, size_t unit) {
   uint64_t map = tarn_map_get(unit);
   check->used_units++;
-  if (map == 0) { /* good only for large objects that the census has just buried */
+  if (map ==
+      0) { /* good only for large objects that the census has just buried, and for claimed units */
     check->unmapped++;
     return check_no_marks(check, tarn_unit_base(unit), tarn_unit_base(unit + 1),
                           "in a unit without map word");
@@ -152,7 +157,7 @@ static bool check_used_unit(struct check *check, size_t unit) {
 }
 
 static bool is_free(const struct tarn_arena *arena, size_t i) {
-  return arena->free[i / 64] >> (i % 64) & 1;
+  return tarn_arena_is_free(arena, i);
 }
 
 static bool check_arena_record(const struct check *check, const struct tarn_arena *arena) {
@@ -168,6 +173,27 @@ static bool check_arena_record(const struct check *check, const struct tarn_aren
   return true;
 }
 
+/* Its dirty bits against the free bits and the descriptors; and the bound of its runs. */
+static bool check_dirty_units(struct check *check, const struct tarn_arena *arena) {
+  size_t dirty_units = 0, run = 0;
+  for (size_t i = 0; i < arena->units; i++) {
+    const struct tarn_pool *pool = tarn_arena_pool(arena, i);
+    bool dirty = arena->free[arena->units / 64 + i / 64] >> (i % 64) & 1;
+    if (dirty != (is_free(arena, i) && pool->dirty != 0))
+      return wrong(check, "unit %p: its dirty bit is %d, but its descriptor has %u dirty bytes",
+                   base_of(pool), dirty, pool->dirty);
+    run = is_free(arena, i) ? run + 1 : 0;
+    if (run > arena->longest)
+      return wrong(check, "arena %p: a run of free units is longer than the bound of %zu",
+                   (void *)arena->base, arena->longest);
+    dirty_units += dirty;
+    check->dirty += dirty ? pool->dirty : 0;
+  }
+  return dirty_units == arena->dirty_units ||
+         wrong(check, "arena %p: dirty_units is %zu, but its bitmap has %zu", (void *)arena->base,
+               arena->dirty_units, dirty_units);
+}
+
 static bool check_arena(struct check *check, const struct tarn_arena *arena) {
   size_t first = tarn_unit_of(arena->base), free_units = 0;
   for (size_t i = 0; i < arena->units; i++) {
@@ -175,20 +201,49 @@ static bool check_arena(struct check *check, const struct tarn_arena *arena) {
     if (is_free(arena, i) ? !check_free_unit(check, first + i) : !check_used_unit(check, first + i))
       return false;
   }
+  check->claimed += arena->claimed;
   if (free_units != arena->free_units)
     return wrong(check, "arena %p: free_units is %zu, but its bitmap has %zu", (void *)arena->base,
                  arena->free_units, free_units);
-  return true;
+  return check_dirty_units(check, arena);
 }
 
-static bool check_arenas(struct check *check) {
-  size_t arenas = 0, most = tarn_space.size >> TARN_ARENA_SHIFT;
-  for (const struct tarn_arena *arena = check->store->arenas; arena; arena = arena->next)
-    if (++arenas > most)
-      return wrong(check, "the list of arenas has a cycle");
+/* No hint may have passed an arena that it should point at; `seen` counts arenas from the lowest.
+ */
+static bool check_hints(const struct check *check, const struct tarn_arena *arena) {
+  const struct tarn_store *store = check->store;
+  for (unsigned i = 0; i < TARN_RUN_HINTS; i++)
+    if (arena->longest >> i && (!store->hints[i] || store->hints[i]->base > arena->base))
+      return wrong(check, "the hint for runs of 2^%u units has passed arena %p", i,
+                   (void *)arena->base);
+  return arena->dirty_units == 0 || (store->dirty_hint && store->dirty_hint->base <= arena->base) ||
+         wrong(check, "the hint for dirty units has passed arena %p", (void *)arena->base);
+}
+
+static bool check_arena_list(struct check *check) {
+  const struct tarn_arena *last = NULL;
+  for (const struct tarn_arena *arena = check->store->arenas; arena;
+       last = arena, arena = arena->next)
+    if (last && last->base >= arena->base)
+      return wrong(check, "the list of arenas has a cycle, or arena %p is not in its place",
+                   (void *)arena->base);
     else if (!check_arena_record(check, arena) || !check_arena(check, arena))
       return false;
-  return true;
+    else if (*tarn_arena_slot(arena->base) != arena)
+      return wrong(check, "arena %p is not in the table", (void *)arena->base);
+    else if (!check_hints(check, arena))
+      return false;
+  size_t dirty = atomic_load_explicit(&check->store->dirty, memory_order_relaxed);
+  return dirty == check->dirty ||
+         wrong(check, "the counter `dirty` is %zu: expected %zu", dirty, check->dirty);
+}
+
+/* A purge may be at work: under the lock it shows the units that it has as claimed. */
+static bool check_arenas(struct check *check) {
+  (void)pthread_mutex_lock(&check->world->store.lock);
+  bool good = check_arena_list(check);
+  (void)pthread_mutex_unlock(&check->world->store.lock);
+  return good;
 }
 
 /* Calls `fn` for each unit in use until it says false. */
@@ -341,16 +396,17 @@ static bool name_unmapped(struct check *check, size_t unit) {
 static bool check_unit_counts(struct check *check) {
   size_t buried = 0;
   const struct tarn_large *large = check->world->collector->dead_larges;
-  for (; large && buried <= check->unmapped; large = large->limbo)
+  size_t unmapped = check->unmapped - check->claimed;
+  for (; large && buried <= unmapped; large = large->limbo)
     buried += large->units;
   if (check->units_of_larges != check->large_units)
     return each_unit(check, name_lost_large) &&
            wrong(check, "%zu units belong to large objects by the map, %zu by the lists",
                  check->large_units, check->units_of_larges);
-  if (check->unmapped != buried)
+  if (unmapped != buried)
     return each_unit(check, name_unmapped) &&
            wrong(check, "%zu units in use have no map word: expected %zu, of dead large objects",
-                 check->unmapped, buried);
+                 unmapped, buried);
   return true;
 }
 
@@ -405,20 +461,18 @@ static bool check_limits(const struct check *check, const struct tarn_pool *pool
   if (pool->cursor % size != 0)
     return wrong(check, "pool %p: cursor %u is not at a block start (block size %zu)",
                  base_of(pool), pool->cursor, size);
-  if (pool->used > pool->capacity)
-    return wrong(check, "pool %p: used is %u, but the pool has %u blocks", base_of(pool),
-                 pool->used, pool->capacity);
   return true;
 }
 
 /* Can the list that the pool says it is on be right for what it has to hand out? */
 static bool check_state(struct check *check, const struct tarn_pool *pool) {
-  bool some = pool->free || pool->used < pool->capacity, good = true;
+  uint32_t used = tarn_pool_used(pool);
+  bool some = pool->free || used < pool->capacity, good = true;
   switch ((tarn_pool_list)pool->list) {
   case TARN_LIST_CURRENT:
     break;
   case TARN_LIST_FULL:
-    good = !pool->free;
+    good = pool->capacity - used < tarn_pool_wake(pool);
     break;
   case TARN_LIST_PARTIAL:
     good = pool->free != NULL;
@@ -440,8 +494,14 @@ static bool check_state(struct check *check, const struct tarn_pool *pool) {
   return good || wrong(check,
                        "pool %p: list state %u does not fit its contents (used %u of %u, cursor "
                        "%u, free list %s)",
-                       base_of(pool), pool->list, pool->used, pool->capacity, pool->cursor,
+                       base_of(pool), pool->list, used, pool->capacity, pool->cursor,
                        pool->free ? "not empty" : "empty");
+}
+
+static bool check_used(const struct check *check, const struct tarn_pool *pool) {
+  return tarn_pool_used(pool) <= pool->capacity ||
+         wrong(check, "pool %p: used is %u, but the pool has %u blocks", base_of(pool),
+               tarn_pool_used(pool), pool->capacity);
 }
 
 static bool check_descriptor(struct check *check, size_t unit) {
@@ -458,7 +518,8 @@ static bool check_descriptor(struct check *check, size_t unit) {
     return wrong(check, "pool %p: there is no size class %u", base_of(pool), pool->size_class);
   if (atomic_load_explicit(&pool->large, memory_order_relaxed))
     return wrong(check, "pool %p: its descriptor names a large object", base_of(pool));
-  return check_map_word(check, pool) && check_limits(check, pool) && check_state(check, pool);
+  return check_map_word(check, pool) && check_limits(check, pool) && check_state(check, pool) &&
+         check_used(check, pool);
 }
 
 /* --- 4. lists -------------------------------------------------------------------------------- */
@@ -483,7 +544,7 @@ static bool check_membership(const struct check *check, const struct list *list,
                  "class %u",
                  base_of(pool), pool->heap->index, pool->flavour, pool->size_class,
                  list->heap->index, list->flavour, list->size_class);
-  const struct tarn_local *owner = atomic_load_explicit(&pool->owner, memory_order_relaxed);
+  const struct tarn_local *owner = tarn_pool_owner(pool);
   if (owner != list->owner)
     return wrong(check, "pool %p (list state %u): owner is %p: expected %p", base_of(pool),
                  pool->list, (const void *)owner, (const void *)list->owner);
@@ -537,13 +598,20 @@ static bool check_run(const struct check *check, const struct tarn_bin *bin) {
   size_t size = tarn_pool_block_size(pool), last = size * pool->capacity;
   size_t bump = (uintptr_t)bin->head.bump - base, limit = (uintptr_t)bin->head.limit - base;
   size_t end = (uintptr_t)bin->run_end - base;
-  if (limit != pool->cursor)
-    return wrong(check, "pool %p: its bin's limit is at %zu, but its cursor at %u", base_of(pool),
-                 limit, pool->cursor);
+  bool raw = pool->flavour == TARN_FLAVOUR_RAW; /* its blocks are cleared one by one */
+  if ((raw ? bump : limit) != pool->cursor)
+    return wrong(check, "pool %p: its bin's %s is at %zu, but its cursor at %u", base_of(pool),
+                 raw ? "bump" : "limit", raw ? bump : limit, pool->cursor);
+  if (bin->size != size || pool->bin != bin)
+    return wrong(check, "pool %p: its bin has blocks of %zu bytes: expected %zu", base_of(pool),
+                 bin->size, size);
   if (bump > limit || limit > end || end > last || bump % size != 0 || end % size != 0)
     return wrong(check, "pool %p: its bin's run %zu to %zu to %zu is not one (block size %zu)",
                  base_of(pool), bump, limit, end, size);
-  uintptr_t at = first_not_zero(base + bump, base + limit);
+  uintptr_t fresh = (uintptr_t)bin->fresh < base + bump ? base + bump : (uintptr_t)bin->fresh;
+  uintptr_t at = raw && fresh > base + limit
+                     ? base + limit
+                     : first_not_zero(raw ? fresh : base + bump, base + limit);
   if (at < base + limit)
     return wrong(check,
                  "pool %p: byte %zu was cleared for block %p, which was not handed out yet, and "
@@ -654,7 +722,7 @@ static bool count_worked_on(struct check *check, size_t unit) {
 }
 
 static const struct tarn_pool *list_head(const struct check *check, const struct tarn_pool *pool) {
-  struct tarn_local *owner = atomic_load_explicit(&pool->owner, memory_order_relaxed);
+  struct tarn_local *owner = tarn_pool_owner(pool);
   const struct tarn_shelf *shelf = &pool->heap->shelves[pool->flavour][pool->size_class];
   const struct tarn_mutator *mutator;
   unsigned first = pool->heap->kind == TARN_HEAP_CONTAINER ? TARN_FLAVOUR_CONTAINER : 0;
@@ -693,7 +761,7 @@ static bool name_lost_pool(struct check *check, size_t unit) {
                "pool %p (heap %u, flavour %u, class %u, owner %p) is not on the list that "
                "its list state %u names",
                base_of(pool), pool->heap->index, pool->flavour, pool->size_class,
-               (void *)atomic_load_explicit(&pool->owner, memory_order_relaxed), pool->list);
+               (void *)tarn_pool_owner(pool), pool->list);
 }
 
 static bool check_lists(struct check *check) {
@@ -946,45 +1014,51 @@ static bool check_free_list(const struct check *check, const struct tarn_pool *p
   return true;
 }
 
-/* What others freed; blocks beyond the cursor keep their mark until the owner takes them. */
-static bool check_remote_list(const struct check *check, const struct tarn_pool *pool,
-                              unsigned *below, unsigned *above) {
-  uintptr_t block = (uintptr_t)atomic_load_explicit(&pool->remote, memory_order_relaxed);
-  for (; block; block = ((const uintptr_t *)block)[1]) {
-    if (!check_free_block(check, pool, block, "its remote list"))
-      return false;
-    bool is_below = block - tarn_pool_base(pool) < pool->cursor;
-    *below += is_below;
-    *above += !is_below;
-    if (*below + *above > pool->capacity)
-      return wrong(check, "pool %p: its remote list has a cycle", base_of(pool));
+/* Frees by other threads were brought home when the world stopped; a parked pool's wait. */
+static bool check_remote(const struct check *check, const struct tarn_pool *pool, unsigned *count) {
+  const _Atomic uint64_t *bits = tarn_remote_bits(tarn_pool_unit(pool));
+  unsigned set = 0;
+  *count = atomic_load_explicit(&pool->remote, memory_order_relaxed);
+  for (unsigned i = 0; i < TARN_REMOTE_WORDS; i++) {
+    uint64_t word = atomic_load_explicit(&bits[i], memory_order_relaxed);
+    set += (unsigned)__builtin_popcountll(word);
+    if (word && (!pool->parked || i * 64 + 63u - (unsigned)__builtin_clzll(word) >= pool->capacity))
+      return wrong(check, "pool %p: word %u of its remote bits is %#llx", base_of(pool), i,
+                   (unsigned long long)word);
   }
-  return true;
+  if (*count != set)
+    return wrong(check, "pool %p: %u remote bits are set, but %u were counted", base_of(pool), set,
+                 *count);
+  return pool->parked == (*count != 0) ||
+         wrong(check, "pool %p: %u blocks freed by others were not taken back", base_of(pool),
+               *count);
 }
 
 static bool check_tally(const struct check *check, const struct tarn_pool *pool,
                         const struct tally *tally, uintptr_t bump) {
-  unsigned on_free = 0, below = 0, above = 0;
-  if (!check_free_list(check, pool, bump, &on_free) ||
-      !check_remote_list(check, pool, &below, &above))
+  unsigned on_free = 0, remote = 0;
+  if (!check_free_list(check, pool, bump, &on_free) || !check_remote(check, pool, &remote))
     return false;
-  if (tally->free_below != on_free + below)
+  if (tally->free_below != on_free)
     return wrong(check,
                  "pool %p: %u blocks below the cursor are free by their first word, but %u are on "
-                 "the free list and %u on the remote list",
-                 base_of(pool), tally->free_below, on_free, below);
-  if (tally->free_above != above)
+                 "the free list",
+                 base_of(pool), tally->free_below, on_free);
+  if (tally->free_above > remote)
     return wrong(check,
-                 "pool %p: %u marked blocks are free by their first word, but %u are on the remote "
-                 "list",
-                 base_of(pool), tally->free_above, above);
-  unsigned used = tally->in_use + tally->piece + below + above;
-  if (pool->used != used)
+                 "pool %p: %u marked blocks are free by their first word, but others freed %u",
+                 base_of(pool), tally->free_above, remote);
+  unsigned piece = tally->piece;
+  if (pool->list == TARN_LIST_CURRENT && pool->flavour == TARN_FLAVOUR_RAW) /* beyond the cursor */
+    piece = (unsigned)((size_t)(pool->bin->head.limit - pool->bin->head.bump) /
+                       tarn_pool_block_size(pool));
+  unsigned used = tally->in_use + piece + tally->free_above;
+  if (tarn_pool_used(pool) != used)
     return wrong(check,
                  "pool %p: used is %u: expected %u (%u in use, of these %u condemned; %u in the "
-                 "bin's piece, %u on the remote list)",
-                 base_of(pool), pool->used, used, tally->in_use, tally->dead, tally->piece,
-                 below + above);
+                 "bin's piece, %u freed by others)",
+                 base_of(pool), tarn_pool_used(pool), used, tally->in_use, tally->dead, piece,
+                 tally->free_above);
   return true;
 }
 
@@ -1080,9 +1154,12 @@ bool tarn_verify_stopped(tarn_world *world, char *message, size_t size) {
   struct check check = {.world = world, .store = &world->store, .message = message, .size = size};
   if (message && size)
     message[0] = '\0';
-  return check_arenas(&check) && check_heaps(&check) && check_unit_counts(&check) &&
-         each_unit(&check, check_descriptor) && check_lists(&check) && check_blocks(&check) &&
-         check_counters(&check);
+  tarn_store_walk_begin(&world->store);
+  bool good = check_arenas(&check) && check_heaps(&check) && check_unit_counts(&check) &&
+              each_unit(&check, check_descriptor) && check_lists(&check) && check_blocks(&check) &&
+              check_counters(&check);
+  tarn_store_walk_end(&world->store);
+  return good;
 }
 
 tarn_status tarn_verify(tarn_thread *self, char *message, size_t size) {

@@ -12,7 +12,7 @@ struct walk {
 };
 
 uintptr_t tarn_walk_bump(const struct tarn_pool *pool) {
-  struct tarn_local *owner = atomic_load_explicit(&pool->owner, memory_order_relaxed);
+  struct tarn_local *owner = tarn_pool_owner(pool);
   return owner ? (uintptr_t)tarn_local_bump(owner, pool) : 0;
 }
 

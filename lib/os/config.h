@@ -39,10 +39,14 @@ struct tarn_config {
   bool show_config; /* print every value with its source */
   bool help;        /* print the table of options; world creation returns TARN_EHELP */
 
+  bool purger;     /* a thread gives memory back after purge_delay; else those that free do */
+  bool huge_pages; /* ask for huge pages in arenas that are well filled */
+
   unsigned log; /* TARN_LOG_* bits */
 
   uint64_t zeal;            /* collect at every Nth allocation; zeal builds only */
   uint64_t fault_mmap;      /* the Nth page request fails; 0 = off; builds with TARN_FAULTS only */
+  uint64_t purge_delay_ns;  /* free memory goes back after so long; 0 = at once */
   uint64_t stop_timeout_ns; /* log the straggler when a stop takes longer; 0 = off */
 
   size_t detected_memory; /* the machine's, or the container's, limit; never 0 */

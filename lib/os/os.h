@@ -72,10 +72,31 @@ void tarn_os_unmap(void *address, size_t bytes);
 /* Gives the pages' memory back; they read as zero afterwards.  False: nothing changed. */
 bool tarn_os_purge(void *address, size_t bytes);
 
+/* Asks for huge pages where they fit, or takes that back.  Only advice: nothing depends on it. */
+void tarn_os_huge_pages(void *address, size_t bytes, bool on);
+
 /* Builds with TARN_FAULTS: the `nth` page request from now on fails, once; 0 switches that off. */
 void tarn_os_fault_at(uint64_t nth);
 /* Page requests since the last tarn_os_fault_at. */
 uint64_t tarn_os_fault_count(void);
+/* The same builds: while a kind is switched on, all its calls fail. */
+enum {
+  TARN_FAULT_PURGE = 1u << 0, /* tarn_os_purge */
+  TARN_FAULT_THREAD = 1u << 1 /* tarn_os_start_thread */
+};
+void tarn_os_fault_kinds(unsigned kinds);
+bool tarn_os_fault_is_on(unsigned kind);
+
+/* --- threads (spawn.c) ----------------------------------------------------------------------- */
+
+/*
+ * Runs `fn(data)` in a thread of the library's own: detached, with a small stack and all signals
+ * blocked.  False: the system has none to give.  May call malloc, so the caller holds no lock.
+ */
+bool tarn_os_start_thread(void *(*fn)(void *), void *data);
+
+/* Names the calling thread, in at most 15 bytes. */
+void tarn_os_set_thread_name(const char *name);
 
 /* --- waiting (park.c) ------------------------------------------------------------------------ */
 
@@ -99,6 +120,9 @@ static inline void tarn_os_pause(void) {
 /* --- clocks, names, messages (say.c) --------------------------------------------------------- */
 
 uint64_t tarn_os_now(void); /* monotonic, nanoseconds */
+/* Monotonic milliseconds that wrap, as exact as the system's tick (1 to 10 ms); a few
+ * nanoseconds. */
+uint32_t tarn_os_ticks(void);
 
 /* The calling thread's name as the system has it, and its kernel id. */
 void tarn_os_thread_name(char *buffer, size_t size);

@@ -3,7 +3,7 @@
  * os/pages.c: pages from the kernel.
  *
  * No state, but for builds with TARN_FAULTS: a counter of page requests, one of which can be told
- * to fail.  Calls that give memory back never fail in a way that matters and are not counted.
+ * to fail, and a switch by which all calls of other kinds fail (those are not counted).
  */
 #include "os/os.h"
 #include <errno.h>
@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 static _Atomic uint64_t fault_at;
 static _Atomic uint64_t fault_seen;
+static _Atomic unsigned fault_kinds;
 
 void tarn_os_fault_at(uint64_t nth) {
   /* Relaxed: a test sets this before it starts what it wants to see fail. */
@@ -23,6 +24,14 @@ void tarn_os_fault_at(uint64_t nth) {
 
 uint64_t tarn_os_fault_count(void) {
   return atomic_load_explicit(&fault_seen, memory_order_relaxed);
+}
+
+void tarn_os_fault_kinds(unsigned kinds) {
+  atomic_store_explicit(&fault_kinds, kinds, memory_order_relaxed); /* as above */
+}
+
+bool tarn_os_fault_is_on(unsigned kind) {
+  return (atomic_load_explicit(&fault_kinds, memory_order_relaxed) & kind) != 0;
 }
 
 static bool fails(void) {
@@ -35,6 +44,11 @@ static bool fails(void) {
 #else
 void tarn_os_fault_at(uint64_t nth) { (void)nth; }
 uint64_t tarn_os_fault_count(void) { return 0; }
+void tarn_os_fault_kinds(unsigned kinds) { (void)kinds; }
+bool tarn_os_fault_is_on(unsigned kind) {
+  (void)kind;
+  return false;
+}
 static bool fails(void) { return false; }
 #endif
 
@@ -66,7 +80,12 @@ bool tarn_os_commit(void *address, size_t bytes) {
 
 bool tarn_os_purge(void *address, size_t bytes) {
   int kept = errno;
-  bool good = madvise(address, bytes, MADV_DONTNEED) == 0;
+  bool good =
+      !tarn_os_fault_is_on(TARN_FAULT_PURGE) && madvise(address, bytes, MADV_DONTNEED) == 0;
   errno = kept;
   return good;
+}
+
+void tarn_os_huge_pages(void *address, size_t bytes, bool on) {
+  (void)madvise(address, bytes, on ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }

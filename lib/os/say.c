@@ -22,6 +22,12 @@ uint64_t tarn_os_now(void) {
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+uint32_t tarn_os_ticks(void) {
+  struct timespec now;
+  (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return (uint32_t)((uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u);
+}
+
 void tarn_os_thread_name(char *buffer, size_t size) {
   char name[16] = "";
   if (size == 0)

@@ -17,8 +17,8 @@
  * `waits_for_worlds`, which the stop for a fork takes for standing still.
  *
  * Locks are taken in the order of world/world.h: the list; for each world its registry (by the
- * stop) and the collector's; then for each world types, roots, names, near, heaps, store, limbo,
- * metadata; last the space and liburcu's own.
+ * stop, which also has the lock of visits) and the collector's; then for each world types, roots,
+ * names, near, purge, heaps, store, limbo, metadata; last the space and liburcu's own.
  */
 #include "world/world.h"
 #include <stdlib.h>
@@ -76,6 +76,7 @@ static void lock_parts(tarn_world *world) {
   lock(&world->roots.lock);
   lock(&world->near_lock);
   lock(&world->stop.names_lock);
+  tarn_purge_lock(&world->store); /* no unit is claimed, and no arena on its way out */
   lock_heaps(&world->store);
   lock(&world->store.limbo_lock);
   lock(&world->store.meta.lock);
@@ -85,6 +86,7 @@ static void unlock_parts(tarn_world *world) {
   unlock(&world->store.meta.lock);
   unlock(&world->store.limbo_lock);
   unlock_heaps(&world->store);
+  tarn_purge_unlock(&world->store);
   unlock(&world->stop.names_lock);
   unlock(&world->near_lock);
   unlock(&world->roots.lock);
@@ -172,8 +174,10 @@ static void after_fork_child(void) {
   if (uses_rcu())
     urcu_bp_after_fork_child();
   tarn_space_unlock();
-  for (tarn_world *world = worlds; world; world = world->next)
+  for (tarn_world *world = worlds; world; world = world->next) {
+    tarn_purge_after_fork(&world->store);
     unlock_parts(world);
+  }
   for (tarn_world *world = worlds; world; world = world->next) {
     struct tarn_mutator *own = own_record(world);
     tarn_registry_after_fork(world, own);

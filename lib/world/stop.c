@@ -427,7 +427,41 @@ static void end(tarn_world *world, struct tarn_mutator *self, bool logs) {
     log_stop(stop, took, name);
 }
 
-void tarn_stop_end(tarn_world *world, struct tarn_mutator *self) { end(world, self, true); }
+void tarn_stop_end(tarn_world *world, struct tarn_mutator *self) {
+  tarn_store_leave(&world->store);
+  end(world, self, true);
+}
+
+/* --- frees underway -------------------------------------------------------------------------- */
+
+static bool is_settled(tarn_world *world) {
+  struct tarn_mutator *mutator;
+  bool settled = true;
+  cds_list_for_each_entry(mutator, &world->registry.list, node) {
+    settled = settled && tarn_remote_is_settled(&mutator->local);
+  }
+  return settled;
+}
+
+/*
+ * Brings home what threads freed of each other's blocks, so that everybody who looks at pools in
+ * the stop finds them whole.  A thread may have got pools that are another's by now, and sends them
+ * on.
+ */
+static void settle(tarn_world *world) {
+  struct tarn_mutator *mutator;
+  cds_list_for_each_entry(mutator, &world->registry.list, node) {
+    tarn_remote_flush(&mutator->local);
+  }
+  do {
+    cds_list_for_each_entry(mutator, &world->registry.list, node) {
+      (void)tarn_remote_collect(&mutator->local);
+    }
+    for (unsigned i = 0; i < tarn_store_heap_limit(&world->store); i++)
+      if (tarn_store_heap(&world->store, i))
+        tarn_remote_collect_heap(tarn_store_heap(&world->store, i));
+  } while (!is_settled(world));
+}
 
 static bool begin(tarn_world *world, struct tarn_mutator *self, enum mode mode) {
   struct tarn_stop *stop = &world->stop;
@@ -452,6 +486,10 @@ static bool begin(tarn_world *world, struct tarn_mutator *self, enum mode mode) 
     return false;
   }
   note_time(&wait);
+  /* Threads that are not the world's: their visits are short, and wait for no thread of it. */
+  tarn_store_visit(&world->store);
+  if (mode != MODE_FORK) /* nothing is looked at in that one */
+    settle(world);
   return true;
 }
 

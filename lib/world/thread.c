@@ -18,8 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static _Thread_local struct tarn_mutator *records
-    __attribute__((tls_model("initial-exec"))); /* the calling thread's */
+_Thread_local struct tarn_mutator *tarn_thread_records;
 
 /* Its destructor detaches threads that exit; the value does not matter. */
 static pthread_key_t exit_key;
@@ -29,18 +28,18 @@ static pthread_once_t exit_once = PTHREAD_ONCE_INIT;
 /* --- finding one's own records --------------------------------------------------------------- */
 
 struct tarn_mutator *tarn_mutator_first(void) {
-  return records;
+  return tarn_thread_records;
 }
 
 static void move_to_front(struct tarn_mutator **link) {
   struct tarn_mutator *mutator = *link;
   *link = mutator->next_world;
-  mutator->next_world = records;
-  records = mutator;
+  mutator->next_world = tarn_thread_records;
+  tarn_thread_records = mutator;
 }
 
 static __attribute__((noinline)) bool find_further(const struct tarn_mutator *mutator) {
-  for (struct tarn_mutator **link = &records; *link; link = &(*link)->next_world) {
+  for (struct tarn_mutator **link = &tarn_thread_records; *link; link = &(*link)->next_world) {
     if (*link == mutator) {
       move_to_front(link);
       return true;
@@ -51,16 +50,16 @@ static __attribute__((noinline)) bool find_further(const struct tarn_mutator *mu
 
 static bool is_mine(const tarn_thread *self) {
   const struct tarn_mutator *mutator = (const struct tarn_mutator *)(const void *)self;
-  return TARN_LIKELY(records == mutator) ? mutator != NULL : find_further(mutator);
+  return TARN_LIKELY(tarn_thread_records == mutator) ? mutator != NULL : find_further(mutator);
 }
 
 struct tarn_mutator *tarn_mutator_self(const tarn_world *world) {
-  if (records && records->world == world)
-    return records;
-  for (struct tarn_mutator **link = &records; *link; link = &(*link)->next_world) {
+  if (tarn_thread_records && tarn_thread_records->world == world)
+    return tarn_thread_records;
+  for (struct tarn_mutator **link = &tarn_thread_records; *link; link = &(*link)->next_world) {
     if ((*link)->world == world) {
       move_to_front(link);
-      return records;
+      return tarn_thread_records;
     }
   }
   return NULL;
@@ -224,6 +223,7 @@ static tarn_status fill_record(tarn_world *world, struct tarn_mutator *mutator) 
   mutator->local.store = &world->store;
   mutator->local.pub.tarn_holds = 0;
   mutator->local.pub.tarn_frames = NULL;
+  tarn_remote_open(&mutator->local);
   mutator->blocked = 0;
   mutator->attached = 1;
   mutator->status = TARN_OK;
@@ -281,8 +281,8 @@ static tarn_status attach_new(tarn_world *world, struct tarn_mutator **out) {
     return status;
   }
   enter_registry(world, mutator);
-  mutator->next_world = records;
-  records = mutator;
+  mutator->next_world = tarn_thread_records;
+  tarn_thread_records = mutator;
   if (!detaches_at_exit()) {
     (void)detach_now(mutator);
     return TARN_ENOMEM;
@@ -338,10 +338,16 @@ static void make_detached(struct tarn_mutator *mutator) {
 }
 
 static void leave_registry(struct tarn_mutator *mutator) {
-  tarn_world *world = mutator->world;
-  struct tarn_registry *registry = &world->registry;
+  struct tarn_registry *registry = &mutator->world->registry;
   (void)pthread_mutex_lock(&registry->lock); /* waits for the end of a stop */
   make_detached(mutator);
+  (void)pthread_mutex_unlock(&registry->lock);
+}
+
+/* The record can be taken by others from now on; `mutator` is not the caller's any more. */
+static void put_record(tarn_world *world, struct tarn_mutator *mutator) {
+  struct tarn_registry *registry = &world->registry;
+  (void)pthread_mutex_lock(&registry->lock);
   if (is_uncollected(world))
     keep_record(registry, mutator);
   else
@@ -353,7 +359,7 @@ static void leave_registry(struct tarn_mutator *mutator) {
 }
 
 static void forget_record(const struct tarn_mutator *mutator) {
-  for (struct tarn_mutator **link = &records; *link; link = &(*link)->next_world) {
+  for (struct tarn_mutator **link = &tarn_thread_records; *link; link = &(*link)->next_world) {
     if (*link == mutator) {
       *link = mutator->next_world;
       return;
@@ -365,9 +371,12 @@ static bool detach_now(struct tarn_mutator *mutator) {
   const struct tarn_hooks *hooks = mutator->local.store->hooks;
   if (hooks->retired)
     hooks->retired(&mutator->local);
+  tarn_world *world = mutator->world;
   bool balanced = close_all(mutator);
   forget_record(mutator);
   leave_registry(mutator);
+  tarn_store_tend(&world->store); /* its pools may have become free */
+  put_record(world, mutator);
   return balanced;
 }
 
@@ -386,8 +395,8 @@ tarn_status tarn_thread_detach(tarn_thread *self) {
 /* The thread exits. */
 static void detach_all(void *value) {
   (void)value;
-  while (records)
-    (void)detach_now(records);
+  while (tarn_thread_records)
+    (void)detach_now(tarn_thread_records);
 }
 
 /* The record of a thread that is gone, in a world without a collector; see world/thread.h. */

@@ -87,6 +87,10 @@ struct tarn_registry {
   _Atomic size_t count;    /* attached */
 };
 
+/* The calling thread's records in all worlds, linked through next_world, the last used first. */
+extern _Thread_local struct tarn_mutator *tarn_thread_records
+    __attribute__((tls_model("initial-exec")));
+
 /* The caller's own state.  Relaxed: only the owner writes it. */
 static inline uint32_t tarn_own_state(const struct tarn_mutator *self) {
   return __atomic_load_n(&self->state, __ATOMIC_RELAXED);
@@ -116,6 +120,14 @@ tarn_status tarn_thread_check(const tarn_thread *self);
  * the collector does not wait for the thread.
  */
 tarn_status tarn_thread_check_running(const tarn_thread *self);
+
+/* The same, inlined, for who only wants to know whether it is TARN_OK; false may also mean that the
+ * record has to be looked for. */
+static inline bool tarn_thread_is_running(const tarn_thread *self) {
+  const struct tarn_mutator *mutator = (const struct tarn_mutator *)(const void *)self;
+  return TARN_LIKELY(tarn_thread_records == mutator && mutator != NULL) &&
+         tarn_own_state(mutator) == TARN_STATE_RUNNING;
+}
 
 /* Sets the thread's status; a status on a NULL or foreign handle is dropped. */
 void tarn_thread_fail(tarn_thread *self, tarn_status status);

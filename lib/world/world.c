@@ -3,6 +3,7 @@
  * world/world.c: a world is put together and taken apart here; and its few settings.
  */
 #include "world/world.h"
+#include <tarn/collect.h>
 #include <string.h>
 
 /* --- making ---------------------------------------------------------------------------------- */
@@ -13,6 +14,8 @@ static void configure(tarn_world *world, const struct tarn_config *config) {
   /* Relaxed: the world is not known to anybody yet. */
   atomic_store_explicit(&world->store.limit, config->hard_limit ? config->hard_limit : SIZE_MAX,
                         memory_order_relaxed);
+  world->store.huge_pages = config->huge_pages;
+  tarn_purge_configure(&world->store, config->purge_delay_ns, config->purger);
 }
 
 /* The parts, in the order in which they lean on each other; each says what undoes it. */
@@ -126,6 +129,22 @@ tarn_status tarn_heap_create(tarn_world *world, tarn_heap_kind kind, tarn_heap *
   if (status == TARN_OK)
     *out = heap;
   return status;
+}
+
+size_t tarn_trim(tarn_world *world, size_t keep) {
+  if (!world)
+    return 0;
+  struct tarn_mutator *self = tarn_mutator_self(world);
+  bool leaves =
+      self && self->local.pub.tarn_holds == 0 && tarn_own_state(self) == TARN_STATE_RUNNING;
+  if (leaves)
+    tarn_stop_leave(self);
+  tarn_heap_settle_orphans(&world->store);
+  size_t given = tarn_pools_purge_idle(&world->store);
+  given += tarn_store_trim(&world->store, keep);
+  if (leaves)
+    tarn_stop_enter(self);
+  return given;
 }
 
 /* --- settings -------------------------------------------------------------------------------- */

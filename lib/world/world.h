@@ -3,7 +3,8 @@
  * world/world.h: a world, put together from its parts; each part's header says who may touch it.
  *
  * Worlds are on one process-wide list (for fork), under a lock of its own.
- * Order of locks: worlds list > registry > (roots | types | heap > store > space | meta).
+ * Order of locks: worlds list > registry > visits > (roots | types | walk > heap > store > space |
+ * meta); purge > walk, which it only tries, and store.
  */
 #ifndef TARN_WORLD_WORLD_H
 #define TARN_WORLD_WORLD_H

@@ -367,6 +367,19 @@ static void damage_to_arenas_is_named(void **state) {
   expect(f, "is free in its arena, but its map word", base_of(f->nodes));
   poke_word(f, &arena->free_units, arena->free_units + 1);
   expect(f, "free_units", arena->base);
+  uint64_t *dirty = &tarn_arena_dirty(arena)[bit / 64];
+  poke_word(f, dirty, *dirty ^ (uintptr_t)1 << (bit % 64));
+  expect(f, "its dirty bit", base_of(f->nodes));
+  poke_word(f, &arena->dirty_units, arena->dirty_units + 1);
+  expect(f, "dirty_units", arena->base);
+  poke_word(f, &arena->longest, 0);
+  expect(f, "longer than the bound", arena->base);
+  poke_word(f, &f->world->store.hints[0], 0);
+  expect(f, "has passed", arena->base);
+  poke_word(f, &f->world->store.dirty, 12345);
+  expect(f, "the counter `dirty`", 0);
+  poke_word(f, tarn_arena_slot(arena->base), 0);
+  expect(f, "not in the table", arena->base);
   poke_word(f, &arena->units, arena->units + 1);
   expect(f, "does not lie in the heap range", arena->base);
   poke_word(f, &arena->next, (uintptr_t)arena);
@@ -419,9 +432,9 @@ static void damage_to_descriptors_is_named(void **state) {
   struct fixture *f = *state;
   struct tarn_pool *pool = pool_of(f->nodes);
   uintptr_t base = base_of(f->nodes);
-  poke_int(f, &pool->used, pool->used + 1);
+  poke_int(f, &pool->room, pool->room + 1);
   expect(f, "used is", base);
-  poke_int(f, &pool->used, 65000);
+  poke_int(f, &pool->room, 65000);
   expect(f, "used is", base);
   poke_int(f, &pool->cursor, pool->cursor - 8);
   expect(f, "not at a block start", base);
@@ -447,6 +460,10 @@ static void damage_to_descriptors_is_named(void **state) {
   expect(f, "names a large object", base);
 }
 
+static void *owner_of(const struct tarn_pool *pool) {
+  return (void *)&tarn_space.owners[tarn_pool_unit(pool)];
+}
+
 static void damage_to_lists_is_named(void **state) {
   struct fixture *f = *state;
   struct tarn_pool *pool = pool_of(f->nodes);
@@ -460,9 +477,9 @@ static void damage_to_lists_is_named(void **state) {
   expect(f, "list state", base);
   poke_byte(f, &bin->full->list, TARN_LIST_CURRENT);
   expect(f, "its own list state", tarn_pool_base(bin->full));
-  poke_word(f, (void *)&pool->owner, 0);
+  poke_word(f, owner_of(pool), 0);
   expect(f, "owner is", base);
-  poke_word(f, (void *)&bin->full->owner, (uintptr_t)f);
+  poke_word(f, owner_of(bin->full), (uintptr_t)f);
   expect(f, "owner is", tarn_pool_base(bin->full));
   poke_word(f, &bin->full, 0); /* lost */
   expect(f, "is not on the list", 0);
@@ -496,7 +513,7 @@ static void a_pool_lost_from_a_shelf_is_named(void **state) {
   expect(f, "does not fit its contents", base_of(f->raw));
   poke_byte(f, &pool->list, TARN_LIST_CONDEMNED);
   expect(f, "does not fit its contents", base_of(f->raw));
-  poke_word(f, (void *)&pool->owner, (uintptr_t)f->self);
+  poke_word(f, owner_of(pool), (uintptr_t)f->self);
   expect(f, "owner is", base_of(f->raw));
 }
 
@@ -581,7 +598,7 @@ static void *free_it(void *data) {
   return tarn_thread_detach(self) == TARN_OK ? NULL : "not detached";
 }
 
-/* The main thread is blocked meanwhile, so that the block stays on the remote list. */
+/* The main thread is blocked meanwhile, so the block stays in the mailbox until the next stop. */
 static void free_elsewhere(struct fixture *f, void *block) {
   struct free_it job = {f->world, block};
   pthread_t thread;
@@ -593,23 +610,27 @@ static void free_elsewhere(struct fixture *f, void *block) {
   assert_null(result);
 }
 
-static void damage_to_remote_lists_is_named(void **state) {
+static void damage_to_remote_bits_is_named(void **state) {
   struct fixture *f = *state;
-  for (int round = 0; round < 2; round++) { /* below the cursor, and beyond it */
+  f->root[7] = must(tarn_alloc_atomic(f->self, 100)); /* so that the pool stays */
+  for (int round = 0; round < 2; round++) {           /* below the cursor, and beyond it */
     struct tarn_pool *pool = pool_of(f->raw);
-    uintptr_t *words = f->raw;
+    _Atomic uint64_t *bits = tarn_remote_bits(tarn_pool_unit(pool));
     f->root[1] = NULL;
     free_elsewhere(f, f->raw);
-    assert_ptr_equal(atomic_load(&pool->remote), words);
-    expect_sound(f);
-    poke_word(f, words, 5);
-    expect(f, "is on its remote list, but its first word is 0x5", (uintptr_t)words);
-    poke_word(f, words + 1, (uintptr_t)words);
-    expect(f, "cycle", base_of(words));
-    poke_word(f, words + 1, (uintptr_t)words + 8);
-    expect(f, "its remote list leads to", (uintptr_t)words + 8);
-    poke_word(f, (void *)&pool->remote, 0);
-    expect(f, "free by their first word", base_of(words));
+    assert_int_equal(atomic_load(&pool->remote), 1);
+    /* A collection puts the pools of all threads on shelves. */
+    tarn_mailbox *box = round == 0 ? &tarn_local_of(f->self)->mailbox : &pool->heap->orphans;
+    assert_ptr_equal(atomic_load(box), pool);
+    expect_sound(f); /* the stop has brought it home */
+    assert_int_equal(atomic_load(&pool->remote), 0);
+    assert_null(atomic_load(box));
+    poke_word(f, (void *)&bits[1], 16);
+    expect(f, "word 1 of its remote bits is 0x10", base_of(f->raw));
+    poke_int(f, (void *)&pool->remote, 1);
+    expect(f, "0 remote bits are set, but 1 were counted", base_of(f->raw));
+    poke_byte(f, (void *)&pool->parked, 1);
+    expect(f, "blocks freed by others were not taken back", base_of(f->raw));
     f->raw = f->root[1] = must(tarn_alloc_atomic(f->self, 100));
     collect(f);
   }
@@ -868,7 +889,7 @@ static void bad_calls_are_refused(void **state) {
 static void the_message_is_cut_off_and_may_be_missing(void **state) {
   struct fixture *f = *state;
   char message[8] = "xxxxxxx";
-  poke_int(f, &pool_of(f->nodes)->used, 1);
+  poke_int(f, &pool_of(f->nodes)->room, 1);
   assert_int_equal(tarn_verify(f->self, NULL, 0), TARN_ECORRUPT);
   assert_int_equal(tarn_verify(f->self, message, 0), TARN_ECORRUPT);
   assert_int_equal(message[0], 'x');
@@ -1104,7 +1125,7 @@ int main(void) {
       IN_WORLD(damage_to_runs_is_named),
       IN_WORLD(damage_to_free_lists_is_named),
       IN_WORLD(damage_to_free_raw_blocks_is_named),
-      IN_WORLD(damage_to_remote_lists_is_named),
+      IN_WORLD(damage_to_remote_bits_is_named),
       IN_WORLD(a_walk_leaves_a_sound_world),
       IN_WORLD(damage_to_mark_bytes_is_named),
       IN_WORLD(a_write_beyond_the_virgin_limit_is_named),

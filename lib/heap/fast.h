@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * heap/fast.h: the paths that most allocations and frees of raw blocks take, inlined into the
+ * fronts.
+ *
+ * Both touch the thread's bin, the pool's descriptor and the block, and nothing that another thread
+ * writes.  Both find a double free, a free of what is no block, and a write to a free block, on the
+ * way: they answer "not here", and the slow path looks again and reports.
+ */
+#ifndef TARN_HEAP_FAST_H
+#define TARN_HEAP_FAST_H
+
+#include "heap/local.h"
+#include <string.h>
+
+#define TARN_POISON 0xdb /* checking builds: every byte of a free block but its first two words */
+
+/* Slow paths and checks of local.c. */
+bool tarn_local_is_damaged(const struct tarn_pool *pool, const void *block);
+
+/* memset for sizes that are small in most cases; `size` is a multiple of 8.  Returns the block. */
+static inline void *tarn_clear(void *block, size_t size) {
+  if (TARN_UNLIKELY(size > 256))
+    return memset(block, 0, size);
+  char *at = block, *end = at + size;
+  for (; end - at >= 64; at += 64)
+    memset(at, 0, 64);
+  for (; end - at >= 16; at += 16)
+    memset(at, 0, 16);
+  if (at < end)
+    memset(at, 0, 8);
+  return block;
+}
+
+/* Does the block lie in what the bin has not handed out yet of its piece? */
+static inline bool tarn_is_in_run(const struct tarn_bin *bin, const void *block) {
+  return (uintptr_t)block - (uintptr_t)bin->head.bump <
+         (uintptr_t)(bin->head.limit - bin->head.bump);
+}
+
+/*
+ * A raw block of a bin, or NULL: take the slow path.  Its first word is zero; of the rest at most
+ * the first `*dirty` bytes are other than zero.
+ */
+static inline void *tarn_fast_alloc(struct tarn_bin *bin, size_t *dirty) {
+  struct tarn_pool *pool = bin->pool;
+  if (TARN_ZEAL || TARN_UNLIKELY(!pool))
+    return NULL;
+  uintptr_t *words = pool->free;
+  if (TARN_LIKELY(words != NULL)) {
+    if (TARN_UNLIKELY(TARN_CHECKING ? tarn_local_is_damaged(pool, words)
+                                    : words[0] != tarn_free_key(TARN_KIND_RAW, words)))
+      return NULL;
+    pool->free = (void *)words[1];
+    pool->room++;
+    words[0] = 0;
+    *dirty = bin->size;
+    return words;
+  }
+  char *block = bin->head.bump;
+  if (TARN_UNLIKELY((size_t)(bin->head.limit - block) < bin->size))
+    return NULL;
+  bin->head.bump = block + bin->size;
+  pool->cursor += (uint32_t)bin->size;
+  *dirty = block >= bin->fresh ? 0 : bin->size;
+  *(uintptr_t *)(void *)block = 0;
+  return block;
+}
+
+/*
+ * Frees a raw block of the thread's own; false: take the slow path, nothing was done.  `only_raw`:
+ * the world has no other blocks, and is never collected.
+ */
+static inline bool tarn_fast_free(struct tarn_local *local, void *block, bool only_raw) {
+  uintptr_t at = (uintptr_t)block - tarn_space.base;
+  if (TARN_UNLIKELY(at >= tarn_space.size))
+    return false;
+  size_t unit = at >> TARN_UNIT_SHIFT;
+  struct tarn_pool *pool = &tarn_space.pools[unit];
+  /* Relaxed: a thread that reads itself wrote it, see heap/pool.h. */
+  if (TARN_UNLIKELY(atomic_load_explicit(&tarn_space.owners[unit], memory_order_relaxed) != local))
+    return false;
+  uint32_t offset = (uint32_t)(at & (TARN_UNIT_SIZE - 1));
+  uintptr_t *words = (uintptr_t *)block, key = tarn_free_key(TARN_KIND_RAW, block);
+  if (TARN_UNLIKELY(offset >= pool->cursor || !tarn_is_block_start(offset, pool->reciprocal) ||
+                    (!only_raw && pool->flavour != TARN_FLAVOUR_RAW) || words[0] == key))
+    return false;
+#if TARN_CHECKING
+  memset(words + 1, TARN_POISON, tarn_pool_block_size(pool) - sizeof *words);
+#endif
+  if (!only_raw && TARN_UNLIKELY(local->store->tables))
+    *tarn_mark_byte((uintptr_t)block) = TARN_MARK_NONE;
+  words[0] = key;
+  words[1] = (uintptr_t)pool->free;
+  pool->free = block;
+  if (TARN_UNLIKELY(--pool->room == 0))
+    tarn_local_attend(local, pool);
+  return true;
+}
+
+#endif

@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * heap/purge.c: see heap/purge.h.
+ */
+#include "heap/heap.h"
+#include "os/os.h"
+#include <errno.h>
+
+#define RANGES 64u
+#define BATCH_UNITS ((size_t)64)       /* 4 MiB: about 0.3 ms, which a fork may have to wait */
+#define LEAST_DIRTY ((size_t)1 << 20)  /* less is not worth a thread */
+#define ARENA_DELAYS 10u               /* an empty arena goes after so many delays, */
+#define ARENA_LEAST ((uint32_t)500)    /* and not before so many ticks */
+#define SETTLE_LEAST ((uint32_t)100)   /* ticks between two looks for other work without a thread */
+#define RETRY ((uint32_t)10000)        /* ticks from a failure to make a thread to the next try */
+#define GIVE_WAY_NS ((uint64_t)100000) /* how long others may take to wake up and take the lock */
+
+/* --- one pass over the arenas ---------------------------------------------------------------- */
+
+struct range {
+  struct tarn_arena *arena; /* stays: nobody but a purge takes arenas away */
+  size_t first, count;
+  bool failed;
+};
+
+struct pass {
+  struct tarn_store *store;
+  bool aged;    /* only what is free for as long as the delay says; else all beyond `keep` */
+  uint32_t now; /* ticks */
+  size_t keep;  /* bytes that are still to be left alone */
+  size_t given; /* bytes */
+  uintptr_t at; /* what lies below was looked at */
+  size_t units; /* of the present batch, and its ranges */
+  unsigned count;
+  struct range ranges[RANGES];
+};
+
+static bool is_wanted(struct pass *pass, const struct tarn_pool *pool) {
+  if (pass->aged)
+    return tarn_tick_passed(pool->freed_at + pass->store->purge.delay, pass->now);
+  if (pass->keep < pool->dirty)
+    return true;
+  pass->keep -= pool->dirty;
+  return false;
+}
+
+/* False: the batch is full. */
+static bool add_unit(struct pass *pass, struct tarn_arena *arena, size_t unit) {
+  struct range *last = pass->count ? &pass->ranges[pass->count - 1] : NULL;
+  bool joins = last && last->arena == arena && last->first + last->count == unit;
+  if (pass->units >= BATCH_UNITS || (!joins && pass->count == RANGES))
+    return false;
+  if (joins)
+    last->count++;
+  else
+    pass->ranges[pass->count++] = (struct range){.arena = arena, .first = unit, .count = 1};
+  pass->units++;
+  return true;
+}
+
+/* Adds what is wanted of the arena; false: the batch was full before its end. */
+static bool look_at_arena(struct pass *pass, struct tarn_arena *arena) {
+  size_t start = pass->at > arena->base ? (pass->at - arena->base) / TARN_UNIT_SIZE : 0, run;
+  uint32_t oldest = pass->now;
+  for (size_t at = start; (run = tarn_bits_run(tarn_arena_dirty(arena), arena->units, &at)) != 0;) {
+    for (size_t end = at + run; at < end; at++) {
+      const struct tarn_pool *pool = tarn_arena_pool(arena, at);
+      if (!is_wanted(pass, pool)) {
+        if (!tarn_tick_passed(oldest, pool->freed_at))
+          oldest = pool->freed_at;
+      } else if (!add_unit(pass, arena, at)) {
+        pass->at = arena->base + at * TARN_UNIT_SIZE;
+        return false;
+      }
+    }
+  }
+  if (pass->aged && start == 0)
+    arena->oldest = oldest; /* of those that stay */
+  pass->at = arena->base + arena->units * TARN_UNIT_SIZE;
+  return true;
+}
+
+/* Can there be anything of interest in the arena? */
+static bool is_hopeless(const struct pass *pass, const struct tarn_arena *arena) {
+  return arena->dirty_units == 0 || arena->base + arena->units * TARN_UNIT_SIZE <= pass->at ||
+         (pass->aged && !tarn_tick_passed(arena->oldest + pass->store->purge.delay, pass->now));
+}
+
+/* A touch of one unit may have brought memory to its clean neighbours in the same huge page. */
+static void widen(struct range *range) {
+  struct tarn_arena *arena = range->arena;
+  const uint64_t *dirty = tarn_arena_dirty(arena);
+  size_t first = range->first, end = first + range->count;
+#define IS_CLEAN(unit) \
+  (tarn_arena_is_free(arena, unit) && !(dirty[(unit) / 64] >> ((unit) % 64) & 1))
+  while (first > 0 && IS_CLEAN(first - 1))
+    first--;
+  while (end < arena->units && IS_CLEAN(end))
+    end++;
+#undef IS_CLEAN
+  range->first = first;
+  range->count = end - first;
+}
+
+/* Fills a batch and claims it; false: the pass is at its end. */
+static bool claim(struct pass *pass) {
+  struct tarn_store *store = pass->store;
+  bool more = true;
+  pass->count = 0;
+  pass->units = 0;
+  (void)pthread_mutex_lock(&store->lock);
+  for (struct tarn_arena *arena = store->arenas; arena && more && !store->purge.ended;
+       arena = arena->next)
+    if (!is_hopeless(pass, arena))
+      more = look_at_arena(pass, arena);
+  for (unsigned i = 0; i < pass->count; i++) {
+    if (pass->ranges[i].arena->huge)
+      widen(&pass->ranges[i]);
+    tarn_store_claim(store, pass->ranges[i].arena, pass->ranges[i].first, pass->ranges[i].count);
+  }
+  (void)pthread_mutex_unlock(&store->lock);
+  return !more;
+}
+
+/* Without the store's lock. */
+static void give_back(struct pass *pass, struct range *range) {
+  size_t dirty = 0;
+  range->failed = !tarn_os_purge((void *)(range->arena->base + range->first * TARN_UNIT_SIZE),
+                                 range->count * TARN_UNIT_SIZE);
+  for (size_t i = 0; i < range->count && !range->failed; i++) {
+    struct tarn_pool *pool = tarn_arena_pool(range->arena, range->first + i);
+    dirty += pool->dirty;
+    pool->dirty = 0;
+  }
+  pass->given += dirty;
+  atomic_fetch_add_explicit(&pass->store->returned, dirty, memory_order_relaxed);
+}
+
+/* What the system did not take counts as free from now, so that it is not asked again at once. */
+static void unclaim(struct pass *pass) {
+  struct tarn_store *store = pass->store;
+  (void)pthread_mutex_lock(&store->lock);
+  for (unsigned i = 0; i < pass->count; i++)
+    tarn_store_unclaim(store, pass->ranges[i].arena, pass->ranges[i].first, pass->ranges[i].count,
+                       pass->now);
+  (void)pthread_mutex_unlock(&store->lock);
+}
+
+static void give_way(struct tarn_purge *purge) {
+  /* Relaxed: who has announced itself too late waits for the next time. */
+  uint32_t asked = __atomic_load_n(&purge->asked, __ATOMIC_RELAXED);
+  if (asked)
+    tarn_os_wait(&purge->asked, asked, GIVE_WAY_NS);
+}
+
+/* True: there is more to do. */
+static bool do_batch(struct pass *pass) {
+  (void)pthread_mutex_lock(&pass->store->purge.lock);
+  bool more = claim(pass);
+  for (unsigned i = 0; i < pass->count; i++)
+    give_back(pass, &pass->ranges[i]);
+  if (pass->count)
+    unclaim(pass);
+  (void)pthread_mutex_unlock(&pass->store->purge.lock);
+  give_way(&pass->store->purge);
+  return more;
+}
+
+/* --- empty arenas ---------------------------------------------------------------------------- */
+
+static uint32_t arena_delay(const struct tarn_purge *purge) {
+  uint32_t delay = ARENA_DELAYS * purge->delay;
+  return delay > ARENA_LEAST ? delay : ARENA_LEAST;
+}
+
+/* An arena to give up, off the list.  The lowest stays, unless it is a long one: a world that frees
+ * everything and goes on would make the next at once. */
+static struct tarn_arena *take_empty(const struct pass *pass) {
+  struct tarn_store *store = pass->store;
+  struct tarn_arena *arena = NULL;
+  if (pthread_mutex_trylock(&store->walk_lock) != 0)
+    return NULL; /* next time */
+  (void)pthread_mutex_lock(&store->lock);
+  for (arena = store->arenas; arena; arena = arena->next)
+    if (arena->free_units == arena->units && arena->dirty_units == 0 &&
+        (arena != store->arenas || arena->units != TARN_ARENA_UNITS) &&
+        (!pass->aged ||
+         tarn_tick_passed(arena->emptied_at + arena_delay(&store->purge), pass->now)))
+      break;
+  if (arena)
+    tarn_store_unlink_arena(store, arena);
+  (void)pthread_mutex_unlock(&store->lock);
+  (void)pthread_mutex_unlock(&store->walk_lock);
+  return arena;
+}
+
+static void drop_empty_arenas(struct pass *pass) {
+  struct tarn_store *store = pass->store;
+  struct tarn_arena *arena;
+  do {
+    (void)pthread_mutex_lock(&store->purge.lock);
+    arena = take_empty(pass);
+    if (arena)
+      tarn_store_drop_arena(store, arena);
+    (void)pthread_mutex_unlock(&store->purge.lock);
+    give_way(&store->purge);
+  } while (arena);
+}
+
+/* --- giving back at once --------------------------------------------------------------------- */
+
+size_t tarn_store_trim(struct tarn_store *store, size_t keep) {
+  struct pass pass = {.store = store, .keep = keep, .now = tarn_os_ticks()};
+  while (do_batch(&pass)) {
+  }
+  drop_empty_arenas(&pass);
+  return pass.given;
+}
+
+size_t tarn_store_purge(struct tarn_store *store, size_t keep) {
+  /* Relaxed: a little more or less does not matter. */
+  size_t dirty = atomic_load_explicit(&store->dirty, memory_order_relaxed);
+  return dirty / 5 * 4 <= keep ? 0 : tarn_store_trim(store, keep);
+}
+
+/* --- rounds ---------------------------------------------------------------------------------- */
+
+/* What is old enough goes back, in at most `most` batches.  False: there is more. */
+static bool purge_old(struct tarn_store *store, size_t most, size_t *given) {
+  struct pass pass = {.store = store, .aged = true, .now = tarn_os_ticks()};
+  bool more = true;
+  for (size_t i = 0; i < most && more; i++)
+    more = do_batch(&pass);
+  if (!more)
+    drop_empty_arenas(&pass);
+  *given += pass.given;
+  return !more;
+}
+
+/* What others freed in pools becomes free units, or goes back where it is. */
+static size_t settle(struct tarn_store *store) {
+  tarn_heap_settle_orphans(store);
+  return tarn_pools_purge_idle(store);
+}
+
+static uint32_t half_delay(const struct tarn_purge *purge) {
+  return purge->delay > 2 ? purge->delay / 2 : 1;
+}
+
+/* Should the thread end?  Then it counts as gone from here on, and the next one can be made. */
+static bool is_over(struct tarn_store *store, uint32_t busy_at) {
+  struct tarn_purge *purge = &store->purge;
+  uint32_t patience = arena_delay(purge) + 2 * purge->delay;
+  (void)pthread_mutex_lock(&store->lock);
+  bool idle = atomic_load_explicit(&store->dirty, memory_order_relaxed) < LEAST_DIRTY &&
+              tarn_tick_passed(busy_at + patience, tarn_os_ticks());
+  bool over = purge->ended || idle;
+  if (over)
+    purge->running = false;
+  (void)pthread_mutex_unlock(&store->lock);
+  return over;
+}
+
+static void *run(void *data) {
+  struct tarn_store *store = data;
+  struct tarn_purge *purge = &store->purge;
+  uint32_t busy_at = tarn_os_ticks();
+  tarn_os_set_thread_name("tarn-purger");
+  do {
+    tarn_os_wait(&purge->bell, 0, (uint64_t)half_delay(purge) * 1000000u);
+    size_t given = settle(store);
+    (void)purge_old(store, SIZE_MAX, &given);
+    if (given)
+      busy_at = tarn_os_ticks();
+  } while (!is_over(store, busy_at));
+  /* Release, for tarn_purge_end; the last touch of the store.  Its memory may be gone when the
+   * sleepers are woken: then nobody is, or somebody who copes with that. */
+  uint32_t *threads = &purge->threads;
+  (void)__atomic_fetch_sub(threads, 1, __ATOMIC_RELEASE);
+  tarn_os_wake_all(threads);
+  return NULL;
+}
+
+/* --- who does the rounds --------------------------------------------------------------------- */
+
+/* Under the store's lock.  May a thread be made now? */
+static bool may_start(const struct tarn_purge *purge, uint32_t now) {
+  return purge->threaded && purge->delay != 0 && !purge->running &&
+         (!purge->failed || tarn_tick_passed(purge->retry_at, now));
+}
+
+static void set_due(struct tarn_store *store, uint32_t value) {
+  __atomic_store_n(&store->purge_due, value, __ATOMIC_RELAXED); /* see tarn_store_tend */
+}
+
+void tarn_purge_note(struct tarn_store *store, uint32_t now) {
+  const struct tarn_purge *purge = &store->purge;
+  size_t dirty = atomic_load_explicit(&store->dirty, memory_order_relaxed);
+  if (purge->running || purge->ended || dirty < (purge->delay ? LEAST_DIRTY : 1))
+    return;
+  if (may_start(purge, now) || tarn_tick_passed(purge->round_at + purge->delay / 2, now))
+    set_due(store, 1);
+}
+
+void tarn_purge_want(struct tarn_store *store) { set_due(store, 1); }
+
+static void start_thread(struct tarn_store *store) {
+  struct tarn_purge *purge = &store->purge;
+  if (tarn_os_start_thread(run, store))
+    return;
+  (void)pthread_mutex_lock(&store->lock);
+  purge->running = false;
+  purge->failed = true;
+  purge->retry_at = tarn_os_ticks() + RETRY;
+  (void)__atomic_fetch_sub(&purge->threads, 1, __ATOMIC_RELEASE); /* as at the end of run */
+  (void)pthread_mutex_unlock(&store->lock);
+  set_due(store, 1); /* the next round is the program's */
+}
+
+/* A round by a thread of the program: a little at a time, but for who wants it at once. */
+static void do_round(struct tarn_store *store, bool settles) {
+  size_t given = 0;
+  if (settles)
+    (void)settle(store);
+  if (!purge_old(store, store->purge.delay ? 1 : SIZE_MAX, &given))
+    set_due(store, 1);
+}
+
+void tarn_purge_tend(struct tarn_store *store) {
+  struct tarn_purge *purge = &store->purge;
+  int kept = errno;
+  if (!__atomic_exchange_n(&store->purge_due, 0, __ATOMIC_RELAXED))
+    return; /* somebody else does */
+  uint32_t now = tarn_os_ticks();
+  (void)pthread_mutex_lock(&store->lock);
+  bool starts = !purge->ended && may_start(purge, now);
+  bool rounds = !purge->ended && !purge->running && !starts;
+  uint32_t pause = purge->delay / 2 > SETTLE_LEAST ? purge->delay / 2 : SETTLE_LEAST;
+  bool settles = tarn_tick_passed(purge->settled_at + pause, now);
+  if (starts) {
+    purge->running = true;
+    (void)__atomic_fetch_add(&purge->threads, 1, __ATOMIC_RELAXED); /* under the lock */
+  } else if (rounds) {
+    purge->round_at = now;
+    purge->settled_at = settles ? now : purge->settled_at;
+  }
+  (void)pthread_mutex_unlock(&store->lock);
+  if (starts)
+    start_thread(store);
+  else if (rounds)
+    do_round(store, settles);
+  errno = kept;
+}
+
+/* --- start, end, fork ------------------------------------------------------------------------ */
+
+void tarn_purge_start(struct tarn_store *store) {
+  (void)pthread_mutex_init(&store->purge.lock, NULL);
+  tarn_purge_configure(store, (uint64_t)1000000000u, true);
+}
+
+void tarn_purge_configure(struct tarn_store *store, uint64_t delay_ns, bool threaded) {
+  store->purge.delay = (uint32_t)((delay_ns + 999999u) / 1000000u);
+  store->purge.threaded = threaded;
+}
+
+void tarn_purge_end(struct tarn_store *store) {
+  struct tarn_purge *purge = &store->purge;
+  (void)pthread_mutex_lock(&store->lock);
+  purge->ended = true;
+  (void)pthread_mutex_unlock(&store->lock);
+  __atomic_store_n(&purge->bell, 1, __ATOMIC_RELAXED); /* only wakes: `ended` is under the lock */
+  tarn_os_wake_all(&purge->bell);
+  uint32_t threads;
+  /* Acquire: pairs with the release at the end of run. */
+  while ((threads = __atomic_load_n(&purge->threads, __ATOMIC_ACQUIRE)) != 0)
+    tarn_os_wait(&purge->threads, threads, 1000000);
+}
+
+void tarn_purge_lock(struct tarn_store *store) {
+  struct tarn_purge *purge = &store->purge;
+  /* Relaxed: see give_way. */
+  (void)__atomic_fetch_add(&purge->asked, 1, __ATOMIC_RELAXED);
+  (void)pthread_mutex_lock(&purge->lock);
+  (void)__atomic_fetch_sub(&purge->asked, 1, __ATOMIC_RELAXED);
+}
+
+void tarn_purge_unlock(struct tarn_store *store) { (void)pthread_mutex_unlock(&store->purge.lock); }
+
+void tarn_purge_after_fork(struct tarn_store *store) {
+  struct tarn_purge *purge = &store->purge;
+  purge->running = false;
+  purge->failed = false;
+  __atomic_store_n(&purge->threads, 0, __ATOMIC_RELAXED);
+  __atomic_store_n(&purge->asked, 0, __ATOMIC_RELAXED);
+#if TARN_TSAN
+  purge->threaded = false; /* it ends children of threaded processes that make threads */
+#endif
+  /* What is free and dirty now may be all that ever is. */
+  tarn_purge_note(store, tarn_os_ticks());
+}

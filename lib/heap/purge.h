@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * heap/purge.h: giving the memory of free units back to the system, after a delay or at once.
+ *
+ * How.  Under the store's lock a purge claims free dirty units: neither free nor in use, they
+ * belong to it.  It gives their memory back without that lock, a few megabytes at a time, and puts
+ * them back, clean; or dirty still, if the system refused.  The purge's own lock is held from the
+ * claim to the end, so whoever has it (a fork, an allocation that found nothing) knows that no unit
+ * is claimed and no arena on its way out.
+ *
+ * When.  A unit whose memory may be other than zero notes the tick at which it became free.  A
+ * thread, made when enough of that lies about and ended when there is nothing to do for a while,
+ * comes round twice in each delay.  Where there can be no thread (the option says so, the system
+ * has none, the child of a fork under ThreadSanitizer), the program's threads do its rounds when
+ * they come by tarn_purge_tend.
+ *
+ * Order of locks: purge > walk > store.  A thread that holds a heap's lock does not wait for the
+ * purge's.
+ */
+#ifndef TARN_HEAP_PURGE_H
+#define TARN_HEAP_PURGE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct tarn_store;
+
+struct tarn_purge {
+  /* Set before the first allocation. */
+  uint32_t delay; /* ticks; 0: at once */
+  bool threaded;  /* a thread may be made; in the child of a fork it may become false */
+
+  pthread_mutex_t lock; /* see above */
+  uint32_t asked;       /* atomic: those that wait for the lock; a purge lets them go first */
+
+  /* Under the store's lock. */
+  bool running;        /* there is a thread, or one is being made */
+  bool failed;         /* the last one could not be made: */
+  uint32_t retry_at;   /* try again at this tick */
+  uint32_t round_at;   /* ticks of the last round that a thread of the program did, and of the */
+  uint32_t settled_at; /* last one with a look for other work */
+  bool ended;          /* no round begins any more */
+
+  uint32_t threads; /* atomic, a futex: threads that may still touch the store */
+  uint32_t bell;    /* atomic, a futex that the thread sleeps on; changed to wake it */
+};
+
+/* Values for the fields of the first group; `delay_ns` as in the option. */
+void tarn_purge_start(struct tarn_store *store);
+void tarn_purge_configure(struct tarn_store *store, uint64_t delay_ns, bool threaded);
+
+/*
+ * Ends the thread and waits until it is gone; no round begins afterwards.  May be called again.
+ * The caller holds no lock.
+ */
+void tarn_purge_end(struct tarn_store *store);
+
+/* Under the store's lock, after units became free: notes if somebody should tend to them. */
+void tarn_purge_note(struct tarn_store *store, uint32_t now);
+
+/* Asks for a round though no unit became free: there is other work, see tarn_heap_settle_orphans.
+ * Any thread, any lock. */
+void tarn_purge_want(struct tarn_store *store);
+
+/*
+ * Makes the thread, or does a round.  Calls pthread_create, which may call malloc: the caller holds
+ * no lock of the library, is in no stop of its own, and in no change of its bins.  Keeps errno.
+ */
+void tarn_purge_tend(struct tarn_store *store);
+
+/* The purge's lock, for others: waits for the end of a few megabytes at most. */
+void tarn_purge_lock(struct tarn_store *store);
+void tarn_purge_unlock(struct tarn_store *store);
+
+/* In the child of a fork, all locks held: the thread is not there. */
+void tarn_purge_after_fork(struct tarn_store *store);
+
+#endif

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * heap/remote.c: see heap/remote.h, which argues the order of the steps.
+ */
+#include "heap/remote.h"
+#include "heap/heap.h"
+#include "heap/local.h"
+#include <sched.h>
+#include <string.h>
+
+/* A thread that gives its bins up takes no more of them. */
+#define CLOSED ((struct tarn_pool *)(uintptr_t)1)
+
+/*
+ * Beside the count, both only when all blocks of the pool are counted, so that nobody else adds to
+ * it or has a block of it: a purge has the memory in hand, and whoever wants the pool waits; and
+ * the memory has been given back, so that the blocks' words are all zero.
+ */
+#define CLAIMED ((uint32_t)1 << 31)
+#define PURGED ((uint32_t)1 << 30)
+
+/* Bytes that wait in an outbox: a few pools' worth of the smallest blocks, one of the largest. */
+#define OUTBOX_BYTES ((size_t)32 << 10)
+
+/* --- mailboxes ------------------------------------------------------------------------------- */
+
+static bool push(tarn_mailbox *box, struct tarn_pool *pool) {
+  struct tarn_pool *head = atomic_load_explicit(box, memory_order_relaxed);
+  do {
+    if (head == CLOSED)
+      return false;
+    pool->mail = head;
+  } while (!atomic_compare_exchange_weak_explicit(box, &head, pool, memory_order_release,
+                                                  memory_order_relaxed));
+  return true;
+}
+
+/* Into the mailbox of whoever owns the pool; the count is not zero, so the pool stays until then.
+ * True: nobody owns it. */
+static bool post(struct tarn_pool *pool) {
+  for (unsigned tries = 1;; tries++) {
+    struct tarn_local *owner = tarn_pool_owner(pool);
+    if (push(owner ? &owner->mailbox : &pool->heap->orphans, pool))
+      return owner == NULL;
+    /* Closed: the owner is about to say that it is none any more. */
+    if (tries % 64 == 0)
+      (void)sched_yield();
+    tarn_os_pause();
+  }
+}
+
+/* --- handing over ---------------------------------------------------------------------------- */
+
+_Noreturn static void freed_twice(struct tarn_store *store, struct tarn_pool *pool, unsigned word,
+                                  uint64_t bits) {
+  size_t index = word * 64 + (size_t)__builtin_ctzll(bits);
+  store->hooks->corrupt(store, (char *)tarn_pool_base(pool) + index * tarn_pool_block_size(pool),
+                        "freed twice");
+  __builtin_unreachable();
+}
+
+static void hand_over(struct tarn_store *store, size_t unit, unsigned word, uint64_t bits) {
+  struct tarn_pool *pool = &tarn_space.pools[unit];
+  uint64_t map = tarn_map_get(unit); /* while the pool stays */
+  _Atomic uint64_t *at = &tarn_remote_bits(unit)[word];
+  /* Release: pairs with the consumer's exchange of the word, which may come before the count. */
+  uint64_t before = atomic_fetch_or_explicit(at, bits, memory_order_release);
+  if (TARN_UNLIKELY(before & bits))
+    freed_twice(store, pool, word, before & bits);
+  uint32_t count = (uint32_t)__builtin_popcountll(bits);
+  /* Release: who sees the count finds the bits.  Acquire: pairs with the consumer's exchange of the
+   * count, which came after it had read `mail`. */
+  uint32_t others = atomic_fetch_add_explicit(&pool->remote, count, memory_order_acq_rel);
+  bool orphan = others == 0 && post(pool);
+  /* Nobody may come for what a purge would find. */
+  if (orphan || others + count == tarn_block_index(map, TARN_UNIT_SIZE))
+    tarn_purge_want(store);
+}
+
+static void hand_over_entry(struct tarn_local *local, struct tarn_outbox_entry *entry) {
+  uint64_t bits = entry->bits;
+  entry->bits = 0;
+  hand_over(local->store, entry->unit, entry->word, bits);
+}
+
+void tarn_remote_flush(struct tarn_local *local) {
+  struct tarn_outbox *outbox = &local->outbox;
+  if (outbox->bytes == 0)
+    return;
+  for (unsigned i = 0; i < TARN_OUTBOX_ENTRIES; i++)
+    if (outbox->entries[i].bits)
+      hand_over_entry(local, &outbox->entries[i]);
+  outbox->bytes = 0;
+}
+
+void tarn_remote_free(struct tarn_local *local, size_t unit_number, size_t index, size_t size) {
+  struct tarn_outbox *outbox = &local->outbox;
+  uint32_t unit = (uint32_t)unit_number, word = (uint32_t)(index / 64);
+  struct tarn_outbox_entry *entry = &outbox->entries[(unit * 5 + word) % TARN_OUTBOX_ENTRIES];
+  uint64_t bit = (uint64_t)1 << (index % 64);
+  if (entry->bits && (entry->unit != unit || entry->word != word))
+    hand_over_entry(local, entry);
+  if (TARN_UNLIKELY(entry->bits & bit))
+    freed_twice(local->store, &tarn_space.pools[unit], word, bit);
+  entry->unit = unit;
+  entry->word = word;
+  entry->bits |= bit;
+  outbox->bytes += size;
+  if (outbox->bytes >= OUTBOX_BYTES)
+    tarn_remote_flush(local);
+  else if (entry->bits == UINT64_MAX)
+    hand_over_entry(local, entry);
+}
+
+void tarn_remote_free_stranger(struct tarn_store *store, size_t unit, size_t index) {
+  hand_over(store, unit, (unsigned)(index / 64), (uint64_t)1 << (index % 64));
+}
+
+/* --- taking ---------------------------------------------------------------------------------- */
+
+/* Makes a block that another thread freed one that the owner can hand out. */
+static void take_block(struct tarn_store *store, struct tarn_pool *pool, char *block) {
+  uintptr_t *words = tarn_block_words(block);
+  tarn_kind kind = tarn_flavour_kind((tarn_flavour)pool->flavour);
+  if (words[0] != tarn_free_key(kind, block))
+    store->hooks->corrupt(store, block, "a free block was written to");
+  if ((uintptr_t)block - tarn_pool_base(pool) >= pool->cursor) {
+    uint8_t *mark = tarn_mark_byte((uintptr_t)block);
+    if (*mark != store->epoch)
+      store->hooks->corrupt(store, block, "freed twice");
+    *mark = TARN_MARK_NONE; /* the sweep finds it */
+    return;
+  }
+  if (store->tables)
+    *tarn_mark_byte((uintptr_t)block) = TARN_MARK_NONE;
+  words[1] = (uintptr_t)pool->free;
+  pool->free = block;
+}
+
+/* Takes the count, once no purge has the pool's memory in hand. */
+static uint32_t take_count(struct tarn_pool *pool) {
+  uint32_t count = atomic_load_explicit(&pool->remote, memory_order_relaxed);
+  for (;;) {
+    if (count & CLAIMED) {
+      (void)sched_yield(); /* one system call of the other thread */
+      count = atomic_load_explicit(&pool->remote, memory_order_relaxed);
+    } else if (atomic_compare_exchange_weak_explicit(&pool->remote, &count, 0, memory_order_acq_rel,
+                                                     memory_order_relaxed)) {
+      return count; /* acquire, and release: see hand_over */
+    }
+  }
+}
+
+/* All blocks of the pool were free, and its memory has been given back: it is as new. */
+static void renew(struct tarn_store *store, struct tarn_pool *pool) {
+  _Atomic uint64_t *at = tarn_remote_bits(tarn_pool_unit(pool));
+  for (unsigned word = 0; word < (pool->capacity + 63u) / 64; word++)
+    atomic_store_explicit(&at[word], 0, memory_order_relaxed); /* the count was the acquire */
+  if (store->tables)
+    memset(tarn_mark_byte(tarn_pool_base(pool)), TARN_MARK_NONE,
+           TARN_UNIT_SIZE >> TARN_GRANULE_SHIFT);
+  pool->free = NULL;
+  pool->cursor = pool->virgin = 0;
+}
+
+/* Takes count and bits of a pool that was in a mailbox; the caller has the right to the pool, and
+ * takes what is returned off `used`.  From the last block to the first, so that they are handed out
+ * in the order of their addresses. */
+static uint32_t drain(struct tarn_store *store, struct tarn_pool *pool) {
+  uint32_t count = take_count(pool);
+  if (count & PURGED) {
+    renew(store, pool);
+    return count & ~PURGED;
+  }
+  _Atomic uint64_t *at = tarn_remote_bits(tarn_pool_unit(pool));
+  char *base = (char *)tarn_pool_base(pool);
+  size_t size = tarn_pool_block_size(pool);
+  for (unsigned word = (pool->capacity + 63u) / 64; word-- > 0;) {
+    /* Relaxed: bits that were counted are seen through the count; others may come early. */
+    if (atomic_load_explicit(&at[word], memory_order_relaxed) == 0)
+      continue;
+    /* Acquire: see hand_over. */
+    uint64_t bits = atomic_exchange_explicit(&at[word], 0, memory_order_acquire);
+    while (bits) {
+      unsigned bit = 63u - (unsigned)__builtin_clzll(bits);
+      bits ^= (uint64_t)1 << bit;
+      take_block(store, pool, base + (word * 64 + bit) * size);
+    }
+  }
+  return count;
+}
+
+/* A pool from the mailbox of `local`. */
+static void receive(struct tarn_local *local, struct tarn_pool *pool) {
+  if (tarn_pool_owner(pool) == local)
+    tarn_local_received(local, pool, drain(local->store, pool));
+  else
+    (void)post(pool);
+}
+
+bool tarn_remote_collect(struct tarn_local *local) {
+  /* Relaxed: a look; the exchange acquires. */
+  if (!atomic_load_explicit(&local->mailbox, memory_order_relaxed))
+    return false;
+  struct tarn_pool *next,
+      *pool = atomic_exchange_explicit(&local->mailbox, NULL, memory_order_acquire);
+  for (; pool; pool = next) {
+    next = pool->mail; /* first: from drain() on it may be in a mailbox again */
+    receive(local, pool);
+  }
+  return true;
+}
+
+void tarn_remote_open(struct tarn_local *local) {
+  /* Release: who finds it open finds the bins as they are at the start. */
+  atomic_store_explicit(&local->mailbox, NULL, memory_order_release);
+}
+
+void tarn_remote_close(struct tarn_local *local) {
+  struct tarn_pool *next,
+      *pool = atomic_exchange_explicit(&local->mailbox, CLOSED, memory_order_acquire);
+  for (; pool && pool != CLOSED; pool = next) {
+    next = pool->mail;
+    receive(local, pool);
+  }
+}
+
+/* One pool of the heap's mailbox, under the heap's lock; true: it is somebody's, and left alone. */
+static bool receive_orphan(struct tarn_heap *heap, struct tarn_pool *pool) {
+  if (tarn_pool_owner(pool))
+    return true;
+  if (pool->list == TARN_LIST_CONDEMNED)
+    pool->parked = true;
+  else
+    tarn_heap_received(heap, pool, drain(heap->store, pool));
+  return false;
+}
+
+void tarn_remote_collect_heap(struct tarn_heap *heap) {
+  struct tarn_pool *next, *owned = NULL;
+  if (!atomic_load_explicit(&heap->orphans, memory_order_relaxed))
+    return;
+  (void)pthread_mutex_lock(&heap->lock);
+  struct tarn_pool *pool = atomic_exchange_explicit(&heap->orphans, NULL, memory_order_acquire);
+  for (; pool; pool = next) {
+    next = pool->mail;
+    if (receive_orphan(heap, pool)) {
+      pool->mail = owned;
+      owned = pool;
+    }
+  }
+  (void)pthread_mutex_unlock(&heap->lock);
+  /* Outside of the lock: a thread that gives its bins up has closed its mailbox and may want it. */
+  for (; owned; owned = next) {
+    next = owned->mail;
+    (void)post(owned);
+  }
+}
+
+void tarn_remote_unpark(struct tarn_pool *pool) {
+  if (!pool->parked)
+    return;
+  pool->parked = false;
+  tarn_pool_set_used(pool, tarn_pool_used(pool) - drain(pool->heap->store, pool));
+}
+
+bool tarn_remote_purge(size_t unit) {
+  uint64_t map = tarn_map_get(unit);
+  if (tarn_map_world(map) == 0 || tarn_map_form(map) != TARN_FORM_POOL)
+    return false;
+  /* The descriptor's first line is the owner's; the map word says as much, to everybody. */
+  struct tarn_pool *pool = &tarn_space.pools[unit];
+  const _Atomic uint64_t *at = tarn_remote_bits(unit);
+  uint32_t all = (uint32_t)(TARN_UNIT_SIZE / tarn_map_block_size(map)), set = 0;
+  /* Acquire: pairs with hand_over; what was done to the blocks came before they are given back. */
+  if (!atomic_compare_exchange_strong_explicit(&pool->remote, &all, all | CLAIMED,
+                                               memory_order_acquire, memory_order_relaxed))
+    return false;
+  /* Bits that came early may be in the owner's hands again while their count is underway. */
+  for (unsigned word = 0; word < (all + 63u) / 64; word++)
+    set += (uint32_t)__builtin_popcountll(atomic_load_explicit(&at[word], memory_order_relaxed));
+  bool done = set == all && tarn_os_purge((void *)tarn_unit_base(unit), TARN_UNIT_SIZE);
+  /* Release: pairs with take_count. */
+  atomic_store_explicit(&pool->remote, done ? all | PURGED : all, memory_order_release);
+  return done;
+}
+
+bool tarn_remote_is_settled(struct tarn_local *local) {
+  struct tarn_pool *head = atomic_load_explicit(&local->mailbox, memory_order_relaxed);
+  return local->outbox.bytes == 0 && (!head || head == CLOSED);
+}

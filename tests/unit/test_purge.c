@@ -1,0 +1,687 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Free units: that they are found, where they should be, by whatever way is the fastest; and that
+ * their memory goes back to the system when it should, with a thread for it and without, whatever
+ * else happens meanwhile.
+ */
+#include "support.h"
+
+#include "heap/heap.h"
+#include "os/os.h"
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#define UNIT TARN_UNIT_SIZE
+#define ARENA TARN_ARENA_UNITS
+#define MOST_UNITS (8 * ARENA)
+
+static uint64_t seed = 0x9e3779b97f4a7c15u;
+static size_t below(size_t bound) {
+  seed ^= seed << 13;
+  seed ^= seed >> 7;
+  seed ^= seed << 17;
+  return (size_t)(seed % bound);
+}
+
+static void sleep_ms(unsigned ms) {
+  struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+  (void)nanosleep(&time, NULL);
+}
+
+/* Waits until `fn(data)` is true, for ten seconds at most. */
+static bool wait_for(bool (*fn)(void *), void *data) {
+  for (unsigned i = 0; i < 2000; i++) {
+    if (fn(data))
+      return true;
+    sleep_ms(5);
+  }
+  return fn(data);
+}
+
+/* --- units: a store alone -------------------------------------------------------------------- */
+
+static void open_store(struct tarn_store *store) {
+  assert_int_equal(tarn_space_start(0), TARN_OK);
+  assert_int_equal(tarn_store_start(store, NULL), TARN_OK);
+  tarn_purge_configure(store, (uint64_t)3600 * 1000000000u, false);
+}
+
+static size_t take(struct tarn_store *store, size_t count, size_t alignment) {
+  size_t unit = SIZE_MAX;
+  assert_true(tarn_store_take_units_aligned(store, count, alignment, &unit));
+  assert_int_equal((tarn_unit_base(unit) >> TARN_UNIT_SHIFT) % alignment, 0);
+  for (size_t i = 0; i < count; i++) {
+    assert_int_equal(tarn_map_get(unit + i), 0);
+    tarn_space.pools[unit + i].dirty = 0; /* as those do who take units */
+  }
+  return unit;
+}
+
+/* Gives units back, of which every one has `dirty` bytes. */
+static void give(struct tarn_store *store, size_t unit, size_t count, uint32_t dirty) {
+  for (size_t i = 0; i < count; i++) {
+    tarn_space.pools[unit + i].dirty = dirty;
+    if (dirty)
+      *(char *)tarn_unit_base(unit + i) = 1;
+  }
+  tarn_store_give_units(store, unit, count);
+}
+
+static void units_are_aligned_as_asked(void **unused) {
+  (void)unused;
+  struct tarn_store store;
+  open_store(&store);
+  size_t odd = take(&store, 1, 1);
+  for (size_t alignment = 1; alignment <= 16384; alignment *= 2) {
+    size_t unit = take(&store, 3, alignment), next = take(&store, 1, alignment);
+    assert_true(next >= unit + 3 || next < unit);
+    give(&store, next, 1, 0);
+    give(&store, unit, 3, 0);
+  }
+  give(&store, odd, 1, 0);
+  tarn_store_end(&store);
+}
+
+static void rows_may_be_longer_than_an_arena(void **unused) {
+  (void)unused;
+  struct tarn_store store;
+  open_store(&store);
+  size_t first = take(&store, ARENA + 1, 1), second = take(&store, 3 * ARENA, 1);
+  assert_true(second >= first + ARENA + 1 || first >= second + 3 * ARENA);
+  give(&store, first, ARENA + 1, 0);
+  assert_int_equal(take(&store, 2 * ARENA, 1), first); /* its record has two arenas in a row */
+  give(&store, first + 7, 5, 0);
+  assert_int_equal(take(&store, 5, 1), first + 7);
+  tarn_store_end(&store);
+}
+
+static void a_dirty_unit_is_preferred(void **unused) {
+  (void)unused;
+  struct tarn_store store;
+  open_store(&store);
+  size_t first = take(&store, 2 * ARENA, 1);
+  give(&store, first, 100, 0);
+  assert_int_equal(take(&store, 1, 1), first);
+  give(&store, first + ARENA + 9, 3, 4096);
+  assert_int_equal(atomic_load(&store.dirty), 3 * 4096);
+  assert_int_equal(take(&store, 1, 1), first + ARENA + 9);
+  assert_int_equal(atomic_load(&store.dirty), 2 * 4096);
+  assert_int_equal(take(&store, 2, 1), first + 1); /* a row is the first that fits */
+  assert_int_equal(take(&store, 1, 1), first + ARENA + 10);
+  assert_int_equal(take(&store, 1, 1), first + ARENA + 11);
+  assert_int_equal(take(&store, 1, 1), first + 3);
+  tarn_store_end(&store);
+}
+
+static void full_arenas_are_passed_over(void **unused) {
+  (void)unused;
+  struct tarn_store store;
+  size_t units[8];
+  open_store(&store);
+  for (size_t i = 0; i < 8; i++)
+    units[i] = take(&store, ARENA, 1);
+  (void)take(&store, 2, 1); /* the searches went over all, and a ninth was made */
+  (void)take(&store, 1, 1);
+  assert_int_equal(store.hints[0]->base, store.hints[1]->base);
+  assert_true(store.hints[0]->base > tarn_unit_base(units[7]));
+  give(&store, units[3] + 77, 1, 0);
+  assert_int_equal(store.hints[0]->base, tarn_unit_base(units[3]));
+  assert_true(store.hints[1]->base > tarn_unit_base(units[7]));
+  give(&store, units[3] + 79, 1, 0);
+  give(&store, units[3] + 78, 1, 0); /* joins the two */
+  assert_int_equal(store.hints[1]->base, tarn_unit_base(units[3]));
+  assert_int_equal(take(&store, 3, 1), units[3] + 77);
+  tarn_store_end(&store);
+}
+
+/* The store against an array of its units: first fit, and nothing given twice. */
+struct model {
+  struct tarn_store store;
+  bool used[MOST_UNITS];
+  uint32_t dirty[MOST_UNITS];
+  struct row {
+    size_t first, count;
+  } rows[64];
+};
+
+static size_t model_find(const struct model *model, size_t base, size_t count, size_t alignment) {
+  for (size_t i = 0; count == 1 && alignment == 1 && i < MOST_UNITS; i++)
+    if (!model->used[i] && model->dirty[i])
+      return i;
+  for (size_t i = 0, run = 0; i < MOST_UNITS; i++) {
+    run = model->used[i] ? 0 : i % ARENA == 0 ? 1 : run + 1;
+    size_t first = i + 1 - count;
+    if (run >= count && ((tarn_unit_base(base + first) >> TARN_UNIT_SHIFT) % alignment) == 0)
+      return first;
+  }
+  return SIZE_MAX;
+}
+
+static void random_rows_are_found_where_they_should_be(void **unused) {
+  (void)unused;
+  static struct model model;
+  struct tarn_store *store = &model.store;
+  open_store(store);
+  size_t bases[8], base = SIZE_MAX;
+  for (size_t i = 0; i < 8; i++) {
+    bases[i] = take(store, ARENA, 1);
+    base = bases[i] < base ? bases[i] : base;
+  }
+  for (size_t i = 0; i < 8; i++)
+    give(store, bases[i], ARENA, 0);
+  for (unsigned round = 0; round < 30000; round++) {
+    struct row *row = &model.rows[below(64)];
+    if (row->count) {
+      uint32_t dirty = below(3) ? 0 : 100;
+      give(store, base + row->first, row->count, dirty);
+      for (size_t i = row->first; i < row->first + row->count; i++) {
+        model.used[i] = false;
+        model.dirty[i] = dirty;
+      }
+      row->count = 0;
+      continue;
+    }
+    row->count = below(4) ? 1 + below(6) : 1 + below(ARENA / 2);
+    size_t alignment = below(4) ? 1 : (size_t)1 << below(9);
+    row->first = model_find(&model, base, row->count, alignment);
+    if (row->first == SIZE_MAX) {
+      row->count = 0;
+      continue;
+    }
+    assert_int_equal(take(store, row->count, alignment), base + row->first);
+    for (size_t i = row->first; i < row->first + row->count; i++)
+      model.used[i] = true;
+  }
+  tarn_store_end(store);
+}
+
+/* --- worlds ---------------------------------------------------------------------------------- */
+
+struct fixture {
+  tarn_world *world;
+  tarn_thread *self;
+  void *blocks[8192];
+  size_t count;
+  uintptr_t low, high; /* around all blocks ever */
+};
+
+static struct fixture *begin(const char *set) {
+  struct fixture *f = calloc(1, sizeof *f);
+  f->world = support_world(set);
+  f->self = support_attach(f->world);
+  f->low = UINTPTR_MAX;
+  return f;
+}
+
+static void end(struct fixture *f) {
+  assert_int_equal(tarn_thread_detach(f->self), TARN_OK);
+  support_end(f->world);
+  free(f);
+}
+
+static void fill(struct fixture *f, size_t size) {
+  void *block = tarn_alloc_atomic(f->self, size);
+  assert_non_null(block);
+  assert_true(support_is_filled(block, size, 0));
+  memset(block, 0x5a, size);
+  f->blocks[f->count++] = block;
+  f->low = (uintptr_t)block < f->low ? (uintptr_t)block : f->low;
+  f->high = (uintptr_t)block + size > f->high ? (uintptr_t)block + size : f->high;
+}
+
+/* Fills and frees so much, in pools or in large blocks. */
+static void dirty(struct fixture *f, size_t bytes, size_t size) {
+  for (size_t i = 0; i < bytes / size; i++)
+    fill(f, size);
+  while (f->count)
+    tarn_free(f->self, f->blocks[--f->count]);
+}
+
+/* Bytes between the blocks' ends that are backed by memory. */
+static size_t resident(const struct fixture *f) {
+  static unsigned char pages[16384];
+  size_t page = tarn_os_page_size(), found = 0;
+  for (uintptr_t at = f->low & ~(UNIT - 1); at < f->high; at += UNIT) {
+    assert_int_equal(mincore((void *)at, UNIT, pages), 0);
+    for (size_t i = 0; i < UNIT / page; i++)
+      found += pages[i] & 1 ? page : 0;
+  }
+  return found;
+}
+
+static bool is_clean(void *data) {
+  struct fixture *f = data;
+  return support_stats(f->world).dirty_bytes < 128 * KIB && resident(f) < 256 * KIB;
+}
+
+/* Threads of this process with the purger's name; `*blocked` gets their blocked signals. */
+static unsigned purgers(unsigned long long *blocked) {
+  unsigned count = 0;
+  char path[400], line[256];
+  DIR *tasks = opendir("/proc/self/task");
+  assert_non_null(tasks);
+  for (struct dirent *entry; (entry = readdir(tasks));) {
+    bool is_purger = false;
+    (void)snprintf(path, sizeof path, "/proc/self/task/%s/status", entry->d_name);
+    FILE *file = fopen(path, "r");
+    while (file && fgets(line, sizeof line, file)) {
+      is_purger = is_purger || strncmp(line, "Name:\ttarn-purger", 17) == 0;
+      if (is_purger && blocked && strncmp(line, "SigBlk:", 7) == 0)
+        *blocked = strtoull(line + 7, NULL, 16);
+    }
+    if (file)
+      fclose(file);
+    count += is_purger;
+  }
+  closedir(tasks);
+  return count;
+}
+static bool no_purger(void *data) {
+  (void)data;
+  return purgers(NULL) == 0;
+}
+static bool a_purger(void *data) {
+  (void)data;
+  return purgers(NULL) != 0;
+}
+
+static void free_memory_goes_back_after_the_delay(void **unused) {
+  (void)unused;
+  const size_t sizes[] = {1000, 20000, 300000};
+  for (size_t i = 0; i < 3; i++) {
+    struct fixture *f = begin("purge-delay=400ms,collect=0");
+    uint64_t start = tarn_os_now();
+    dirty(f, 3 * MIB, sizes[i]);
+    tarn_stats stats = support_stats(f->world);
+    bool late = tarn_os_now() - start > 300000000; /* a slow machine */
+    assert_true(late || stats.dirty_bytes >= 2 * MIB);
+    assert_true(late || resident(f) >= 2 * MIB);
+    assert_true(wait_for(is_clean, f));
+    assert_true(support_stats(f->world).returned_bytes >= 2 * MIB);
+    dirty(f, 3 * MIB, sizes[i]); /* all of it zero again */
+    support_verify(f->self);
+    end(f);
+  }
+}
+
+static void used_memory_stays(void **unused) {
+  (void)unused;
+  struct fixture *f = begin("purge-delay=1ms,collect=0");
+  for (unsigned i = 0; i < 60; i++)
+    fill(f, i % 2 ? 20000 : 100000);
+  size_t kept = f->count;
+  for (unsigned i = 0; i < 60; i++)
+    fill(f, i % 2 ? 20000 : 100000);
+  while (f->count > kept)
+    tarn_free(f->self, f->blocks[--f->count]);
+  sleep_ms(100);
+  for (size_t i = 0; i < f->count; i++)
+    assert_true(support_is_filled(f->blocks[i], i % 2 ? 20000 : 100000, 0x5a));
+  support_verify(f->self);
+  end(f);
+}
+
+static void the_thread_comes_and_goes(void **unused) {
+  (void)unused;
+  unsigned long long blocked = 0;
+  struct fixture *f = begin("purge-delay=5ms,collect=0");
+  assert_true(no_purger(NULL));
+  for (unsigned i = 0; i < 2; i++) {
+    dirty(f, 4 * MIB, 5000);
+    assert_true(wait_for(a_purger, NULL));
+    (void)purgers(&blocked);
+    assert_true(blocked >> (SIGTERM - 1) & blocked >> (SIGUSR1 - 1) & 1);
+    assert_true(wait_for(is_clean, f));
+    assert_true(wait_for(no_purger, NULL));
+  }
+  dirty(f, 4 * MIB, 5000);
+  end(f);
+  assert_true(wait_for(no_purger, NULL));
+}
+
+static void without_a_thread_those_that_free_do_its_work(void **unused) {
+  (void)unused;
+  struct fixture *f = begin("purge-delay=20ms,purger=0,collect=0");
+  dirty(f, 8 * MIB, 5000);
+  uint64_t returned = support_stats(f->world).returned_bytes;
+  sleep_ms(100);
+  assert_int_equal(support_stats(f->world).returned_bytes, returned); /* nobody came by */
+  for (unsigned i = 0; i < 50 && support_stats(f->world).dirty_bytes >= MIB; i++) {
+    dirty(f, 100000, 100000);
+    sleep_ms(20);
+  }
+  assert_true(support_stats(f->world).dirty_bytes < MIB);
+  assert_true(resident(f) < 2 * MIB);
+  assert_true(no_purger(NULL));
+  support_verify(f->self);
+  end(f);
+}
+
+static void without_a_delay_memory_goes_back_at_once(void **unused) {
+  (void)unused;
+  struct fixture *f = begin("purge-delay=0,collect=0");
+  for (unsigned i = 0; i < 50; i++)
+    fill(f, 100000);
+  for (unsigned i = 0; i < 50; i++)
+    fill(f, 20000);
+  while (f->count) {
+    tarn_free(f->self, f->blocks[--f->count]);
+    assert_int_equal(support_stats(f->world).dirty_bytes, 0);
+  }
+  assert_true(resident(f) <= UNIT); /* the bin's pool */
+  assert_true(no_purger(NULL));
+  support_verify(f->self);
+  end(f);
+}
+
+/* --- tarn_trim ------------------------------------------------------------------------------- */
+
+static void trim_gives_back_all_but_what_is_to_be_kept(void **unused) {
+  (void)unused;
+  struct fixture *f = begin("purge-delay=1h,collect=0");
+  assert_int_equal(tarn_trim(NULL, 0), 0);
+  assert_int_equal(tarn_trim(f->world, 0), 0);
+  dirty(f, 8 * MIB, 100000);
+  size_t before = (size_t)support_stats(f->world).dirty_bytes;
+  assert_true(before >= 7 * MIB);
+  assert_int_equal(tarn_trim(f->world, before), 0);
+  size_t given = tarn_trim(f->world, 2 * MIB);
+  size_t kept = (size_t)support_stats(f->world).dirty_bytes;
+  assert_int_equal(given + kept, before);
+  assert_true(kept <= 2 * MIB && kept > 2 * MIB - UNIT);
+  assert_true(resident(f) <= kept + 4 * UNIT);
+  assert_int_equal(tarn_trim(f->world, 0), kept);
+  assert_int_equal(support_stats(f->world).returned_bytes, before);
+  assert_true(resident(f) <= 4 * UNIT);
+  dirty(f, 8 * MIB, 100000);
+  support_verify(f->self);
+  end(f);
+}
+
+static void *trim_once(void *data) {
+  struct fixture *f = data;
+  return tarn_trim(f->world, 0) >= 3 * MIB ? NULL : data;
+}
+
+static void any_thread_may_trim(void **unused) {
+  (void)unused;
+  struct fixture *f = begin("purge-delay=1h,collect=0");
+  pthread_t thread;
+  void *result = f;
+  dirty(f, 4 * MIB, 100000);
+  assert_int_equal(pthread_create(&thread, NULL, trim_once, f), 0);
+  assert_int_equal(pthread_join(thread, &result), 0);
+  assert_null(result);
+  dirty(f, 4 * MIB, 100000);
+  tarn_gc_hold(f->self);
+  assert_true(tarn_trim(f->world, 0) >= 3 * MIB);
+  tarn_gc_release(f->self);
+  dirty(f, 4 * MIB, 100000);
+  tarn_block_begin(f->self);
+  assert_true(tarn_trim(f->world, 0) >= 3 * MIB);
+  tarn_block_end(f->self);
+  end(f);
+}
+
+static size_t arenas_of(const struct fixture *f) {
+  struct tarn_store *store = (struct tarn_store *)(void *)f->world;
+  size_t count = 0;
+  tarn_store_walk_begin(store);
+  for (const struct tarn_arena *arena = store->arenas; arena; arena = arena->next)
+    count += arena->units / ARENA;
+  tarn_store_walk_end(store);
+  return count;
+}
+
+static bool one_arena(void *data) { return arenas_of(data) == 1; }
+
+static void empty_arenas_go_back_but_for_one(void **unused) {
+  (void)unused;
+  struct fixture *f = begin("purge-delay=1h,collect=0");
+  dirty(f, 40 * MIB, 100000);
+  assert_true(arenas_of(f) >= 3);
+  (void)tarn_trim(f->world, 0);
+  assert_int_equal(arenas_of(f), 1);
+  void *large = tarn_alloc_atomic(f->self, 40 * MIB);
+  assert_true(large && arenas_of(f) >= 3);
+  tarn_free(f->self, large);
+  (void)tarn_trim(f->world, 0);
+  assert_int_equal(arenas_of(f), 1);
+  end(f);
+}
+
+static void empty_arenas_go_back_after_a_while(void **unused) {
+  (void)unused;
+  struct fixture *f = begin("purge-delay=5ms,collect=0");
+  dirty(f, 40 * MIB, 100000);
+  assert_true(wait_for(one_arena, f));
+  assert_int_equal(support_stats(f->world).dirty_bytes, 0);
+  dirty(f, 40 * MIB, 100000);
+  support_verify(f->self);
+  end(f);
+}
+
+static void huge_pages_are_asked_for_in_full_arenas_only(void **unused) {
+  (void)unused;
+  struct fixture *f = begin("purge-delay=1h,huge-pages=1,collect=0");
+  const struct tarn_store *store = (struct tarn_store *)(void *)f->world;
+  for (unsigned i = 0; i < 60; i++)
+    fill(f, 2 * UNIT);
+  assert_false(store->arenas->huge);
+  for (unsigned i = 0; i < 60; i++)
+    fill(f, 2 * UNIT);
+  assert_true(store->arenas->huge);
+  while (f->count)
+    tarn_free(f->self, f->blocks[--f->count]);
+  (void)tarn_trim(f->world, 0);
+  assert_true(resident(f) <= 4 * UNIT); /* with what came in the same huge pages */
+  dirty(f, 12 * MIB, 100000);
+  support_verify(f->self);
+  end(f);
+}
+
+static void errno_survives(void **unused) {
+  (void)unused;
+  struct fixture *f = begin("purge-delay=0,collect=0");
+  fill(f, 100000);
+  tarn_os_fault_kinds(TARN_FAULT_PURGE);
+  errno = EXDEV;
+  tarn_free(f->self, f->blocks[--f->count]);
+  assert_int_equal(errno, EXDEV);
+  tarn_os_fault_kinds(0);
+  end(f);
+}
+
+/* --- while other things happen --------------------------------------------------------------- */
+
+struct trimmer {
+  tarn_world *world;
+  _Atomic bool stop;
+};
+
+static void *trim_on(void *data) {
+  struct trimmer *trimmer = data;
+  while (!atomic_load_explicit(&trimmer->stop, memory_order_relaxed))
+    (void)tarn_trim(trimmer->world, 0);
+  return NULL;
+}
+
+static void verify_and_walks_cope_with_a_purge(void **unused) {
+  (void)unused;
+  struct fixture *f = begin("purge-delay=1ms,collect=0,verify=1");
+  struct trimmer trimmer = {.world = f->world};
+  pthread_t thread;
+  assert_int_equal(pthread_create(&thread, NULL, trim_on, &trimmer), 0);
+  for (unsigned i = 0; i < (SUPPORT_SANITIZED ? 6 : 30); i++) {
+    dirty(f, MIB, i % 2 ? 5000 : 100000);
+    support_verify(f->self);
+    assert_int_equal(tarn_collect(f->self, TARN_GENERATION_FULL), TARN_OK);
+  }
+  atomic_store(&trimmer.stop, true);
+  assert_int_equal(pthread_join(thread, NULL), 0);
+  end(f);
+}
+
+/* All but a little of the address range comes and goes: who finds nothing must wait for what is
+ * being purged.  In a child of its own, for the range is made once in a process. */
+static void fill_the_range(void *data) {
+  tarn_world *world = NULL;
+  tarn_thread *self = NULL;
+  static void *blocks[240];
+  (void)data;
+  CHILD_CHECK(support_try_world("purge-delay=1ms,collect=0,address-space=16M", &world) == TARN_OK);
+  CHILD_CHECK(tarn_thread_attach(world, &self) == TARN_OK);
+  struct trimmer trimmer = {.world = world};
+  pthread_t thread;
+  CHILD_CHECK(pthread_create(&thread, NULL, trim_on, &trimmer) == 0);
+  tarn_gc_hold(self); /* no second try after a collection */
+  for (unsigned round = 0; round < (SUPPORT_SANITIZED ? 10 : 100); round++) {
+    for (unsigned i = 0; i < 240; i++) {
+      CHILD_CHECK((blocks[i] = tarn_alloc_atomic(self, 50000)));
+      memset(blocks[i], 1, 50000);
+    }
+    for (unsigned i = 0; i < 240; i++)
+      tarn_free(self, blocks[i]);
+    void *all = tarn_alloc_atomic(self, 240 * UNIT);
+    CHILD_CHECK(all);
+    tarn_free(self, all);
+  }
+  tarn_gc_release(self);
+  atomic_store(&trimmer.stop, true);
+  CHILD_CHECK(pthread_join(thread, NULL) == 0);
+  CHILD_CHECK(tarn_thread_detach(self) == TARN_OK);
+  CHILD_CHECK(tarn_world_destroy(world) == TARN_OK);
+}
+
+static void an_allocation_waits_for_what_is_being_purged(void **unused) {
+  (void)unused;
+  support_good_child(fill_the_range, NULL);
+}
+
+static void use_in_child(void *data) {
+  struct fixture *f = data;
+  (void)alarm(60);
+  void *block = NULL;
+  for (unsigned i = 0; i < 100; i++) {
+    CHILD_CHECK((block = tarn_alloc_atomic(f->self, i % 2 ? 20000 : 100000)));
+    CHILD_CHECK(support_is_filled(block, i % 2 ? 20000 : 100000, 0));
+    memset(block, 1, i % 2 ? 20000 : 100000);
+    tarn_free(f->self, block);
+  }
+  (void)tarn_trim(f->world, 0);
+  CHILD_CHECK(support_stats(f->world).dirty_bytes == 0);
+  CHILD_CHECK(tarn_verify(f->self, NULL, 0) == TARN_OK);
+  dirty(f, 2 * MIB, 100000);
+  /* By a thread of the child's own, or by this one. */
+  for (unsigned i = 0; i < 2000 && support_stats(f->world).dirty_bytes >= MIB; i++) {
+    sleep_ms(2);
+    tarn_free(f->self, tarn_alloc_atomic(f->self, 40000));
+  }
+  CHILD_CHECK(support_stats(f->world).dirty_bytes < MIB);
+  CHILD_CHECK(tarn_thread_detach(f->self) == TARN_OK);
+  CHILD_CHECK(tarn_world_destroy(f->world) == TARN_OK);
+}
+
+static void a_fork_may_come_at_any_moment(void **unused) {
+  (void)unused;
+  struct fixture *f = begin("purge-delay=1ms,collect=0");
+  struct trimmer trimmer = {.world = f->world};
+  pthread_t thread;
+  assert_int_equal(pthread_create(&thread, NULL, trim_on, &trimmer), 0);
+  for (unsigned i = 0; i < (SUPPORT_SANITIZED ? 5 : 40); i++) {
+    dirty(f, 3 * MIB, i % 2 ? 5000 : 100000);
+    support_good_child(use_in_child, f);
+  }
+  atomic_store(&trimmer.stop, true);
+  assert_int_equal(pthread_join(thread, NULL), 0);
+  support_verify(f->self);
+  end(f);
+}
+
+static void a_world_may_end_at_any_moment(void **unused) {
+  (void)unused;
+  for (unsigned i = 0; i < (SUPPORT_SANITIZED ? 20 : 150); i++) {
+    struct fixture *f = begin("purge-delay=1ms,collect=0");
+    dirty(f, 2 * MIB, i % 2 ? 5000 : 100000);
+    if (i % 3)
+      sleep_ms((unsigned)below(6));
+    end(f);
+  }
+  assert_true(wait_for(no_purger, NULL));
+}
+
+/* --- failures -------------------------------------------------------------------------------- */
+
+#if TARN_FAULTS
+static void without_threads_in_the_system_those_that_free_purge(void **unused) {
+  (void)unused;
+  struct fixture *f = begin("purge-delay=10ms,collect=0");
+  tarn_os_fault_kinds(TARN_FAULT_THREAD);
+  dirty(f, 8 * MIB, 5000);
+  for (unsigned i = 0; i < 100 && support_stats(f->world).dirty_bytes >= MIB; i++) {
+    dirty(f, 100000, 100000);
+    sleep_ms(10);
+  }
+  assert_true(support_stats(f->world).dirty_bytes < MIB);
+  assert_true(no_purger(NULL));
+  tarn_os_fault_kinds(0);
+  support_verify(f->self);
+  end(f);
+}
+
+static void a_system_that_takes_nothing_back_loses_nothing(void **unused) {
+  (void)unused;
+  struct fixture *f = begin("purge-delay=1ms,collect=0");
+  tarn_os_fault_kinds(TARN_FAULT_PURGE);
+  dirty(f, 20 * MIB, 100000);
+  size_t before = (size_t)support_stats(f->world).dirty_bytes;
+  sleep_ms(50);
+  assert_int_equal(tarn_trim(f->world, 0), 0);
+  assert_int_equal(support_stats(f->world).dirty_bytes, before);
+  assert_int_equal(support_stats(f->world).returned_bytes, 0);
+  support_verify(f->self);
+  dirty(f, 20 * MIB, 100000);
+  dirty(f, 4 * MIB, 1000);
+  /* The arenas go back to the space as they are, and the next world finds zeroes. */
+  end(f);
+  f = begin("purge-delay=1ms,collect=0");
+  dirty(f, 20 * MIB, 100000);
+  support_verify(f->self);
+  tarn_os_fault_kinds(0);
+  assert_true(wait_for(is_clean, f));
+  end(f);
+}
+#endif
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(an_allocation_waits_for_what_is_being_purged), /* first: no world yet */
+    cmocka_unit_test(units_are_aligned_as_asked),
+    cmocka_unit_test(rows_may_be_longer_than_an_arena),
+    cmocka_unit_test(a_dirty_unit_is_preferred),
+    cmocka_unit_test(full_arenas_are_passed_over),
+    cmocka_unit_test(random_rows_are_found_where_they_should_be),
+    cmocka_unit_test(free_memory_goes_back_after_the_delay),
+    cmocka_unit_test(used_memory_stays),
+    cmocka_unit_test(the_thread_comes_and_goes),
+    cmocka_unit_test(without_a_thread_those_that_free_do_its_work),
+    cmocka_unit_test(without_a_delay_memory_goes_back_at_once),
+    cmocka_unit_test(trim_gives_back_all_but_what_is_to_be_kept),
+    cmocka_unit_test(any_thread_may_trim),
+    cmocka_unit_test(empty_arenas_go_back_but_for_one),
+    cmocka_unit_test(empty_arenas_go_back_after_a_while),
+    cmocka_unit_test(huge_pages_are_asked_for_in_full_arenas_only),
+    cmocka_unit_test(errno_survives),
+    cmocka_unit_test(verify_and_walks_cope_with_a_purge),
+    cmocka_unit_test(a_fork_may_come_at_any_moment),
+    cmocka_unit_test(a_world_may_end_at_any_moment),
+#if TARN_FAULTS
+    cmocka_unit_test(without_threads_in_the_system_those_that_free_purge),
+    cmocka_unit_test(a_system_that_takes_nothing_back_loses_nothing),
+#endif
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
