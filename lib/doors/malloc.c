@@ -38,6 +38,7 @@
  * the address is the dynamic linker's.  realloc has to know the size, and stops in all builds.
  */
 #include "doors/malloc.h"
+#include "heap/fast.h"
 #include "heap/find.h"
 #include "heap/local.h"
 #include "inspect/options.h"
@@ -272,9 +273,24 @@ static void *alloc_early(enum want want, size_t alignment, size_t size) {
   return block;
 }
 
-/* For a thread without a record. */
-static __attribute__((noinline)) void *alloc_slow(enum want want, size_t alignment, size_t size) {
-  struct tarn_local *local = enter();
+/*
+ * What can be had at once from the caller's bins: those of the world's first heap.  `nobody` has
+ * none.  NULL: the slow path.
+ */
+static inline void *alloc_fast(size_t size, size_t *dirty) {
+  if (TARN_UNLIKELY(size > TARN_LARGE_LIMIT))
+    return NULL;
+  return tarn_fast_alloc(self->bins[TARN_FLAVOUR_RAW] + tarn_class_fast(rounded(size)), dirty);
+}
+
+static void *out_of_memory(void) {
+  errno = ENOMEM;
+  return NULL;
+}
+
+/* Whatever else there is: sets errno when it fails. */
+static void *alloc_somehow(enum want want, size_t alignment, size_t size) {
+  struct tarn_local *local = self != &nobody ? self : enter();
   if (!local)
     return inside == NOT_INSIDE ? NULL : alloc_early(want, alignment, size);
   switch (want) {
@@ -287,44 +303,34 @@ static __attribute__((noinline)) void *alloc_slow(enum want want, size_t alignme
   }
 }
 
-static void *out_of_memory(void) {
-  errno = ENOMEM;
-  return NULL;
+static __attribute__((noinline)) void *alloc_slow(enum want want, size_t alignment, size_t size) {
+  void *block = size <= TARN_OBJECT_MAX ? alloc_somehow(want, alignment, size) : NULL;
+  return block ? block : out_of_memory();
 }
 
 void *tarn_door_malloc(size_t size) {
-  struct tarn_local *local = self;
-  if (TARN_UNLIKELY(size > TARN_OBJECT_MAX))
-    return out_of_memory();
-  void *block = TARN_LIKELY(local != &nobody)
-                    ? tarn_local_alloc_raw(local, door.heap, rounded(size))
-                    : alloc_slow(WANT_ANY, ALIGNMENT, size);
-  return TARN_LIKELY(block) ? block : out_of_memory();
+  size_t dirty;
+  void *block = alloc_fast(size, &dirty);
+  return TARN_LIKELY(block != NULL) ? block : alloc_slow(WANT_ANY, ALIGNMENT, size);
 }
 
 void *tarn_door_calloc(size_t count, size_t size) {
-  struct tarn_local *local = self;
-  size_t bytes;
-  if (TARN_UNLIKELY(__builtin_mul_overflow(count, size, &bytes) || bytes > TARN_OBJECT_MAX))
-    return out_of_memory();
-  void *block = TARN_LIKELY(local != &nobody)
-                    ? tarn_local_alloc(local, door.heap, TARN_FLAVOUR_RAW, rounded(bytes))
-                    : alloc_slow(WANT_ZEROED, ALIGNMENT, bytes);
-  return TARN_LIKELY(block) ? block : out_of_memory();
+  size_t bytes, dirty;
+  if (TARN_UNLIKELY(__builtin_mul_overflow(count, size, &bytes)))
+    bytes = SIZE_MAX; /* refused like any other that is too large */
+  void *block = alloc_fast(bytes, &dirty);
+  return TARN_LIKELY(block != NULL) ? tarn_clear(block, dirty)
+                                    : alloc_slow(WANT_ZEROED, ALIGNMENT, bytes);
 }
 
 /* --- aligned --------------------------------------------------------------------------------- */
 
 /* `alignment` is a power of two. */
 static void *alloc_aligned(size_t alignment, size_t size) {
-  struct tarn_local *local = self;
   if (alignment <= ALIGNMENT)
     return tarn_door_malloc(size);
-  if (size > TARN_OBJECT_MAX || alignment > TARN_ALIGNMENT_MAX)
-    return out_of_memory();
-  void *block = local != &nobody ? tarn_local_alloc_aligned(local, door.heap, alignment, size)
-                                 : alloc_slow(WANT_ALIGNED, alignment, size);
-  return block ? block : out_of_memory();
+  return alignment <= TARN_ALIGNMENT_MAX ? alloc_slow(WANT_ALIGNED, alignment, size)
+                                         : out_of_memory();
 }
 
 static bool is_power_of_two(size_t value) { return value != 0 && (value & (value - 1)) == 0; }
@@ -389,12 +395,14 @@ static void free_foreign(const void *block) {
 #endif
 }
 
-/* By a thread without a record, or of an address outside of the range. */
+/* Large blocks, those of other threads' pools, and what is no block. */
 static __attribute__((noinline)) void free_slow(void *block) {
   int kept = errno;
   if (!tarn_space_holds((uintptr_t)block)) {
     if (!tarn_early_free(block))
       free_foreign(block);
+  } else if (self != &nobody) {
+    tarn_local_free(self, block);
   } else if (inside == INSIDE_FORK) {
     defer(block);
   } else {
@@ -404,10 +412,8 @@ static __attribute__((noinline)) void free_slow(void *block) {
 }
 
 void tarn_door_free(void *block) {
-  struct tarn_local *local = self;
-  if (TARN_LIKELY(local != &nobody && tarn_space_holds((uintptr_t)block)))
-    tarn_local_free(local, block); /* keeps errno: so do the calls of os/ that it may need */
-  else if (block)
+  /* No pool belongs to `nobody`.  Keeps errno: so do the calls of os/ that it may need. */
+  if (TARN_UNLIKELY(!tarn_fast_free(self, block, true)) && block)
     free_slow(block);
 }
 
