@@ -80,8 +80,7 @@ bool tarn_os_commit(void *address, size_t bytes) {
 
 bool tarn_os_purge(void *address, size_t bytes) {
   int kept = errno;
-  bool good =
-      !tarn_os_fault_is_on(TARN_FAULT_PURGE) && madvise(address, bytes, MADV_DONTNEED) == 0;
+  bool good = !tarn_os_fault_is_on(TARN_FAULT_PURGE) && madvise(address, bytes, MADV_DONTNEED) == 0;
   errno = kept;
   return good;
 }

@@ -69,7 +69,9 @@ struct tarn_mutator {
   char name[32];
   struct tarn_mutator
       *next_world; /* the same thread's record in another world; the owner's alone */
-  struct cds_list_head node;
+  /* A line of its own, since the neighbours on the list write it.  And liburcu's loops end with the
+   * address of a record that would hold the list's head: aligned as one, if both are so. */
+  _Alignas(64) struct cds_list_head node;
   struct tarn_mutator *next_free; /* kept records */
 };
 
@@ -79,7 +81,7 @@ struct tarn_mutator {
 struct tarn_registry {
   pthread_mutex_t lock;
   /* Under the lock, but for walkers of the list. */
-  struct cds_list_head list;
+  _Alignas(64) struct cds_list_head list;
   struct tarn_mutator *kept;    /* detached, and no walker stands on them */
   struct tarn_mutator *waiting; /* detached, but for the grace period */
   unsigned waiting_count;
