@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Pairs through an allocator's own functions: the loop of pair.c for one thread. A program defines
+ * native_alloc(SIZE) and native_free(BLOCK) before it includes this file.
+ */
+#ifndef TARN_BENCH_NATIVE_PAIR_H
+#define TARN_BENCH_NATIVE_PAIR_H
+
+#include "alloc.h"
+
+enum { RESIDENTS = 16 };
+
+/* Blocks that stay during the loop. */
+static void *residents[RESIDENTS];
+
+/*
+ * A macro, so that each variant has a loop of its own with direct calls in it. SIZE is a variable:
+ * no side can make use of a constant.
+ */
+#define NATIVE_PAIRS(name, context_type, native_alloc, native_free)         \
+  static uint64_t name(context_type context, size_t size, uint64_t count) { \
+    uint64_t sum = 0;                                                       \
+    for (size_t i = 0; i < RESIDENTS; i++)                                  \
+      residents[i] = must(native_alloc(context, size));                     \
+    for (uint64_t i = 0; i < count; i++) {                                  \
+      uint64_t *block = must(native_alloc(context, size));                  \
+      *block = i;                                                           \
+      escape(block);                                                        \
+      sum += *block;                                                        \
+      native_free(context, block);                                          \
+    }                                                                       \
+    for (size_t i = 0; i < RESIDENTS; i++)                                  \
+      native_free(context, residents[i]);                                   \
+    return sum;                                                             \
+  }
+
+/* Runs one, a tenth of it untimed first, and prints the figures. */
+#define NATIVE_MEASURE(name, context, size, count) \
+  do {                                             \
+    name(context, size, (count) / 10);             \
+    struct stretch stretch = stretch_begin();      \
+    uint64_t sum = name(context, size, count);     \
+    stretch_end(stretch, (double)(count));         \
+    figure_check(sum);                             \
+  } while (0)
+
+#endif

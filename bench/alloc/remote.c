@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Remote frees: of each two threads one allocates blocks and writes their first word, and the other
+ * reads it and frees them. The pointers go over in chunks, through a ring of the two, so that an
+ * exchange of cache lines for the hand-over is shared by many blocks.
+ *
+ * usage: alloc_remote SIZE THREADS BLOCKS
+ */
+#include "alloc.h"
+
+enum { CHUNK = 64, RING = 16, SPINS = 200 };
+
+struct ring {
+  _Alignas(128) atomic_size_t filled; /* chunks, ever; written by the producer */
+  _Alignas(128) atomic_size_t drained;
+  _Alignas(128) void *blocks[RING][CHUNK];
+};
+
+static size_t block_size;
+static struct ring rings[LANES_MOST / 2];
+
+/* Until `*counter` is at least `wanted`. The other side may need this processor. */
+static void wait_for(atomic_size_t *counter, size_t wanted) {
+  for (unsigned spins = 0; atomic_load_explicit(counter, memory_order_acquire) < wanted;)
+    if (++spins % SPINS == 0)
+      sched_yield();
+}
+
+static void produce(struct lane *lane, struct ring *ring, size_t chunks) {
+  for (size_t chunk = 0; chunk < chunks; chunk++) {
+    void **blocks = ring->blocks[chunk % RING];
+    if (chunk >= RING)
+      wait_for(&ring->drained, chunk - RING + 1);
+    for (size_t i = 0; i < CHUNK; i++) {
+      uint64_t *block = must(malloc(block_size));
+      *block = chunk * CHUNK + i;
+      blocks[i] = block;
+    }
+    atomic_store_explicit(&ring->filled, chunk + 1, memory_order_release);
+  }
+  lane->objects = chunks * CHUNK;
+}
+
+static void consume(struct lane *lane, struct ring *ring, size_t chunks) {
+  uint64_t sum = 0;
+  for (size_t chunk = 0; chunk < chunks; chunk++) {
+    void **blocks = ring->blocks[chunk % RING];
+    wait_for(&ring->filled, chunk + 1);
+    for (size_t i = 0; i < CHUNK; i++) {
+      sum += *(uint64_t *)blocks[i];
+      free(blocks[i]);
+    }
+    atomic_store_explicit(&ring->drained, chunk + 1, memory_order_release);
+  }
+  lane->sum = sum;
+}
+
+static void run(struct lane *lane) {
+  struct ring *ring = &rings[lane->index / 2];
+  size_t chunks = lane->work * 2 / CHUNK; /* a lane's part of the blocks is half of a ring's */
+  if (lane->index % 2 == 0)
+    produce(lane, ring, chunks);
+  else
+    consume(lane, ring, chunks);
+}
+
+int main(int argc, char **argv) {
+  static const struct lane_work todo = {NULL, run};
+  if (argc != 4 || subject_number(argv[2]) % 2 != 0)
+    subject_fail(argv[0], "usage: SIZE THREADS BLOCKS; the threads are even in number");
+  block_size = subject_number(argv[1]);
+  run_program(argc - 1, argv + 1, &todo, NULL);
+  return 0;
+}
