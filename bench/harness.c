@@ -519,7 +519,7 @@ static int parse_arguments(int argc, char **argv, const struct bench_case *cases
     bool has_value = i + 1 < argc;
     if (strcmp(argv[i], "--list") == 0) {
       for (size_t c = 0; c < count; c++)
-        printf("%-22s %s\n", cases[c].name, cases[c].title);
+        printf("%-32s %s\n", cases[c].name, cases[c].title);
       return 1;
     } else if (strcmp(argv[i], "--only") == 0 && has_value) {
       out->only = argv[++i];

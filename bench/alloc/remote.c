@@ -1,22 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Remote frees: of each two threads one allocates blocks and writes their first word, and the other
- * reads it and frees them. The pointers go over in chunks, through a ring of the two, so that an
- * exchange of cache lines for the hand-over is shared by many blocks.
+ * reads it and frees them. The pointers go over in chunks, through a ring of 32 chunks between the
+ * two, so that many blocks share an exchange of cache lines for the hand-over.
  *
- * usage: alloc_remote SIZE THREADS BLOCKS
+ * With large chunks the two are far apart, and mostly in different pages of the allocator; with
+ * small ones one frees into the page from which the other allocates.
+ *
+ * usage: alloc_remote SIZE CHUNK THREADS BLOCKS
  */
 #include "alloc.h"
 
-enum { CHUNK = 64, RING = 16, SPINS = 200 };
+enum { CHUNK_MOST = 1024, RING = 32, SPINS = 200 };
 
 struct ring {
   _Alignas(128) atomic_size_t filled; /* chunks, ever; written by the producer */
   _Alignas(128) atomic_size_t drained;
-  _Alignas(128) void *blocks[RING][CHUNK];
+  _Alignas(128) void *blocks[RING][CHUNK_MOST];
 };
 
-static size_t block_size;
+static size_t block_size, chunk_count;
 static struct ring rings[LANES_MOST / 2];
 
 /* Until `*counter` is at least `wanted`. The other side may need this processor. */
@@ -31,14 +34,14 @@ static void produce(struct lane *lane, struct ring *ring, size_t chunks) {
     void **blocks = ring->blocks[chunk % RING];
     if (chunk >= RING)
       wait_for(&ring->drained, chunk - RING + 1);
-    for (size_t i = 0; i < CHUNK; i++) {
+    for (size_t i = 0; i < chunk_count; i++) {
       uint64_t *block = must(malloc(block_size));
-      *block = chunk * CHUNK + i;
+      *block = chunk * chunk_count + i;
       blocks[i] = block;
     }
     atomic_store_explicit(&ring->filled, chunk + 1, memory_order_release);
   }
-  lane->objects = chunks * CHUNK;
+  lane->objects = chunks * chunk_count;
 }
 
 static void consume(struct lane *lane, struct ring *ring, size_t chunks) {
@@ -46,7 +49,7 @@ static void consume(struct lane *lane, struct ring *ring, size_t chunks) {
   for (size_t chunk = 0; chunk < chunks; chunk++) {
     void **blocks = ring->blocks[chunk % RING];
     wait_for(&ring->filled, chunk + 1);
-    for (size_t i = 0; i < CHUNK; i++) {
+    for (size_t i = 0; i < chunk_count; i++) {
       sum += *(uint64_t *)blocks[i];
       free(blocks[i]);
     }
@@ -57,7 +60,8 @@ static void consume(struct lane *lane, struct ring *ring, size_t chunks) {
 
 static void run(struct lane *lane) {
   struct ring *ring = &rings[lane->index / 2];
-  size_t chunks = lane->work * 2 / CHUNK; /* a lane's part of the blocks is half of a ring's */
+  size_t chunks =
+      lane->work * 2 / chunk_count; /* a lane's part of the blocks is half of a ring's */
   if (lane->index % 2 == 0)
     produce(lane, ring, chunks);
   else
@@ -66,9 +70,12 @@ static void run(struct lane *lane) {
 
 int main(int argc, char **argv) {
   static const struct lane_work todo = {NULL, run};
-  if (argc != 4 || subject_number(argv[2]) % 2 != 0)
-    subject_fail(argv[0], "usage: SIZE THREADS BLOCKS; the threads are even in number");
+  if (argc != 5 || subject_number(argv[3]) % 2 != 0)
+    subject_fail(argv[0], "usage: SIZE CHUNK THREADS BLOCKS; the threads are even in number");
   block_size = subject_number(argv[1]);
-  run_program(argc - 1, argv + 1, &todo, NULL);
+  chunk_count = subject_number(argv[2]);
+  if (chunk_count == 0 || chunk_count > CHUNK_MOST)
+    subject_fail(argv[0], "a chunk has 1 to 1024 blocks");
+  run_program(argc - 2, argv + 2, &todo, NULL);
   return 0;
 }
