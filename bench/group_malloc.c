@@ -90,27 +90,36 @@
 #define MIMALLOC_NATIVE(its_name, ...) \
   ABSENT(its_name, "mimalloc was not found when this was configured (libmimalloc-dev)")
 #endif
-#define PAIR(size, count)                                                                      \
-  {                                                                                            \
-    .name = "pair-" #size,                                                                     \
-    .title = "allocate and free one block of " #size " bytes, each side by its own functions", \
-    .subjects = {{.name = "tarn",                                                              \
-                  .program = "alloc_native_pair_tarn",                                         \
-                  .arguments = {#size, count}},                                                \
-                 MIMALLOC_NATIVE("mi_malloc", "mi", #size, count),                             \
-                 MIMALLOC_NATIVE("mi_heap_malloc", "heap", #size, count),                      \
-                 MIMALLOC_NATIVE("mimalloc malloc", "malloc", #size, count)},                  \
-    .comparisons = {                                                                           \
-      AGAINST(BENCH_BEST, "tarn/mimalloc", "wall_ns", "wall time, mimalloc's fastest way")     \
-    }                                                                                          \
+#define PAIR_CASE(its_name, size, residents, count)                                        \
+  {                                                                                        \
+    .name = its_name,                                                                      \
+    .title = "allocate and free one block of " #size " bytes beside " residents            \
+             " live ones, by own functions",                                               \
+    .subjects = {{.name = "tarn",                                                          \
+                  .program = "alloc_native_pair_tarn",                                     \
+                  .arguments = {#size, residents, count}},                                 \
+                 MIMALLOC_NATIVE("mi_malloc", "mi", #size, residents, count),              \
+                 MIMALLOC_NATIVE("mi_heap_malloc", "heap", #size, residents, count),       \
+                 MIMALLOC_NATIVE("mimalloc malloc", "malloc", #size, residents, count)},   \
+    .comparisons = {                                                                       \
+      AGAINST(BENCH_BEST, "tarn/mimalloc", "wall_ns", "wall time, mimalloc's fastest way") \
+    }                                                                                      \
   }
+#define PAIR(size, count) PAIR_CASE("pair-" #size, size, "16", count)
+#define PAIR_ALONE(size, count) PAIR_CASE("pair-alone-" #size, size, "0", count)
 
 /* One thread, two and eight share the work. */
-#define DOOR_PAIR(size, count)                                                                   \
-  MICRO("door-pair-" #size, "malloc and free of one block of " #size " bytes", "alloc_pair",     \
-        #size, "1", count),                                                                      \
-      MICRO("door-pair-" #size "-2t", "the same, two threads", "alloc_pair", #size, "2", count), \
-      MICRO("door-pair-" #size "-8t", "the same, eight threads", "alloc_pair", #size, "8", count)
+#define DOOR_PAIR(size, count)                                                                     \
+  MICRO("door-pair-" #size, "malloc and free of one block of " #size " bytes beside 16 live ones", \
+        "alloc_pair", #size, "16", "1", count),                                                    \
+      MICRO("door-pair-" #size "-2t", "the same, two threads", "alloc_pair", #size, "16", "2",     \
+            count),                                                                                \
+      MICRO("door-pair-" #size "-8t", "the same, eight threads", "alloc_pair", #size, "16", "8",   \
+            count)
+#define DOOR_PAIR_ALONE(size, count)                                                               \
+  MICRO("door-pair-alone-" #size,                                                                  \
+        "malloc and free of one block of " #size " bytes, and no other live", "alloc_pair", #size, \
+        "0", "1", count)
 #define BATCH(order, size, count)                                                                 \
   MICRO("batch-" order "-" #size, "batches of " #size " bytes, freed in " order " order",         \
         "alloc_batch", order, #size, "1", count),                                                 \
@@ -173,6 +182,9 @@ static const struct bench_case cases[] = {
     PAIR(1024, "10000000"),
     PAIR(4096, "5000000"),
     PAIR(32768, "2000000"),
+    PAIR_ALONE(16, "10000000"),
+    PAIR_ALONE(64, "10000000"),
+    PAIR_ALONE(256, "10000000"),
 
     DOOR_PAIR(16, "20000000"),
     DOOR_PAIR(64, "20000000"),
@@ -180,6 +192,9 @@ static const struct bench_case cases[] = {
     DOOR_PAIR(1024, "10000000"),
     DOOR_PAIR(4096, "5000000"),
     DOOR_PAIR(32768, "5000000"),
+    DOOR_PAIR_ALONE(16, "10000000"),
+    DOOR_PAIR_ALONE(64, "10000000"),
+    DOOR_PAIR_ALONE(256, "10000000"),
 
     BATCH("fifo", 16, "8000000"),
     BATCH("fifo", 64, "8000000"),
@@ -243,25 +258,24 @@ static const struct bench_case cases[] = {
 
 /* --- means ----------------------------------------------------------------------------------- */
 
-#define MEANS(threads)                                                                     \
-  {.name = "malloc-macro-geomean-" threads,                                                \
-   .cases = "macro-*-" threads,                                                            \
-   .subject = "tarn",                                                                      \
-   .peer = BENCH_BEST,                                                                     \
-   .label = "tarn/best",                                                                   \
-   .metric = "wall_ns",                                                                    \
-   .unit = "wall time, each program's best peer"},                                         \
-      {.name = "malloc-macro-geomean-" threads,                                            \
-       .cases = "macro-*-" threads,                                                        \
-       .subject = "tarn",                                                                  \
-       .peer = "mimalloc",                                                                 \
-       .label = "tarn/mimalloc",                                                           \
-       .metric = "wall_ns",                                                                \
-       .unit = "wall time"},                                                               \
-  {                                                                                        \
-    .name = "malloc-rss-geomean-" threads, .cases = "macro-*-" threads, .subject = "tarn", \
-    .peer = BENCH_BEST, .label = "tarn/best", .metric = "peak_rss_bytes",                  \
-    .unit = "peak RSS, each program's smallest peer"                                       \
+#define MEANS(threads)                                                                       \
+  {.name = "malloc-macro-geomean-" threads,                                                  \
+   .cases = "macro-*-" threads,                                                              \
+   .subject = "tarn",                                                                        \
+   .peer = BENCH_BEST,                                                                       \
+   .label = "tarn/best",                                                                     \
+   .metric = "wall_ns",                                                                      \
+   .unit = "wall time"},                                                                     \
+      {.name = "malloc-macro-geomean-" threads,                                              \
+       .cases = "macro-*-" threads,                                                          \
+       .subject = "tarn",                                                                    \
+       .peer = "mimalloc",                                                                   \
+       .label = "tarn/mimalloc",                                                             \
+       .metric = "wall_ns",                                                                  \
+       .unit = "wall time"},                                                                 \
+  {                                                                                          \
+    .name = "malloc-rss-geomean-" threads, .cases = "macro-*-" threads, .subject = "tarn",   \
+    .peer = BENCH_BEST, .label = "tarn/best", .metric = "peak_rss_bytes", .unit = "peak RSS" \
   }
 
 static const struct bench_summary summaries[] = {MEANS("1t"), MEANS("2t"), MEANS("8t"), {0}};

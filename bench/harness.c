@@ -393,6 +393,7 @@ static void print_ratio(const struct table *table, const struct bench_comparison
 struct mean {
   double log_sum;
   size_t used, lost;
+  size_t peers; /* for BENCH_BEST: the least number there was to choose from */
 };
 
 static void add_to_means(const struct table *table, const struct bench_summary *summaries,
@@ -408,7 +409,8 @@ static void add_to_means(const struct table *table, const struct bench_summary *
       means[i].lost++;
     } else {
       means[i].log_sum += log(ratio.value);
-      means[i].used++;
+      if (means[i].used++ == 0 || ratio.peers < means[i].peers)
+        means[i].peers = ratio.peers;
     }
   }
 }
@@ -420,12 +422,16 @@ static void print_mean(const struct bench_summary *summary, const struct mean *m
     wanted += fnmatch(summary->cases, group->cases[c].name, 0) == 0;
   if (mean->used + mean->lost == 0)
     return; /* --only left all of them out */
-  if (mean->used < wanted)
+  if (mean->used < wanted) {
     fprintf(lines, "no ratio %s %s: %zu of %zu cases have a result\n", summary->name,
             summary->label, mean->used, wanted);
-  else
-    fprintf(lines, "ratio %s %s %.3f (%s, geometric mean of %zu; lower is better)\n", summary->name,
-            summary->label, exp(mean->log_sum / (double)mean->used), summary->unit, mean->used);
+    return;
+  }
+  fprintf(lines, "ratio %s %s %.3f (%s, ", summary->name, summary->label,
+          exp(mean->log_sum / (double)mean->used), summary->unit);
+  if (mean->peers > 0)
+    fprintf(lines, "best of %zu in each, ", mean->peers);
+  fprintf(lines, "geometric mean of %zu; lower is better)\n", mean->used);
 }
 
 /* Returns whether all subjects that were built ran to their end. */

@@ -8,10 +8,17 @@
 
 #include "alloc.h"
 
-enum { RESIDENTS = 16 };
+enum { RESIDENTS_MOST = 16 };
 
 /* Blocks that stay during the loop. */
-static void *residents[RESIDENTS];
+static void *residents[RESIDENTS_MOST];
+static size_t resident_count;
+
+static inline void residents_choose(const char *text) {
+  resident_count = subject_number(text);
+  if (resident_count > RESIDENTS_MOST)
+    subject_fail("residents", "at most 16");
+}
 
 /*
  * A macro, so that each variant has a loop of its own with direct calls in it. SIZE is a variable:
@@ -20,7 +27,7 @@ static void *residents[RESIDENTS];
 #define NATIVE_PAIRS(name, context_type, native_alloc, native_free)         \
   static uint64_t name(context_type context, size_t size, uint64_t count) { \
     uint64_t sum = 0;                                                       \
-    for (size_t i = 0; i < RESIDENTS; i++)                                  \
+    for (size_t i = 0; i < resident_count; i++)                             \
       residents[i] = must(native_alloc(context, size));                     \
     for (uint64_t i = 0; i < count; i++) {                                  \
       uint64_t *block = must(native_alloc(context, size));                  \
@@ -29,7 +36,7 @@ static void *residents[RESIDENTS];
       sum += *block;                                                        \
       native_free(context, block);                                          \
     }                                                                       \
-    for (size_t i = 0; i < RESIDENTS; i++)                                  \
+    for (size_t i = 0; i < resident_count; i++)                             \
       native_free(context, residents[i]);                                   \
     return sum;                                                             \
   }

@@ -4,7 +4,7 @@
  * and by the malloc that the library puts in the place of glibc's. Which is the fastest differs by
  * size and machine; the group compares with the fastest.
  *
- * usage: alloc_native_pair_mimalloc malloc|mi|heap SIZE PAIRS
+ * usage: alloc_native_pair_mimalloc malloc|mi|heap SIZE RESIDENTS PAIRS
  */
 #include "native_pair.h"
 
@@ -19,11 +19,12 @@ NATIVE_PAIRS(mi_pairs, mi_heap_t *, MI_ALLOC, MI_FREE)
 NATIVE_PAIRS(heap_pairs, mi_heap_t *, mi_heap_malloc, MI_FREE)
 
 int main(int argc, char **argv) {
-  if (argc != 4)
-    subject_fail(argv[0], "usage: malloc|mi|heap SIZE PAIRS");
+  if (argc != 5)
+    subject_fail(argv[0], "usage: malloc|mi|heap SIZE RESIDENTS PAIRS");
   allocator_check();
+  residents_choose(argv[3]);
   size_t size = subject_number(argv[2]);
-  uint64_t count = subject_number(argv[3]);
+  uint64_t count = subject_number(argv[4]);
   mi_heap_t *heap = mi_heap_get_default();
   if (strcmp(argv[1], "malloc") == 0)
     NATIVE_MEASURE(plain_pairs, heap, size, count);
