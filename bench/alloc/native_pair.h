@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pairs through an allocator's own functions: the loop of pair.c for one thread. A program defines
- * native_alloc(SIZE) and native_free(BLOCK) before it includes this file.
+ * Pairs through an allocator's own functions: the loop of pair.c, in one thread. A program makes a
+ * loop for each pair of functions with NATIVE_PAIRS, and runs one of them with NATIVE_MEASURE.
  */
 #ifndef TARN_BENCH_NATIVE_PAIR_H
 #define TARN_BENCH_NATIVE_PAIR_H
@@ -21,8 +21,8 @@ static inline void residents_choose(const char *text) {
 }
 
 /*
- * A macro, so that each variant has a loop of its own with direct calls in it. SIZE is a variable:
- * no side can make use of a constant.
+ * Defines the loop `name` around native_alloc(context, size) and native_free(context, block). A
+ * macro, so that it has direct calls in it. The size is a variable: no side can use a constant.
  */
 #define NATIVE_PAIRS(name, context_type, native_alloc, native_free)         \
   static uint64_t name(context_type context, size_t size, uint64_t count) { \

@@ -60,8 +60,8 @@ static void consume(struct lane *lane, struct ring *ring, size_t chunks) {
 
 static void run(struct lane *lane) {
   struct ring *ring = &rings[lane->index / 2];
-  size_t chunks =
-      lane->work * 2 / chunk_count; /* a lane's part of the blocks is half of a ring's */
+  /* The blocks of a ring are the parts of its two lanes. */
+  size_t chunks = lane->work * 2 / chunk_count;
   if (lane->index % 2 == 0)
     produce(lane, ring, chunks);
   else
