@@ -238,8 +238,8 @@ static const struct bench_case cases[] = {
 
     MACRO("server", "random replacement, threads die and hand over", "alloc_server", "6000000",
           "12000000"),
-    MACRO("asymmetric", "half of the threads allocate, half free", "alloc_asymmetric", "1000000",
-          "2000000"),
+    MACRO("asymmetric", "half of the threads allocate, half free", "alloc_asymmetric", "4000000",
+          "1500000"),
     SHARING("passive", "2000000", "4000000"),
     SHARING("active", "2000000", "4000000"),
     MACRO("phases", "growth and shrinkage, other sizes each time", "alloc_phases", "300000000",

@@ -8,40 +8,58 @@
  */
 #include "alloc.h"
 
-enum { BUNDLE = 120, QUEUE = 64 };
+enum { BUNDLE = 120, QUEUE = 64, SPINS = 200 };
 
 struct bundle {
   size_t count;
   void *blocks[BUNDLE];
 };
 
+/* `count` may be read without the lock, to see whether it is worth taking. */
 static struct queue {
   pthread_mutex_t lock;
-  pthread_cond_t filled, drained;
-  size_t first, count;
+  atomic_size_t count;
+  size_t first;
   struct bundle *bundles[QUEUE];
-} queue = {.lock = PTHREAD_MUTEX_INITIALIZER,
-           .filled = PTHREAD_COND_INITIALIZER,
-           .drained = PTHREAD_COND_INITIALIZER};
+} queue = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static void queue_put(struct bundle *bundle) {
+static bool try_put(struct bundle *bundle) {
+  if (queue.count == QUEUE)
+    return false;
   pthread_mutex_lock(&queue.lock);
-  while (queue.count == QUEUE)
-    pthread_cond_wait(&queue.drained, &queue.lock);
-  queue.bundles[(queue.first + queue.count++) % QUEUE] = bundle;
-  pthread_cond_signal(&queue.filled);
+  bool room = queue.count < QUEUE;
+  if (room)
+    queue.bundles[(queue.first + queue.count++) % QUEUE] = bundle;
   pthread_mutex_unlock(&queue.lock);
+  return room;
+}
+
+static struct bundle *try_take(void) {
+  struct bundle *bundle = NULL;
+  if (queue.count == 0)
+    return NULL;
+  pthread_mutex_lock(&queue.lock);
+  if (queue.count > 0) {
+    bundle = queue.bundles[queue.first];
+    queue.first = (queue.first + 1) % QUEUE;
+    queue.count--;
+  }
+  pthread_mutex_unlock(&queue.lock);
+  return bundle;
+}
+
+/* Who has to wait does not sleep: waking it up would cost more than the blocks of a bundle. */
+static void queue_put(struct bundle *bundle) {
+  for (unsigned spins = 1; !try_put(bundle); spins++)
+    if (spins % SPINS == 0)
+      sched_yield();
 }
 
 static struct bundle *queue_take(void) {
-  pthread_mutex_lock(&queue.lock);
-  while (queue.count == 0)
-    pthread_cond_wait(&queue.filled, &queue.lock);
-  struct bundle *bundle = queue.bundles[queue.first];
-  queue.first = (queue.first + 1) % QUEUE;
-  queue.count--;
-  pthread_cond_signal(&queue.drained);
-  pthread_mutex_unlock(&queue.lock);
+  struct bundle *bundle;
+  for (unsigned spins = 1; !(bundle = try_take()); spins++)
+    if (spins % SPINS == 0)
+      sched_yield();
   return bundle;
 }
 
