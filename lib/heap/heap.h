@@ -120,7 +120,8 @@ void tarn_large_drop(struct tarn_large *large, struct tarn_large **limbo);
  */
 void tarn_large_free(struct tarn_large *large);
 
-/* Frees the headers in `limbo` after a grace period.  No lock is held. */
+/* Frees the headers in `limbo` after a grace period, if the world has a collector, whose parts walk
+ * them without a lock.  No lock is held. */
 void tarn_large_reclaim(struct tarn_store *store, struct tarn_large *limbo);
 
 /* The header of the large object that `address` points into; its map word says that there is one.

@@ -119,7 +119,8 @@ void tarn_large_drop(struct tarn_large *large, struct tarn_large **limbo) {
 void tarn_large_reclaim(struct tarn_store *store, struct tarn_large *limbo) {
   if (!limbo)
     return;
-  tarn_rcu_synchronize();
+  if (!store->hooks->uncollected)
+    tarn_rcu_synchronize();
   for (struct tarn_large *next; limbo; limbo = next) {
     next = limbo->limbo;
     tarn_meta_free(&store->meta, limbo, sizeof *limbo);

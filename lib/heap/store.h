@@ -38,6 +38,17 @@ struct tarn_hooks {
       __attribute__((noreturn));
   /* An object is freed by hand: run its type's `free` function and release its data block. */
   void (*release)(struct tarn_local *local, void *object);
+  /* The calling thread is about to be detached from the world: `local` is not to be used any more.
+   * Called before anything of it is given up, with no lock held.  May be NULL. */
+  void (*retired)(struct tarn_local *local);
+  /*
+   * The world has no collector.  Then its threads need no safepoints and count as blocked from the
+   * moment they attach; nobody walks its directories without their locks, so nothing of it waits
+   * for a grace period (the caller may be anywhere, also in a read section of its own); and since
+   * a thread can be in the middle of a change of its bins when the process forks, the child leaves
+   * the bins of all other threads alone.
+   */
+  bool uncollected;
 };
 
 #define TARN_HEAP_MAX 255u

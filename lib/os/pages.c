@@ -66,14 +66,24 @@ static void *map(size_t bytes, int protection, int flags) {
 
 void *tarn_os_reserve(size_t bytes) { return map(bytes, PROT_NONE, MAP_NORESERVE); }
 void *tarn_os_map(size_t bytes) { return map(bytes, PROT_READ | PROT_WRITE, 0); }
-void tarn_os_unmap(void *address, size_t bytes) { (void)munmap(address, bytes); }
+
+/* These two keep errno: a free must. */
+void tarn_os_unmap(void *address, size_t bytes) {
+  int kept = errno;
+  (void)munmap(address, bytes);
+  errno = kept;
+}
 
 bool tarn_os_commit(void *address, size_t bytes) {
   return !fails() && mprotect(address, bytes, PROT_READ | PROT_WRITE) == 0;
 }
 
 bool tarn_os_purge(void *address, size_t bytes) {
-  return !tarn_os_fault_is_on(TARN_FAULT_PURGE) && madvise(address, bytes, MADV_DONTNEED) == 0;
+  int kept = errno;
+  bool good =
+      !tarn_os_fault_is_on(TARN_FAULT_PURGE) && madvise(address, bytes, MADV_DONTNEED) == 0;
+  errno = kept;
+  return good;
 }
 
 void tarn_os_huge_pages(void *address, size_t bytes, bool on) {

@@ -7,6 +7,11 @@
  * at a safepoint.  The parent gives everything back.  The child has one thread: all other threads
  * are taken off the registries and their bins given up.
  *
+ * Threads of a world without a collector (a malloc) are blocked all the time, so nobody waits for
+ * them, and one may be in the middle of a change of its bins.  It holds no lock then that the
+ * forking thread has not taken, so everything shared is whole in the child; but the bins, and the
+ * pools that they own, are left as they are, for good (tarn_registry_after_fork).
+ *
  * The forking thread may be running, blocked, in a hold, or attached to nothing.  A thread that
  * waits for the list's lock leaves the running state where it can; in a hold it cannot, and sets
  * `waits_for_worlds`, which the stop for a fork takes for standing still.
@@ -90,6 +95,18 @@ static void unlock_parts(tarn_world *world) {
 
 /* --- the handlers ---------------------------------------------------------------------------- */
 
+/*
+ * Does any world use RCU?  If none does, liburcu is left alone: the program may use it too, and
+ * call its functions for fork in handlers of its own, which cannot be done twice.  Under the
+ * list's lock.
+ */
+static bool uses_rcu(void) {
+  for (const tarn_world *world = worlds; world; world = world->next)
+    if (!world->store.hooks->uncollected)
+      return true;
+  return false;
+}
+
 /* Release: whatever the thread did to its bins is done; see stands() in stop.c. */
 static void set_waits(uint32_t value) {
   for (struct tarn_mutator *own = tarn_mutator_first(); own; own = own->next_world)
@@ -135,11 +152,13 @@ static void before_fork(void) {
   for (tarn_world *world = worlds; world; world = world->next)
     lock_parts(world);
   tarn_space_lock();
-  urcu_bp_before_fork();
+  if (uses_rcu())
+    urcu_bp_before_fork();
 }
 
 static void after_fork_parent(void) {
-  urcu_bp_after_fork_parent();
+  if (uses_rcu())
+    urcu_bp_after_fork_parent();
   tarn_space_unlock();
   for (tarn_world *world = worlds; world; world = world->next)
     unlock_parts(world);
@@ -152,7 +171,8 @@ static void after_fork_parent(void) {
 }
 
 static void after_fork_child(void) {
-  urcu_bp_after_fork_child();
+  if (uses_rcu())
+    urcu_bp_after_fork_child();
   tarn_space_unlock();
   for (tarn_world *world = worlds; world; world = world->next) {
     tarn_purge_after_fork(&world->store);

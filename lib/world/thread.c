@@ -7,7 +7,10 @@
  *
  * A record is on the registry's list exactly while its thread is attached.  Walkers without the
  * lock (tarn_stop_ask, statistics) read the list under RCU; a record is put on the list again only
- * after a grace period.
+ * after a grace period, which is paid for many at once: see world/thread.h.
+ *
+ * A malloc may stand on a world without a collector, so whatever attaching calls that allocates
+ * (setting a thread key can) comes when the record can be used already.
  */
 #include "world/thread.h"
 #include "world/stop.h"
@@ -102,20 +105,20 @@ static struct tarn_mutator *mutator_if_good(tarn_thread *self) {
 tarn_status tarn_registry_start(tarn_world *world) {
   struct tarn_registry *registry = &world->registry;
   CDS_INIT_LIST_HEAD(&registry->list);
-  registry->kept = NULL;
+  registry->kept = registry->waiting = NULL;
+  registry->waiting_count = 0;
+  registry->fresh = registry->fresh_end = NULL;
   atomic_store_explicit(&registry->count, 0, memory_order_relaxed);
   return pthread_mutex_init(&registry->lock, NULL) == 0 ? TARN_OK : TARN_ENOMEM;
 }
 
+/* The records go with the world's metadata. */
 void tarn_registry_end(tarn_world *world) {
-  struct tarn_mutator *next;
-  for (struct tarn_mutator *kept = world->registry.kept; kept; kept = next) {
-    next = kept->next_free;
-    tarn_meta_free(&world->store.meta, kept, sizeof *kept);
-  }
-  world->registry.kept = NULL;
+  world->registry.kept = world->registry.waiting = NULL;
   (void)pthread_mutex_destroy(&world->registry.lock);
 }
+
+static bool is_uncollected(const tarn_world *world) { return world->store.hooks->uncollected; }
 
 /* Counts a thread if the limit allows. */
 static bool count_in(tarn_world *world) {
@@ -133,19 +136,61 @@ static void count_out(tarn_world *world) {
   (void)atomic_fetch_sub_explicit(&world->registry.count, 1, memory_order_relaxed);
 }
 
-static struct tarn_mutator *take_record(tarn_world *world) {
-  struct tarn_registry *registry = &world->registry;
-  (void)pthread_mutex_lock(&registry->lock);
-  struct tarn_mutator *mutator = registry->kept;
-  if (mutator)
-    registry->kept = mutator->next_free;
-  (void)pthread_mutex_unlock(&registry->lock);
-  return mutator ? mutator : tarn_meta_alloc(&world->store.meta, sizeof *mutator);
-}
-
+/* Under the registry's lock, as the next ones. */
 static void keep_record(struct tarn_registry *registry, struct tarn_mutator *mutator) {
   mutator->next_free = registry->kept;
   registry->kept = mutator;
+}
+
+static void let_wait(struct tarn_registry *registry, struct tarn_mutator *mutator) {
+  mutator->next_free = registry->waiting;
+  registry->waiting = mutator;
+  registry->waiting_count++;
+}
+
+/* One grace period for all that wait.  The lock is not held meanwhile; who attaches in that time
+ * takes a new record. */
+static void end_wait(struct tarn_registry *registry) {
+  struct tarn_mutator *waiting = registry->waiting, *next;
+  registry->waiting = NULL;
+  registry->waiting_count = 0;
+  (void)pthread_mutex_unlock(&registry->lock);
+  tarn_rcu_synchronize();
+  (void)pthread_mutex_lock(&registry->lock);
+  for (; waiting; waiting = next) {
+    next = waiting->next_free;
+    keep_record(registry, waiting);
+  }
+}
+
+/* A record that was never used; whole cache lines, since its neighbours are other threads'. */
+static struct tarn_mutator *fresh_record(tarn_world *world) {
+  const size_t size = (sizeof(struct tarn_mutator) + 127) & ~(size_t)127;
+  struct tarn_registry *registry = &world->registry;
+  if (registry->fresh == registry->fresh_end) {
+    char *block = tarn_meta_alloc(&world->store.meta, size * TARN_RECORDS_BLOCK);
+    if (!block)
+      return NULL;
+    registry->fresh = block;
+    registry->fresh_end = block + size * TARN_RECORDS_BLOCK;
+  }
+  struct tarn_mutator *mutator = (struct tarn_mutator *)(void *)registry->fresh;
+  registry->fresh += size;
+  return mutator;
+}
+
+static struct tarn_mutator *take_record(tarn_world *world) {
+  struct tarn_registry *registry = &world->registry;
+  (void)pthread_mutex_lock(&registry->lock);
+  if (!registry->kept && registry->waiting_count >= TARN_RECORDS_WAIT)
+    end_wait(registry);
+  struct tarn_mutator *mutator = registry->kept;
+  if (mutator)
+    registry->kept = mutator->next_free;
+  else
+    mutator = fresh_record(world);
+  (void)pthread_mutex_unlock(&registry->lock);
+  return mutator;
 }
 
 static void set_name(struct tarn_mutator *mutator, const char *name) {
@@ -182,22 +227,29 @@ static tarn_status fill_record(tarn_world *world, struct tarn_mutator *mutator) 
   mutator->blocked = 0;
   mutator->attached = 1;
   mutator->status = TARN_OK;
-  mutator->id = tarn_os_thread_id();
   mutator->running_free = 0;
   mutator->releasing = NULL;
   mutator->stack_high = mutator->stack_low = 0;
+  mutator->scan_stack = false;
+  if (is_uncollected(world))
+    return TARN_OK; /* nobody asks for its stack or its name, and each costs a system call */
+  mutator->id = tarn_os_thread_id();
   mutator->scan_stack = world->config.scan_stack;
   set_name(mutator, NULL);
   return mutator->scan_stack && !find_stack(mutator) ? TARN_ESYSTEM : TARN_OK;
 }
 
-/* No stop is on while the lock is held, so the thread can begin as running. */
+/* No stop is on while the lock is held, so the thread can begin as running; or as blocked, for
+ * good, where nobody waits for it. */
 static void enter_registry(tarn_world *world, struct tarn_mutator *mutator) {
+  bool uncollected = is_uncollected(world);
   (void)pthread_mutex_lock(&world->registry.lock);
   /* Relaxed: requesters come after the unlock.  `free` functions may be due, and who called for
    * attention may have missed this thread, so it looks for itself. */
-  __atomic_store_n(&mutator->local.pub.tarn_poll, TARN_POLL_RELEASE, __ATOMIC_RELAXED);
-  __atomic_store_n(&mutator->state, TARN_STATE_RUNNING, __ATOMIC_RELAXED);
+  __atomic_store_n(&mutator->local.pub.tarn_poll, uncollected ? 0 : TARN_POLL_RELEASE,
+                   __ATOMIC_RELAXED);
+  __atomic_store_n(&mutator->state, uncollected ? TARN_STATE_BLOCKED : TARN_STATE_RUNNING,
+                   __ATOMIC_RELAXED);
   cds_list_add_rcu(&mutator->node, &world->registry.list);
   (void)pthread_mutex_unlock(&world->registry.lock);
 }
@@ -211,9 +263,9 @@ static bool detaches_at_exit(void) {
   return exit_key_made && pthread_setspecific(exit_key, &exit_key) == 0;
 }
 
+static bool detach_now(struct tarn_mutator *mutator);
+
 static tarn_status attach_new(tarn_world *world, struct tarn_mutator **out) {
-  if (!detaches_at_exit())
-    return TARN_ENOMEM;
   tarn_worlds_add(world);
   if (!count_in(world))
     return TARN_ETHREADS;
@@ -231,6 +283,10 @@ static tarn_status attach_new(tarn_world *world, struct tarn_mutator **out) {
   enter_registry(world, mutator);
   mutator->next_world = tarn_thread_records;
   tarn_thread_records = mutator;
+  if (!detaches_at_exit()) {
+    (void)detach_now(mutator);
+    return TARN_ENOMEM;
+  }
   *out = mutator;
   return TARN_OK;
 }
@@ -255,6 +311,8 @@ tarn_status tarn_thread_attach(tarn_world *world, tarn_thread **out) {
 
 /* Closes what was left open; the thread is blocked afterwards.  True: nothing was open. */
 static bool close_all(struct tarn_mutator *mutator) {
+  if (is_uncollected(mutator->world))
+    return true; /* is blocked, and opens nothing */
   bool balanced = mutator->local.pub.tarn_holds == 0 && !mutator->local.pub.tarn_frames &&
                   mutator->blocked == 0;
   mutator->blocked = 0;
@@ -286,6 +344,20 @@ static void leave_registry(struct tarn_mutator *mutator) {
   (void)pthread_mutex_unlock(&registry->lock);
 }
 
+/* The record can be taken by others from now on; `mutator` is not the caller's any more. */
+static void put_record(tarn_world *world, struct tarn_mutator *mutator) {
+  struct tarn_registry *registry = &world->registry;
+  (void)pthread_mutex_lock(&registry->lock);
+  if (is_uncollected(world))
+    keep_record(registry, mutator);
+  else
+    let_wait(registry, mutator); /* walkers may stand on it */
+  /* Last, and under the lock: who finds nobody attached may end the world as soon as he has had it.
+   */
+  count_out(world);
+  (void)pthread_mutex_unlock(&registry->lock);
+}
+
 static void forget_record(const struct tarn_mutator *mutator) {
   for (struct tarn_mutator **link = &tarn_thread_records; *link; link = &(*link)->next_world) {
     if (*link == mutator) {
@@ -296,18 +368,15 @@ static void forget_record(const struct tarn_mutator *mutator) {
 }
 
 static bool detach_now(struct tarn_mutator *mutator) {
-  struct tarn_registry *registry = &mutator->world->registry;
+  const struct tarn_hooks *hooks = mutator->local.store->hooks;
+  if (hooks->retired)
+    hooks->retired(&mutator->local);
+  tarn_world *world = mutator->world;
   bool balanced = close_all(mutator);
   forget_record(mutator);
   leave_registry(mutator);
-  tarn_rcu_synchronize(); /* walkers may stand on the record; then it can be used again */
-  tarn_store_tend(&mutator->world->store);
-  (void)pthread_mutex_lock(&registry->lock);
-  keep_record(registry, mutator);
-  /* Last, and under the lock: who finds nobody attached may end the world as soon as he has had it.
-   */
-  count_out(mutator->world);
-  (void)pthread_mutex_unlock(&registry->lock);
+  tarn_store_tend(&world->store); /* its pools may have become free */
+  put_record(world, mutator);
   return balanced;
 }
 
@@ -330,11 +399,23 @@ static void detach_all(void *value) {
     (void)detach_now(tarn_thread_records);
 }
 
+/* The record of a thread that is gone, in a world without a collector; see world/thread.h. */
+static void abandon(struct tarn_mutator *mutator) {
+  /* Relaxed: nobody else is there. */
+  __atomic_store_n(&mutator->local.pub.tarn_poll, TARN_POLL_DETACHED, __ATOMIC_RELAXED);
+  __atomic_store_n(&mutator->state, TARN_STATE_DETACHED, __ATOMIC_RELAXED);
+  cds_list_del_rcu(&mutator->node);
+}
+
 void tarn_registry_after_fork(tarn_world *world, struct tarn_mutator *self) {
   struct tarn_mutator *mutator, *next;
   cds_list_for_each_entry_safe(mutator, next, &world->registry.list, node) {
     if (mutator == self)
       continue;
+    if (is_uncollected(world)) {
+      abandon(mutator);
+      continue;
+    }
     mutator->local.pub.tarn_holds = 0;
     mutator->local.pub.tarn_frames = NULL;
     __atomic_store_n(&mutator->waits_for_worlds, 0, __ATOMIC_RELAXED);

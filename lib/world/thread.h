@@ -13,6 +13,17 @@
  * its end.  A thread must be blocked, or not attached, when it takes the lock.
  * A detached thread's record is kept for reuse and never freed before the world ends, so that the
  * use of a stale handle is found (state DETACHED) instead of being a wild access.
+ *
+ * A walker that reads the list under RCU may still stand on a record that was taken off it.  So a
+ * detached record waits first, and one grace period is paid for many of them: by a thread that
+ * attaches, finds no record that can be used at once, and TARN_RECORDS_WAIT or more that wait.
+ * With fewer it takes a new one; these come from blocks of TARN_RECORDS_BLOCK, so that threads that
+ * come and go one after the other never need a second block.
+ *
+ * In a world without a collector (tarn_hooks.uncollected) nobody walks the list, and a detached
+ * record can be used again at once.  Its threads are blocked from the beginning.  In the child of a
+ * fork the records of all other threads of such a world are abandoned: off the list, DETACHED, and
+ * never used again, since their bins may be half changed; what they own stays theirs.
  */
 #ifndef TARN_WORLD_THREAD_H
 #define TARN_WORLD_THREAD_H
@@ -62,11 +73,18 @@ struct tarn_mutator {
   struct tarn_mutator *next_free; /* kept records */
 };
 
+#define TARN_RECORDS_WAIT 8u
+#define TARN_RECORDS_BLOCK 16u
+
 struct tarn_registry {
   pthread_mutex_t lock;
+  /* Under the lock, but for walkers of the list. */
   struct cds_list_head list;
-  struct tarn_mutator *kept;
-  _Atomic size_t count; /* attached */
+  struct tarn_mutator *kept;    /* detached, and no walker stands on them */
+  struct tarn_mutator *waiting; /* detached, but for the grace period */
+  unsigned waiting_count;
+  char *fresh, *fresh_end; /* records of the newest block that were never used */
+  _Atomic size_t count;    /* attached */
 };
 
 /* The calling thread's records in all worlds, linked through next_world, the last used first. */
@@ -120,7 +138,7 @@ struct tarn_mutator *tarn_mutator_self(const tarn_world *world);
 struct tarn_mutator *tarn_mutator_first(void);
 
 /* In the child of a fork, the registry locked: all threads of the world but the caller's (`self`,
- * or NULL) are gone; gives up their bins. */
+ * or NULL) are gone; gives up their bins, or abandons them in a world without a collector. */
 void tarn_registry_after_fork(tarn_world *world, struct tarn_mutator *self);
 
 #endif
