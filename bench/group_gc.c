@@ -80,5 +80,6 @@ static const struct bench_case cases[] = {
 };
 
 int main(int argc, char **argv) {
-  return bench_group_main(argc, argv, cases, sizeof cases / sizeof cases[0]);
+  const struct bench_group group = {.cases = cases, .case_count = sizeof cases / sizeof cases[0]};
+  return bench_group_main(argc, argv, &group);
 }

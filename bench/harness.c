@@ -3,8 +3,12 @@
 #include "harness.h"
 
 #include <errno.h>
+#include <fnmatch.h>
 #include <limits.h>
+#include <math.h>
+#include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,6 +102,9 @@ static _Noreturn void become_subject(const struct bench_subject *subject, int ou
     argv[count++] = subject->arguments[i];
   if (subject->heap_of)
     argv[count++] = heap;
+  for (size_t i = 0; i < BENCH_SETTINGS && subject->environment[i]; i++)
+    putenv((char *)(uintptr_t)subject->environment[i]);
+  alarm(BENCH_SECONDS); /* stays set in the program, and ends one that hangs */
   if (dup2(output, STDOUT_FILENO) >= 0)
     execv(path, (char *const *)(void *)argv);
   fprintf(stderr, "bench: cannot run %s: %s\n", path, strerror(errno));
@@ -137,6 +144,9 @@ static struct result run_subject(const struct bench_subject *subject, double hea
   while (wait4(child, &status, 0, &usage) < 0)
     if (errno != EINTR)
       return result;
+  if (WIFSIGNALED(status))
+    fprintf(stderr, "bench: %s ended by signal %d (%s)\n", subject->name, WTERMSIG(status),
+            WTERMSIG(status) == SIGALRM ? "it ran too long" : strsignal(WTERMSIG(status)));
   metric_add(&result, "peak_rss_bytes", (double)usage.ru_maxrss * 1024.0);
   result.good = WIFEXITED(status) && WEXITSTATUS(status) == 0;
   return result;
@@ -240,36 +250,69 @@ static bool spread_of(const struct table *table, size_t subject, const char *key
 
 /* --- what is printed ------------------------------------------------------------------------- */
 
-static void print_cell(const struct table *table, size_t subject, const char *key, double divisor,
-                       const char *format) {
+struct column {
+  const char *key, *heading;
+  double divisor;
+  const char *format; /* NULL: the smallest and the largest value */
+};
+
+static const struct column columns[] = {
+    {"wall_ns", "wall ms", 1e6, "%.1f"},
+    {"wall_ns", "min-max", 1e6, NULL},
+    {"cpu_ns", "CPU ms", 1e6, "%.1f"},
+    {"ns_per_object", "ns/object", 1, "%.2f"},
+    {"ns_worst", "worst ns", 1, "%.2f"},
+    {"worst_at", "at live", 1, "%.0f"},
+    {"bytes_per_object", "bytes/object", 1, "%.2f"},
+    {"resident_bytes", "resident MiB", 1048576, "%.1f"},
+    {"peak_rss_bytes", "peak RSS MiB", 1048576, "%.1f"},
+    {"heap_bytes", "heap MiB", 1048576, "%.1f"},
+    {"collections", "collections", 1, "%.0f"},
+};
+enum { COLUMNS = sizeof columns / sizeof columns[0] };
+
+static int column_width(const struct column *column) { return column->format ? 12 : 17; }
+
+/* A column that no subject of the case has is left out. */
+static bool column_used(const struct table *table, const struct column *column) {
   struct spread spread;
-  char text[32] = "-";
-  if (spread_of(table, subject, key, &spread))
-    snprintf(text, sizeof text, format, spread.median / divisor);
-  printf(" %12s", text);
+  for (size_t i = 0; i < table->subject_count; i++)
+    if (usable(table, i) && spread_of(table, i, column->key, &spread))
+      return true;
+  return false;
+}
+
+static void print_cell(const struct table *table, size_t subject, const struct column *column) {
+  struct spread spread;
+  char text[48] = "-";
+  if (!spread_of(table, subject, column->key, &spread))
+    ;
+  else if (column->format)
+    snprintf(text, sizeof text, column->format, spread.median / column->divisor);
+  else
+    snprintf(text, sizeof text, "%.1f-%.1f", spread.low / column->divisor,
+             spread.high / column->divisor);
+  printf(" %*s", column_width(column), text);
 }
 
 static void print_row(const struct table *table, size_t subject) {
-  struct spread wall;
-  char range[48] = "-";
-  if (spread_of(table, subject, "wall_ns", &wall))
-    snprintf(range, sizeof range, "%.1f-%.1f", wall.low / 1e6, wall.high / 1e6);
   printf("  %-16s", table->bench->subjects[subject].name);
-  print_cell(table, subject, "wall_ns", 1e6, "%.1f");
-  printf(" %17s", range);
-  print_cell(table, subject, "cpu_ns", 1e6, "%.1f");
-  print_cell(table, subject, "ns_per_object", 1, "%.2f");
-  print_cell(table, subject, "bytes_per_object", 1, "%.2f");
-  print_cell(table, subject, "peak_rss_bytes", 1048576, "%.1f");
-  print_cell(table, subject, "heap_bytes", 1048576, "%.1f");
-  print_cell(table, subject, "collections", 1, "%.0f");
+  for (size_t i = 0; i < COLUMNS; i++)
+    if (column_used(table, &columns[i]))
+      print_cell(table, subject, &columns[i]);
+  printf("\n");
+}
+
+static void print_heading(const struct table *table) {
+  printf("  %-16s", "median of rounds");
+  for (size_t i = 0; i < COLUMNS; i++)
+    if (column_used(table, &columns[i]))
+      printf(" %*s", column_width(&columns[i]), columns[i].heading);
   printf("\n");
 }
 
 static void print_table(const struct table *table) {
-  printf("  %-16s %12s %17s %12s %12s %12s %12s %12s %12s\n", "median of rounds", "wall ms",
-         "min-max", "CPU ms", "ns/object", "bytes/object", "peak RSS MiB", "heap MiB",
-         "collections");
+  print_heading(table);
   for (size_t i = 0; i < table->subject_count; i++) {
     const struct bench_subject *subject = &table->bench->subjects[i];
     if (!subject->program)
@@ -287,44 +330,131 @@ static void print_table(const struct table *table) {
   }
 }
 
+/* One subject against another. */
+struct ratio {
+  double value;
+  const char *lost; /* the side that has no result, or NULL */
+  const char *best; /* for BENCH_BEST: which peer, */
+  size_t peers;     /* out of how many */
+};
+
+/* The least median of all subjects but ours. */
+static bool find_best(const struct table *table, size_t ours, const char *metric,
+                      struct spread *theirs, struct ratio *out) {
+  for (size_t i = 0; i < table->subject_count; i++) {
+    struct spread spread;
+    if (i == ours || !usable(table, i) || !spread_of(table, i, metric, &spread))
+      continue;
+    if (out->peers++ == 0 || spread.median < theirs->median) {
+      *theirs = spread;
+      out->best = table->bench->subjects[i].name;
+    }
+  }
+  return out->peers > 0;
+}
+
+static struct ratio ratio_of(const struct table *table, const struct bench_comparison *comparison) {
+  struct ratio ratio = {0};
+  struct spread ours, theirs = {0, comparison->constant, 0};
+  const char *peer = comparison->peer, *metric = comparison->metric;
+  size_t subject = find_subject(table, comparison->subject), other;
+  if (!usable(table, subject) || !spread_of(table, subject, metric, &ours)) {
+    ratio.lost = comparison->subject;
+  } else if (peer && strcmp(peer, BENCH_BEST) == 0) {
+    if (!find_best(table, subject, metric, &theirs, &ratio))
+      ratio.lost = "every peer";
+  } else if (peer) {
+    other = find_subject(table, peer);
+    if (!usable(table, other) || !spread_of(table, other, metric, &theirs))
+      ratio.lost = peer;
+  }
+  if (!ratio.lost)
+    ratio.value = ours.median / theirs.median;
+  return ratio;
+}
+
 /* Adds the ratio line to `lines`, or a line that says why there is none. */
 static void print_ratio(const struct table *table, const struct bench_comparison *comparison,
                         FILE *lines) {
   const char *name = table->bench->name, *label = comparison->label;
-  size_t subject = find_subject(table, comparison->subject), peer = subject;
-  if (comparison->peer)
-    peer = find_subject(table, comparison->peer);
-  struct spread ours, theirs = {0, comparison->constant, 0};
-  const char *lost = NULL;
-  if (!usable(table, subject) || !spread_of(table, subject, comparison->metric, &ours))
-    lost = comparison->subject;
-  else if (comparison->peer &&
-           (!usable(table, peer) || !spread_of(table, peer, comparison->metric, &theirs)))
-    lost = comparison->peer;
-  if (lost)
-    fprintf(lines, "no ratio %s %s: %s has no result\n", name, label, lost);
+  struct ratio ratio = ratio_of(table, comparison);
+  if (ratio.lost)
+    fprintf(lines, "no ratio %s %s: %s has no result\n", name, label, ratio.lost);
+  else if (ratio.best)
+    fprintf(lines, "ratio %s %s %.3f (%s, best of %zu: %s; lower is better)\n", name, label,
+            ratio.value, comparison->unit, ratio.peers, ratio.best);
   else
-    fprintf(lines, "ratio %s %s %.3f (%s; lower is better)\n", name, label,
-            ours.median / theirs.median, comparison->unit);
+    fprintf(lines, "ratio %s %s %.3f (%s; lower is better)\n", name, label, ratio.value,
+            comparison->unit);
+}
+
+/* --- means over cases ------------------------------------------------------------------------ */
+
+struct mean {
+  double log_sum;
+  size_t used, lost;
+  size_t peers; /* for BENCH_BEST: the least number there was to choose from */
+};
+
+static void add_to_means(const struct table *table, const struct bench_summary *summaries,
+                         struct mean *means) {
+  for (size_t i = 0; summaries && i < BENCH_SUMMARIES && summaries[i].name; i++) {
+    const struct bench_summary *summary = &summaries[i];
+    if (fnmatch(summary->cases, table->bench->name, 0) != 0)
+      continue;
+    struct bench_comparison comparison = {
+        .subject = summary->subject, .peer = summary->peer, .metric = summary->metric};
+    struct ratio ratio = ratio_of(table, &comparison);
+    if (ratio.lost) {
+      means[i].lost++;
+    } else {
+      means[i].log_sum += log(ratio.value);
+      if (means[i].used++ == 0 || ratio.peers < means[i].peers)
+        means[i].peers = ratio.peers;
+    }
+  }
+}
+
+static void print_mean(const struct bench_summary *summary, const struct mean *mean,
+                       const struct bench_group *group, FILE *lines) {
+  size_t wanted = 0;
+  for (size_t c = 0; c < group->case_count; c++)
+    wanted += fnmatch(summary->cases, group->cases[c].name, 0) == 0;
+  if (mean->used + mean->lost == 0)
+    return; /* --only left all of them out */
+  if (mean->used < wanted) {
+    fprintf(lines, "no ratio %s %s: %zu of %zu cases have a result\n", summary->name,
+            summary->label, mean->used, wanted);
+    return;
+  }
+  fprintf(lines, "ratio %s %s %.3f (%s, ", summary->name, summary->label,
+          exp(mean->log_sum / (double)mean->used), summary->unit);
+  if (mean->peers > 0)
+    fprintf(lines, "best of %zu in each, ", mean->peers);
+  fprintf(lines, "geometric mean of %zu; lower is better)\n", mean->used);
 }
 
 /* Returns whether all subjects that were built ran to their end. */
-static bool run_case(const struct bench_case *bench, size_t rounds, FILE *lines) {
+static bool run_case(const struct bench_case *bench, size_t rounds,
+                     const struct bench_summary *summaries, struct mean *means, FILE *lines) {
   struct table *table = calloc(1, sizeof *table);
   if (!table) {
     perror("bench");
     return false;
   }
   table->bench = bench;
-  table->rounds = rounds;
+  table->rounds = bench->rounds && bench->rounds < rounds ? bench->rounds : rounds;
   while (table->subject_count < BENCH_SUBJECTS && bench->subjects[table->subject_count].name)
     table->subject_count++;
 
   printf("\n%s: %s\n", bench->name, bench->title);
+  if (table->rounds < rounds)
+    printf("  %zu rounds of it count\n", table->rounds);
   run_rounds(table);
   print_table(table);
   for (size_t i = 0; i < BENCH_COMPARISONS && bench->comparisons[i].subject; i++)
     print_ratio(table, &bench->comparisons[i], lines);
+  add_to_means(table, summaries, means);
 
   bool good = true;
   for (size_t i = 0; i < table->subject_count; i++)
@@ -347,6 +477,16 @@ static void print_cpu(void) {
     fclose(file);
 }
 
+/* A variable that changes what some subject does. */
+static bool is_setting(const char *variable) {
+  static const char *const prefixes[] = {"TARN_",     "GC_",        "MALLOC_",       "MIMALLOC_",
+                                         "TCMALLOC_", "LD_PRELOAD", "GLIBC_TUNABLES"};
+  for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++)
+    if (strncmp(variable, prefixes[i], strlen(prefixes[i])) == 0)
+      return true;
+  return false;
+}
+
 static void print_conditions(size_t rounds) {
   struct utsname system;
   double load[1];
@@ -358,7 +498,7 @@ static void print_conditions(size_t rounds) {
     printf("load before the run: %.2f%s\n", load[0],
            load[0] > 0.5 ? " (other work is running: trust ratios, not single figures)" : "");
   for (char **variable = environ; *variable; variable++)
-    if (strncmp(*variable, "TARN_", 5) == 0 || strncmp(*variable, "GC_", 3) == 0)
+    if (is_setting(*variable))
       printf("NOT the defaults: %s\n", *variable);
   printf("rounds: %zu, after one that is thrown away; subjects alternate\n", rounds);
 }
@@ -372,7 +512,7 @@ static int usage(const char *program) {
   fprintf(stderr,
           "usage: %s [--rounds N] [--only CASE] [--list]\n"
           "  --rounds N   rounds that count, %d to %d (default %d); one more is thrown away\n"
-          "  --only CASE  this case alone\n"
+          "  --only CASE  this case alone; a pattern such as 'gc-alloc-*' takes several\n"
           "  --list       the names of the cases\n",
           program, ROUNDS_LEAST, ROUNDS_MOST, ROUNDS_LEAST);
   return 2;
@@ -385,7 +525,7 @@ static int parse_arguments(int argc, char **argv, const struct bench_case *cases
     bool has_value = i + 1 < argc;
     if (strcmp(argv[i], "--list") == 0) {
       for (size_t c = 0; c < count; c++)
-        printf("%-22s %s\n", cases[c].name, cases[c].title);
+        printf("%-32s %s\n", cases[c].name, cases[c].title);
       return 1;
     } else if (strcmp(argv[i], "--only") == 0 && has_value) {
       out->only = argv[++i];
@@ -400,7 +540,7 @@ static int parse_arguments(int argc, char **argv, const struct bench_case *cases
     }
   }
   for (size_t c = 0; c < count && out->only; c++)
-    if (strcmp(cases[c].name, out->only) == 0)
+    if (fnmatch(out->only, cases[c].name, 0) == 0)
       return 0;
   if (out->only) {
     fprintf(stderr, "bench: no case \"%s\"; --list names them\n", out->only);
@@ -409,9 +549,9 @@ static int parse_arguments(int argc, char **argv, const struct bench_case *cases
   return 0;
 }
 
-int bench_group_main(int argc, char **argv, const struct bench_case *cases, size_t case_count) {
+int bench_group_main(int argc, char **argv, const struct bench_group *group) {
   struct arguments arguments = {.rounds = ROUNDS_LEAST, .only = NULL};
-  int stop = parse_arguments(argc, argv, cases, case_count, &arguments);
+  int stop = parse_arguments(argc, argv, group->cases, group->case_count, &arguments);
   if (stop)
     return stop - 1;
   find_program_directory();
@@ -425,9 +565,13 @@ int bench_group_main(int argc, char **argv, const struct bench_case *cases, size
     return 1;
   }
   bool good = true;
-  for (size_t c = 0; c < case_count; c++)
-    if (!arguments.only || strcmp(cases[c].name, arguments.only) == 0)
-      good = run_case(&cases[c], arguments.rounds, lines) && good;
+  const struct bench_summary *summaries = group->summaries;
+  struct mean means[BENCH_SUMMARIES] = {0};
+  for (size_t c = 0; c < group->case_count; c++)
+    if (!arguments.only || fnmatch(arguments.only, group->cases[c].name, 0) == 0)
+      good = run_case(&group->cases[c], arguments.rounds, summaries, means, lines) && good;
+  for (size_t i = 0; summaries && i < BENCH_SUMMARIES && summaries[i].name; i++)
+    print_mean(&summaries[i], &means[i], group, lines);
   fclose(lines);
   printf("\n%s", text);
   free(text);

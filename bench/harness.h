@@ -6,10 +6,13 @@
  * another's heap, page cache of its own memory, or threads. The subjects of a case alternate, and
  * each round starts with another one; the first round is thrown away. A subject prints lines
  * "KEY NUMBER" on standard output (bench/subject.h); the harness adds the peak resident memory
- * that the kernel recorded for the process.
+ * that the kernel recorded for the process. Several subjects may be one program in different
+ * environments, such as one with a library preloaded; the driver's own environment stays as it is.
  *
  * Invariants: every subject of a case reports the same "check" in every round, or the case fails;
- * a ratio is made of medians over the rounds that count, and only when both sides ran in all.
+ * a ratio is made of medians over the rounds that count, and only when both sides ran in all. A
+ * geometric mean is made of all the cases it names, or is not printed. A subject that runs for
+ * longer than BENCH_SECONDS has failed.
  *
  * The driver is single-threaded.
  */
@@ -18,13 +21,25 @@
 
 #include <stddef.h>
 
-enum { BENCH_ARGUMENTS = 6, BENCH_SUBJECTS = 6, BENCH_COMPARISONS = 6 };
+enum {
+  BENCH_ARGUMENTS = 6,
+  BENCH_SETTINGS = 4,
+  BENCH_SUBJECTS = 6,
+  BENCH_COMPARISONS = 6,
+  BENCH_SUMMARIES = 16,
+  BENCH_SECONDS = 300
+};
+
+/* As a peer: of all other subjects of the case, the one with the least median. */
+#define BENCH_BEST "*"
 
 struct bench_subject {
   const char *name;                       /* NULL ends the list */
   const char *program;                    /* a file beside the driver; NULL: not built */
   const char *absent;                     /* why `program` is NULL */
   const char *arguments[BENCH_ARGUMENTS]; /* up to the first NULL */
+  /* "NAME=VALUE", up to the first NULL: set for this subject, over what the driver was given. */
+  const char *environment[BENCH_SETTINGS];
   /* Not NULL: the subject gets as its last argument the peak heap, in bytes, that the subject of
    * this name reported in the round that is thrown away. It must stand earlier in the list. */
   const char *heap_of;
@@ -32,7 +47,7 @@ struct bench_subject {
 
 struct bench_comparison {
   const char *subject; /* a name; NULL ends the list */
-  const char *peer;    /* a name, or NULL: `constant` */
+  const char *peer;    /* a name, BENCH_BEST, or NULL: `constant` */
   double constant;
   const char *label;  /* what the ratio line says, such as "tarn/bdwgc" */
   const char *metric; /* a key of the subjects */
@@ -42,8 +57,27 @@ struct bench_comparison {
 struct bench_case {
   const char *name;
   const char *title; /* the work, in one line */
+  /* Not 0: at most so many rounds count, for cases that take long and do not vary. */
+  size_t rounds;
   struct bench_subject subjects[BENCH_SUBJECTS + 1];
   struct bench_comparison comparisons[BENCH_COMPARISONS + 1];
+};
+
+/* The geometric mean of a ratio over several cases. */
+struct bench_summary {
+  const char *name;    /* what the ratio line says; NULL ends the list */
+  const char *cases;   /* the names of the cases, as a pattern: "macro-*-2t" */
+  const char *subject; /* as in a comparison, and so are the others */
+  const char *peer;
+  const char *label;
+  const char *metric;
+  const char *unit;
+};
+
+struct bench_group {
+  const struct bench_case *cases;
+  size_t case_count;
+  const struct bench_summary *summaries; /* NULL: none; at most BENCH_SUMMARIES */
 };
 
 /*
@@ -51,6 +85,6 @@ struct bench_case {
  * runs the cases and prints tables and ratio lines. Returns the exit status: 0, 1 when a subject
  * failed, 2 for wrong arguments. A subject that is not built is named and is no failure.
  */
-int bench_group_main(int argc, char **argv, const struct bench_case *cases, size_t case_count);
+int bench_group_main(int argc, char **argv, const struct bench_group *group);
 
 #endif
