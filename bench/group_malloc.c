@@ -24,7 +24,7 @@
 #ifdef BENCH_LIBRARY_TARN
 #define TARN(...) PRELOADED("tarn", BENCH_LIBRARY_TARN, "libtarn-malloc.so", __VA_ARGS__)
 #else
-#define TARN(...) ABSENT("tarn", "there was no target tarn-malloc when this was configured")
+#define TARN(...) ABSENT("tarn", "there was no target tarn_malloc when this was configured")
 #endif
 #define GLIBC(...) PRELOADED("glibc", "", "libc.so", __VA_ARGS__)
 #ifdef BENCH_LIBRARY_MIMALLOC

@@ -94,7 +94,7 @@ static inline void *alloc_fast(tarn_thread *self, size_t first_bin, size_t size,
                     (__atomic_load_n(&self->tarn_poll, __ATOMIC_RELAXED) & TARN_POLL_STOP)))
     return NULL;
   struct tarn_bin *bins = (struct tarn_bin *)(void *)((char *)self + first_bin);
-  return tarn_fast_alloc(bins + tarn_class_fast(size), dirty);
+  return tarn_fast_alloc(tarn_local_of(self), bins + tarn_class_fast(size), dirty);
 }
 
 /* Its users end in calls that need no frame of theirs. */

@@ -38,59 +38,67 @@ static inline bool tarn_is_in_run(const struct tarn_bin *bin, const void *block)
          (uintptr_t)(bin->head.limit - bin->head.bump);
 }
 
-/*
- * A raw block of a bin, or NULL: take the slow path.  Its first word is zero; of the rest at most
- * the first `*dirty` bytes are other than zero.
- */
-static inline void *tarn_fast_alloc(struct tarn_bin *bin, size_t *dirty) {
-  struct tarn_pool *pool = bin->pool;
-  if (TARN_ZEAL || TARN_UNLIKELY(!pool))
-    return NULL;
-  uintptr_t *words = pool->free;
-  if (TARN_LIKELY(words != NULL)) {
-    if (TARN_UNLIKELY(TARN_CHECKING ? tarn_local_is_damaged(pool, words)
-                                    : words[0] != tarn_free_key(TARN_KIND_RAW, words)))
-      return NULL;
-    pool->free = (void *)words[1];
-    pool->room++;
-    words[0] = 0;
-    *dirty = bin->size;
-    return words;
-  }
+/* The next block of a raw bin's run, or NULL; as tarn_fast_alloc. */
+static inline void *tarn_fast_bump(struct tarn_bin *bin, size_t *dirty) {
   char *block = bin->head.bump;
   if (TARN_UNLIKELY((size_t)(bin->head.limit - block) < bin->size))
     return NULL;
   bin->head.bump = block + bin->size;
-  pool->cursor += (uint32_t)bin->size;
+  bin->pool->cursor += bin->size;
   *dirty = block >= bin->fresh ? 0 : bin->size;
   *(uintptr_t *)(void *)block = 0;
   return block;
 }
 
 /*
+ * A raw block of a bin of the thread, or NULL: take the slow path.  Its first word is zero; of the
+ * rest at most the first `*dirty` bytes are other than zero.
+ */
+static inline void *tarn_fast_alloc(struct tarn_local *local, struct tarn_bin *bin, size_t *dirty) {
+  struct tarn_pool *pool = bin->pool;
+  if (TARN_ZEAL || TARN_UNLIKELY(!pool))
+    return NULL;
+  uintptr_t *words = pool->free;
+  if (TARN_UNLIKELY(!words))
+    return tarn_fast_bump(bin, dirty);
+  if (TARN_UNLIKELY(TARN_CHECKING ? tarn_local_is_damaged(pool, words)
+                                  : words[0] != ((uintptr_t)words ^ local->space.secret)))
+    return NULL;
+  pool->free = (void *)words[1];
+  bin->taken++;
+  words[0] = 0;
+  *dirty = bin->size;
+  return words;
+}
+
+/*
  * Frees a raw block of the thread's own; false: take the slow path, nothing was done.  `only_raw`:
- * the world has no other blocks, and is never collected.
+ * the world has no other blocks, and is never collected; that an address inside a block is none is
+ * found in checking and hardened builds only.
  */
 static inline bool tarn_fast_free(struct tarn_local *local, void *block, bool only_raw) {
-  uintptr_t at = (uintptr_t)block - tarn_space.base;
-  if (TARN_UNLIKELY(at >= tarn_space.size))
+  uintptr_t at = (uintptr_t)block;
+  if (TARN_UNLIKELY(at - local->space.base >= local->space.size))
     return false;
-  size_t unit = at >> TARN_UNIT_SHIFT;
-  struct tarn_pool *pool = &tarn_space.pools[unit];
+  struct tarn_pool *pool = (struct tarn_pool *)(local->space.pools_bias + tarn_pool_shift(at));
   /* Relaxed: a thread that reads itself wrote it, see heap/pool.h. */
-  if (TARN_UNLIKELY(atomic_load_explicit(&tarn_space.owners[unit], memory_order_relaxed) != local))
+  if (TARN_UNLIKELY(atomic_load_explicit(&pool->mine, memory_order_relaxed) != local))
     return false;
   uint32_t offset = (uint32_t)(at & (TARN_UNIT_SIZE - 1));
-  uintptr_t *words = (uintptr_t *)block, key = tarn_free_key(TARN_KIND_RAW, block);
-  if (TARN_UNLIKELY(offset >= pool->cursor || !tarn_is_block_start(offset, pool->reciprocal) ||
-                    (!only_raw && pool->flavour != TARN_FLAVOUR_RAW) || words[0] == key))
+  uintptr_t *words = (uintptr_t *)block, key = at ^ local->space.secret;
+  bool checks_place = !only_raw || TARN_HARDENED || TARN_CHECKING;
+  if (TARN_UNLIKELY(words[0] == key) || (!only_raw && pool->flavour != TARN_FLAVOUR_RAW) ||
+      (checks_place &&
+       TARN_UNLIKELY(offset >= pool->cursor || !tarn_is_block_start(offset, pool->reciprocal))))
     return false;
 #if TARN_CHECKING
   memset(words + 1, TARN_POISON, tarn_pool_block_size(pool) - sizeof *words);
 #endif
   if (!only_raw && TARN_UNLIKELY(local->store->tables))
-    *tarn_mark_byte((uintptr_t)block) = TARN_MARK_NONE;
+    *tarn_mark_byte(at) = TARN_MARK_NONE;
   words[0] = key;
+  /* Two stores, and no vector of them: the next allocation waits for the second one's value. */
+  __asm__("" : "+m"(words[0]));
   words[1] = (uintptr_t)pool->free;
   pool->free = block;
   if (TARN_UNLIKELY(--pool->room == 0))

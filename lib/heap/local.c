@@ -105,7 +105,7 @@ static void *bump(struct tarn_bin *bin, size_t *dirty) {
     return NULL;
   bin->head.bump = block + bin->size;
   if (is_raw(bin->pool))
-    bin->pool->cursor += (uint32_t)bin->size;
+    bin->pool->cursor += bin->size;
   *dirty = dirty_part(bin, block);
   return block;
 }
@@ -136,7 +136,7 @@ static void *pop_free(struct tarn_local *local, struct tarn_bin *bin, size_t *di
   if (tarn_local_is_damaged(pool, words))
     local->store->hooks->corrupt(local->store, words, "a free block was written to");
   pool->free = (void *)words[1];
-  pool->room++;
+  bin->taken++;
   *dirty = bin->size;
   count(local, bin->size);
   return words;
@@ -151,17 +151,18 @@ static void put_back_run(struct tarn_bin *bin) {
   uint32_t rest = (uint32_t)(bin->head.limit - bin->head.bump);
   if (!is_raw(pool))
     pool->cursor -= rest;
-  pool->room -= rest / (uint32_t)bin->size;
+  pool->room -= rest / bin->size;
   tarn_pool_set_list(pool, TARN_LIST_NONE);
   bin->head.bump = bin->head.limit = bin->run_end = bin->fresh = NULL;
   bin->pool = NULL;
 }
 
 static void adopt(struct tarn_bin *bin, struct tarn_pool *pool) {
-  tarn_pool_set_list(pool, TARN_LIST_CURRENT);
+  bin->taken = 0;
   pool->bin = bin;
+  tarn_pool_set_list(pool, TARN_LIST_CURRENT);
   bin->pool = pool;
-  bin->size = tarn_pool_block_size(pool);
+  bin->size = (uint32_t)tarn_pool_block_size(pool);
   bin->head.bump = bin->head.limit = bin->run_end = bin->fresh = pool_address(pool, pool->cursor);
 }
 
@@ -370,6 +371,8 @@ static bool is_out(struct tarn_local *local, const struct tarn_pool *pool, const
 /* A pool's `room` has come to zero. */
 static void attend(struct tarn_local *local, struct tarn_pool *pool) {
   struct tarn_bin *bin = pool->bin;
+  if (pool->list == TARN_LIST_CURRENT)
+    return;
   bool empty = tarn_pool_used(pool) == 0;
   if (pool->list == TARN_LIST_FULL) {
     tarn_pool_unlink(&bin->full, pool);
@@ -387,6 +390,14 @@ void tarn_local_attend(struct tarn_local *local, struct tarn_pool *pool) {
   tarn_store_tend(local->store); /* the bins are whole: it may call malloc */
 }
 
+void tarn_local_open(struct tarn_local *local) {
+  local->space = (struct tarn_local_space){.base = tarn_space.base,
+                                           .size = tarn_space.size,
+                                           .pools_bias = tarn_space.pools_bias,
+                                           .secret = tarn_free_secret};
+  tarn_remote_open(local);
+}
+
 void tarn_local_received(struct tarn_local *local, struct tarn_pool *pool, uint32_t count_off) {
   struct tarn_bin *bin = pool->bin;
   pool->room -= count_off;
@@ -395,7 +406,7 @@ void tarn_local_received(struct tarn_local *local, struct tarn_pool *pool, uint3
     bin->head.bump = bin->head.limit = bin->run_end = bin->fresh = pool_address(pool, 0);
   }
   /* As a number with a sign: it may have gone past zero. */
-  if (pool->list != TARN_LIST_CURRENT && (int32_t)pool->room <= 0)
+  if ((int32_t)pool->room <= 0)
     attend(local, pool);
 }
 

@@ -25,20 +25,16 @@
 #include "heap/remote.h"
 #include <tarn/inline.h>
 
-struct tarn_bin {
-  struct tarn_bin_head head;
-  char *run_end;
-  struct tarn_pool *pool; /* the current one, or NULL */
-  tarn_pool_head partial; /* owned, with blocks on `free` */
-  tarn_pool_head full;    /* owned, oldest first */
-  char *fresh;            /* raw: what lies from here on in the run is zero */
-  size_t size;            /* of a block; 0 before the first pool */
-};
-_Static_assert(sizeof(struct tarn_bin) == 64, "a bin is one cache line");
-
 struct tarn_local {
   struct tarn_thread pub; /* must be first: the inlined paths go by offsets from it */
   struct tarn_store *store;
+  /* What the inlined paths need of the space, in one place; all 0 where there can be no free. */
+  struct tarn_local_space {
+    uintptr_t base;
+    size_t size;
+    uintptr_t pools_bias;
+    uintptr_t secret;
+  } space;
   size_t uncounted; /* bytes handed out that the store does not know yet */
   struct tarn_outbox outbox;
   /* The bins of the world's first two heaps: the atomic one's flavours, then the container's. */
@@ -85,6 +81,9 @@ void tarn_local_attend(struct tarn_local *local, struct tarn_pool *pool);
 
 /* `count` blocks of a pool of the thread came back from other threads. */
 void tarn_local_received(struct tarn_local *local, struct tarn_pool *pool, uint32_t count);
+
+/* The bins of a new thread are empty; whatever others free for it is welcome. */
+void tarn_local_open(struct tarn_local *local);
 
 /*
  * Gives up all pools: they go to their heaps' shelves.  By the owner when it detaches, by the

@@ -17,21 +17,25 @@
  * cursor <= virgin, both multiples of the block size unless the unit was used for another size
  * before (then virgin may be any number).
  *
- * Who may touch what.  The owner is the thread whose bins have the pool, or nobody; it stands in
- * the space's table of owners, which is read by every free and therefore shares no line with what
- * the owner writes.  It is written by the owner-to-be under the heap's lock, by the owner giving
- * the pool up, or by the collector; it is read by anybody: a thread that reads itself is the owner,
- * since only it could have written that.  The fields of the first line belong to the owner, to
- * whoever holds the heap's lock if there is none, or to the collector while the world is stopped.
- * The second line is that of frees by other threads: heap/remote.h.
+ * Who may touch what.  The owner is the thread whose bins have the pool, or nobody.  It stands in
+ * two places: in the descriptor's first line, next to what the owner's frees need, and in the
+ * space's table of owners for everybody else, who would slow the owner down by reading its line.
+ * The table is written first, and by the same: it is written by the owner-to-be under the heap's
+ * lock, by the owner giving the pool up, or by the collector; it is read by anybody: a thread that
+ * reads itself is the owner, since only it could have written that.  The fields of the first line
+ * belong to the owner, to whoever holds the heap's lock if there is none, or to the collector while
+ * the world is stopped. The second line is that of frees by other threads: heap/remote.h.
  *
  * How many blocks are used is kept as a countdown, so that the owner's free decrements one field
  * and compares with zero: `room` says after how many frees the pool wants attention.
  *
  *     on its list as     wants attention when               room
- *     current            never                              used + 1
+ *     current            never                              used - the bin's `taken`
  *     full               TARN_WAKE blocks of it are free    used - (capacity - TARN_WAKE)
  *     anything else      it is empty                        used
+ *
+ * An allocation from the current pool's free list counts in the bin, so that it does not wait for
+ * the count of the free before it.  All of this is modulo 2^32.
  *
  * A full pool is left alone until some blocks of it are free: then one move between lists serves
  * several allocations, and these lie close to each other.
@@ -42,6 +46,7 @@
 #include "heap/size_class.h"
 #include "heap/space.h"
 #include "os/os.h"
+#include <tarn/inline.h>
 
 struct tarn_bin;
 struct tarn_local;
@@ -81,9 +86,9 @@ typedef enum tarn_pool_list {
 typedef struct tarn_pool *tarn_pool_head;
 
 struct tarn_pool {
-  struct tarn_heap *heap;
-  struct tarn_bin *bin; /* the owner's bin that has it; NULL without owner */
-  void *free;           /* blocks freed by the owner, linked through their second word */
+  _Atomic(struct tarn_local *) mine; /* the owner, for its own frees */
+  struct tarn_bin *bin;              /* the owner's bin that has it; NULL without owner */
+  void *free; /* blocks freed by the owner, linked through their second word */
   struct tarn_pool *next, *prev;
   uint32_t room; /* see above; changes with `list` through tarn_pool_set_list only */
   uint32_t cursor;
@@ -96,10 +101,12 @@ struct tarn_pool {
   uint8_t overflow; /* marker: has marked blocks that were not scanned */
   uint16_t live;    /* census: marked blocks */
 
-  _Alignas(64) _Atomic uint32_t remote; /* blocks freed by others, not yet taken off `used` */
-  bool parked;            /* has such blocks, is in no mailbox, and waits for its worker */
-  struct tarn_pool *mail; /* the next one in the mailbox; its pusher's, then its consumer's */
-  uint32_t dirty;         /* free units: bytes from the base that may be other than zero */
+  /* From here on also of other threads. */
+  _Alignas(64) struct tarn_heap *heap;
+  _Atomic uint32_t remote; /* blocks freed by others, not yet taken off `used` */
+  bool parked;             /* has such blocks, is in no mailbox, and waits for its worker */
+  struct tarn_pool *mail;  /* the next one in the mailbox; its pusher's, then its consumer's */
+  uint32_t dirty;          /* free units: bytes from the base that may be other than zero */
   /* Of the first unit of a large object.  Written by its maker and its end (release), read by
    * anybody who looks up a word (acquire). */
   _Atomic(struct tarn_large *) large;
@@ -110,8 +117,12 @@ struct tarn_pool {
 
 _Static_assert(sizeof(struct tarn_pool) == 128, "a descriptor is two cache lines");
 
+/* The same as &pools[tarn_unit_of(address)] with two operations less, see tarn_space.pools_bias. */
+static inline uintptr_t tarn_pool_shift(uintptr_t address) {
+  return address >> (TARN_UNIT_SHIFT - 7) & ~(uintptr_t)127;
+}
 static inline struct tarn_pool *tarn_pool_of(uintptr_t address) {
-  return &tarn_space.pools[tarn_unit_of(address)];
+  return (struct tarn_pool *)(tarn_space.pools_bias + tarn_pool_shift(address));
 }
 static inline uintptr_t tarn_pool_base(const struct tarn_pool *pool) {
   return tarn_unit_base((size_t)(pool - tarn_space.pools));
@@ -123,12 +134,26 @@ static inline size_t tarn_pool_unit(const struct tarn_pool *pool) {
 static inline struct tarn_local *tarn_pool_owner(const struct tarn_pool *pool) {
   return atomic_load_explicit(&tarn_space.owners[tarn_pool_unit(pool)], memory_order_relaxed);
 }
-static inline void tarn_pool_set_owner(const struct tarn_pool *pool, struct tarn_local *owner) {
+static inline void tarn_pool_set_owner(struct tarn_pool *pool, struct tarn_local *owner) {
   atomic_store_explicit(&tarn_space.owners[tarn_pool_unit(pool)], owner, memory_order_relaxed);
+  atomic_store_explicit(&pool->mine, owner, memory_order_relaxed);
 }
 static inline size_t tarn_pool_block_size(const struct tarn_pool *pool) {
   return tarn_class_size(pool->size_class);
 }
+
+/* A thread's place to allocate; see heap/local.h. */
+struct tarn_bin {
+  struct tarn_bin_head head;
+  char *run_end;
+  struct tarn_pool *pool; /* the current one, or NULL */
+  tarn_pool_head partial; /* owned, with blocks on `free` */
+  tarn_pool_head full;    /* owned, oldest first */
+  char *fresh;            /* raw: what lies from here on in the run is zero */
+  uint32_t size;          /* of a block; 0 before the first pool */
+  uint32_t taken;         /* blocks taken off the current pool's free list; see heap/pool.h */
+};
+_Static_assert(sizeof(struct tarn_bin) == 64, "a bin is one cache line");
 
 /* Blocks of a full pool that are free before it is looked at again. */
 #define TARN_WAKE_MOST 64u
@@ -139,9 +164,9 @@ static inline uint32_t tarn_pool_wake(const struct tarn_pool *pool) {
 
 /* What `room` leaves out of `used`, by the list. */
 static inline uint32_t tarn_pool_beside_room(const struct tarn_pool *pool) {
-  return pool->list == TARN_LIST_CURRENT ? UINT32_MAX
-         : pool->list == TARN_LIST_FULL  ? pool->capacity - tarn_pool_wake(pool)
-                                         : 0;
+  if (pool->list == TARN_LIST_CURRENT)
+    return pool->bin ? pool->bin->taken : 0;
+  return pool->list == TARN_LIST_FULL ? pool->capacity - tarn_pool_wake(pool) : 0;
 }
 /* Blocks handed out: in use, in the bin's current piece, or freed by others and not taken back. */
 static inline uint32_t tarn_pool_used(const struct tarn_pool *pool) {

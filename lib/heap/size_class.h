@@ -35,6 +35,8 @@ static inline size_t tarn_class_size(unsigned size_class) {
 /* The same from a table, for the inlined paths. */
 #define TARN_CLASS_TABLE_MOST ((size_t)1024)
 extern const uint8_t tarn_class_table[TARN_CLASS_TABLE_MOST / 8 + 1];
+/* The same for sizes that are rounded up to multiples of 16. */
+extern const uint8_t tarn_class_table_16[TARN_CLASS_TABLE_MOST / 16 + 1];
 static inline unsigned tarn_class_fast(size_t size) {
   return TARN_LIKELY(size <= TARN_CLASS_TABLE_MOST) ? tarn_class_table[(size + 7) / 8]
                                                     : tarn_class_of(size);

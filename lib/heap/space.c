@@ -82,7 +82,7 @@ static bool lay_out(size_t size) {
   char *start = tarn_os_reserve(total);
   if (!start)
     return false;
-  if (!tarn_os_commit(start, first)) {
+  if (!tarn_os_commit(start, first) || !tarn_os_show(start + first, sizes.pools)) {
     tarn_os_unmap(start, total);
     return false;
   }
@@ -103,6 +103,7 @@ static bool lay_out(size_t size) {
   tarn_space.marks = (uint8_t *)start + sizes.remote;
   tarn_space.base = round_up((uintptr_t)start + sizes.remote + sizes.marks, TARN_ARENA_SIZE);
   tarn_space.size = size;
+  tarn_space.pools_bias = (uintptr_t)tarn_space.pools - tarn_pool_shift(tarn_space.base);
   return true;
 }
 

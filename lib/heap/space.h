@@ -10,7 +10,7 @@
  *   map word    8 bytes a unit   what the unit is; decides for any machine word whether it is the
  *                                address of a block, without touching anything else
  *   owner       8 bytes a unit   the thread whose bins have the pool, or NULL; see heap/pool.h
- *   descriptor  128 bytes a unit struct tarn_pool, see heap/pool.h
+ *   descriptor  128 bytes a unit struct tarn_pool, see heap/pool.h; can be read from the start
  *   remote bits 512 bytes a unit one bit a block: freed by another thread than the pool's owner,
  *                                see heap/remote.h; all zero while the unit is no pool, and pages
  *                                of it appear with the first such free
@@ -80,6 +80,7 @@ struct tarn_space {
   _Atomic(struct tarn_local *) *owners;
   _Atomic uint64_t *remote;
   uint8_t *marks;
+  uintptr_t pools_bias; /* an address's descriptor is at a shift and a mask of it, plus this */
   /* The record of each arena, by its number in the range; NULL where no store has it.  An entry is
    * under the lock of the store that has the arena. */
   struct tarn_arena **arenas;

@@ -603,7 +603,7 @@ static bool check_run(const struct check *check, const struct tarn_bin *bin) {
     return wrong(check, "pool %p: its bin's %s is at %zu, but its cursor at %u", base_of(pool),
                  raw ? "bump" : "limit", raw ? bump : limit, pool->cursor);
   if (bin->size != size || pool->bin != bin)
-    return wrong(check, "pool %p: its bin has blocks of %zu bytes: expected %zu", base_of(pool),
+    return wrong(check, "pool %p: its bin has blocks of %u bytes: expected %zu", base_of(pool),
                  bin->size, size);
   if (bump > limit || limit > end || end > last || bump % size != 0 || end % size != 0)
     return wrong(check, "pool %p: its bin's run %zu to %zu to %zu is not one (block size %zu)",

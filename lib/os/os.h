@@ -17,6 +17,9 @@
 #ifndef TARN_CHECKING
 #define TARN_CHECKING 0
 #endif
+#ifndef TARN_HARDENED
+#define TARN_HARDENED 0
+#endif
 #ifndef TARN_FAULTS
 #define TARN_FAULTS 0
 #endif
@@ -61,6 +64,9 @@ size_t tarn_os_page_size(void);
 
 /* Address space without memory; NULL if there is none. */
 void *tarn_os_reserve(size_t bytes);
+
+/* Makes reserved pages readable: they read as zero, and take neither memory nor commit charge. */
+bool tarn_os_show(void *address, size_t bytes);
 
 /* Makes reserved pages readable and writable; zero at first. */
 bool tarn_os_commit(void *address, size_t bytes);

@@ -74,6 +74,10 @@ void tarn_os_unmap(void *address, size_t bytes) {
   errno = kept;
 }
 
+bool tarn_os_show(void *address, size_t bytes) {
+  return !fails() && mprotect(address, bytes, PROT_READ) == 0;
+}
+
 bool tarn_os_commit(void *address, size_t bytes) {
   return !fails() && mprotect(address, bytes, PROT_READ | PROT_WRITE) == 0;
 }

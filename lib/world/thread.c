@@ -223,7 +223,7 @@ static tarn_status fill_record(tarn_world *world, struct tarn_mutator *mutator) 
   mutator->local.store = &world->store;
   mutator->local.pub.tarn_holds = 0;
   mutator->local.pub.tarn_frames = NULL;
-  tarn_remote_open(&mutator->local);
+  tarn_local_open(&mutator->local);
   mutator->blocked = 0;
   mutator->attached = 1;
   mutator->status = TARN_OK;
