@@ -13,8 +13,8 @@ tarn_status tarn_heap_make(struct tarn_store *store, tarn_heap_kind kind, struct
     return TARN_ENOMEM;
   heap->store = store;
   heap->kind = kind;
-  (void)pthread_mutex_init(&heap->lock, NULL);
-  (void)pthread_mutex_init(&heap->large_lock, NULL);
+  tarn_os_lock_init(&heap->lock);
+  tarn_os_lock_init(&heap->large_lock);
   CDS_INIT_LIST_HEAD(&heap->larges);
 
   unsigned index = 0;

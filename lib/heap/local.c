@@ -364,7 +364,7 @@ static void clear_block(void *block, tarn_kind kind, size_t size) {
  */
 static bool is_out(struct tarn_local *local, const struct tarn_pool *pool, const void *block) {
   if ((uintptr_t)block - tarn_pool_base(pool) >= pool->cursor)
-    return local->store->tables && *tarn_mark_byte((uintptr_t)block) == local->store->epoch;
+    return tarn_store_marked(local->store, block);
   return !tarn_is_in_run(pool->bin, block);
 }
 
