@@ -236,6 +236,8 @@ static void *take_block(struct tarn_local *local, struct tarn_heap *heap, struct
 /* --- allocation ------------------------------------------------------------------------------ */
 
 static unsigned flavour_count(const struct tarn_heap *heap) {
+  if (heap->store->hooks->uncollected) /* raw blocks only: threads that come and go look at less */
+    return heap->kind == TARN_HEAP_CONTAINER ? 0 : 1;
   return heap->kind == TARN_HEAP_CONTAINER ? 2 : 3;
 }
 static bool is_first_heap(const struct tarn_heap *heap) { return heap->index < 2; }
@@ -467,7 +469,7 @@ void tarn_store_free_stranger(struct tarn_store *store, void *block) {
 /* Under the heap's lock. */
 static void shelve_or_drop(struct tarn_heap *heap, struct tarn_pool *pool) {
   tarn_pool_set_owner(pool, NULL);
-  if (tarn_pool_used(pool) == 0)
+  if (tarn_pool_used(pool) == 0 && !tarn_heap_keeps(heap, pool))
     tarn_pool_drop(heap->store, pool);
   else
     tarn_heap_shelve(heap, pool);
