@@ -74,7 +74,7 @@ static inline void *tarn_fast_alloc(struct tarn_local *local, struct tarn_bin *b
 /*
  * Frees a raw block of the thread's own; false: take the slow path, nothing was done.  `only_raw`:
  * the world has no other blocks, and is never collected; that an address inside a block is none is
- * found in checking and hardened builds only.
+ * found in checking builds only.
  */
 static inline bool tarn_fast_free(struct tarn_local *local, void *block, bool only_raw) {
   uintptr_t at = (uintptr_t)block;
@@ -86,7 +86,7 @@ static inline bool tarn_fast_free(struct tarn_local *local, void *block, bool on
     return false;
   uint32_t offset = (uint32_t)(at & (TARN_UNIT_SIZE - 1));
   uintptr_t *words = (uintptr_t *)block, key = at ^ local->space.secret;
-  bool checks_place = !only_raw || TARN_HARDENED || TARN_CHECKING;
+  bool checks_place = !only_raw || TARN_CHECKING;
   if (TARN_UNLIKELY(words[0] == key) || (!only_raw && pool->flavour != TARN_FLAVOUR_RAW) ||
       (checks_place &&
        TARN_UNLIKELY(offset >= pool->cursor || !tarn_is_block_start(offset, pool->reciprocal))))
