@@ -132,8 +132,9 @@ static bool count_in(tarn_world *world) {
   return true;
 }
 
-static void count_out(tarn_world *world) {
-  (void)atomic_fetch_sub_explicit(&world->registry.count, 1, memory_order_relaxed);
+/* True: it was the last. */
+static bool count_out(tarn_world *world) {
+  return atomic_fetch_sub_explicit(&world->registry.count, 1, memory_order_relaxed) == 1;
 }
 
 /* Under the registry's lock, as the next ones. */
@@ -277,7 +278,7 @@ static tarn_status attach_new(tarn_world *world, struct tarn_mutator **out) {
       keep_record(&world->registry, mutator);
       (void)pthread_mutex_unlock(&world->registry.lock);
     }
-    count_out(world);
+    (void)count_out(world);
     return status;
   }
   enter_registry(world, mutator);
@@ -354,7 +355,8 @@ static void put_record(tarn_world *world, struct tarn_mutator *mutator) {
     let_wait(registry, mutator); /* walkers may stand on it */
   /* Last, and under the lock: who finds nobody attached may end the world as soon as he has had it.
    */
-  count_out(world);
+  if (count_out(world))
+    tarn_purge_let_go(&world->store);
   (void)pthread_mutex_unlock(&registry->lock);
 }
 
