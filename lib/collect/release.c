@@ -92,8 +92,9 @@ static bool work(struct tarn_collector *collector, struct tarn_mutator *self, si
   (void)pthread_mutex_lock(&release->lock);
   struct tarn_pool *pool = release->pools;
   if (pool) {
-    tarn_pool_unlink(&release->pools, pool);
-    tarn_pool_set_list(pool, TARN_LIST_CONDEMNED); /* still: the census must leave it to us */
+    /* The list stays: the census must leave the pool to us, and so must who takes frees by others
+     * off pools that nobody owns, which looks at any moment, under another lock. */
+    tarn_pool_detach(&release->pools, pool);
   } else if ((large = release->larges)) {
     release->larges = large->limbo;
   }

@@ -170,7 +170,15 @@ void *tarn_alloc_aligned(tarn_thread *self, size_t alignment, size_t size) {
 }
 
 /* Fits the block as it is, without waste of more than a half? */
-static bool fits(size_t room, size_t size) { return size <= room && size >= room / 2; }
+static bool fits(size_t room, size_t size) {
+  return size <= room && (size >= room / 2 || room == TARN_BLOCK_MIN);
+}
+
+static bool is_free(const struct tarn_place *place) {
+  return tarn_map_form(place->map) == TARN_FORM_POOL &&
+         *(const uintptr_t *)place->block ==
+             tarn_free_key(TARN_KIND_RAW, (const void *)place->block);
+}
 
 void *tarn_realloc(tarn_thread *self, void *block, size_t size) {
   struct tarn_place place;
@@ -186,6 +194,8 @@ void *tarn_realloc(tarn_thread *self, void *block, size_t size) {
     local->store->hooks->corrupt(local->store, block, "not the start of a block of this world");
   if (tarn_map_kind(place.map) != TARN_KIND_RAW)
     return fail(self, TARN_EINVAL);
+  if (is_free(&place))
+    local->store->hooks->corrupt(local->store, block, "freed twice, or never allocated");
   if (fits(place.size, size))
     return block;
   void *const slots[] = {&block};

@@ -79,13 +79,15 @@ size_t tarn_arena_find_dirty(const struct tarn_arena *arena) {
 
 /* The dirty units among some free ones are so no more; returns their dirty bytes. */
 static size_t take_dirty(struct tarn_arena *arena, size_t first, size_t count) {
-  uint64_t *dirty = tarn_arena_dirty(arena);
-  size_t bytes = 0, end = first + count;
-  for (size_t i = first; (i = next_bit(dirty, arena->units, i, 0)) < end; i++) {
+  size_t bytes = 0, units = 0;
+  /* A free unit has its bit exactly when its descriptor says that it is dirty. */
+  for (size_t i = first; i < first + count; i++) {
     bytes += tarn_arena_pool(arena, i)->dirty;
-    arena->dirty_units--;
+    units += tarn_arena_pool(arena, i)->dirty != 0;
   }
-  put_bits(dirty, first, count, false);
+  arena->dirty_units -= units;
+  if (units)
+    put_bits(tarn_arena_dirty(arena), first, count, false);
   return bytes;
 }
 
@@ -98,17 +100,22 @@ size_t tarn_arena_take(struct tarn_arena *arena, size_t first, size_t count) {
 }
 
 static size_t give_dirty(struct tarn_arena *arena, size_t first, size_t count, uint32_t now) {
-  size_t bytes = 0;
+  size_t bytes = 0, units = 0, run = first;
   for (size_t i = first; i < first + count; i++) {
     struct tarn_pool *pool = tarn_arena_pool(arena, i);
-    if (pool->dirty == 0)
+    if (pool->dirty == 0) {
+      put_bits(tarn_arena_dirty(arena), run, i - run, true);
+      run = i + 1;
       continue;
+    }
     pool->freed_at = now;
     bytes += pool->dirty;
-    if (arena->dirty_units++ == 0)
-      arena->oldest = now;
-    put_bits(tarn_arena_dirty(arena), i, 1, true);
+    units++;
   }
+  put_bits(tarn_arena_dirty(arena), run, first + count - run, true);
+  if (units && arena->dirty_units == 0)
+    arena->oldest = now;
+  arena->dirty_units += units;
   return bytes;
 }
 

@@ -13,8 +13,8 @@ tarn_status tarn_heap_make(struct tarn_store *store, tarn_heap_kind kind, struct
     return TARN_ENOMEM;
   heap->store = store;
   heap->kind = kind;
-  (void)pthread_mutex_init(&heap->lock, NULL);
-  (void)pthread_mutex_init(&heap->large_lock, NULL);
+  tarn_os_lock_init(&heap->lock);
+  tarn_os_lock_init(&heap->large_lock);
   CDS_INIT_LIST_HEAD(&heap->larges);
 
   unsigned index = 0;
@@ -103,6 +103,26 @@ void tarn_heap_shelve(struct tarn_heap *heap, struct tarn_pool *pool) {
     tarn_pool_append(&shelf->full, pool, TARN_LIST_SHELF_FULL);
 }
 
+bool tarn_heap_keeps(const struct tarn_heap *heap, const struct tarn_pool *pool) {
+  return heap->store->hooks->uncollected && !heap->shelves[pool->flavour][pool->size_class].some;
+}
+
+/* The pools that were kept so are the first on their shelves, until somebody took them. */
+static void drop_kept(struct tarn_heap *heap) {
+  if (!heap->store->hooks->uncollected)
+    return;
+  (void)pthread_mutex_lock(&heap->lock);
+  for (unsigned i = 0; i < TARN_CLASS_COUNT; i++) {
+    struct tarn_shelf *shelf = &heap->shelves[TARN_FLAVOUR_RAW][i];
+    struct tarn_pool *pool = shelf->some;
+    if (pool && tarn_pool_used(pool) == 0) {
+      tarn_pool_unlink(&shelf->some, pool);
+      tarn_pool_drop(heap->store, pool);
+    }
+  }
+  (void)pthread_mutex_unlock(&heap->lock);
+}
+
 void tarn_heap_received(struct tarn_heap *heap, struct tarn_pool *pool, uint32_t count) {
   struct tarn_shelf *shelf = shelf_of(heap, pool);
   tarn_pool_unlink(pool->list == TARN_LIST_SHELF ? &shelf->some : &shelf->full, pool);
@@ -136,8 +156,10 @@ void tarn_heap_settle_orphans(struct tarn_store *store) {
   for (unsigned i = 0; i < tarn_store_heap_limit(store); i++) {
     tarn_store_visit(store);
     struct tarn_heap *heap = tarn_store_heap(store, i);
-    if (heap)
+    if (heap) {
       tarn_remote_collect_heap(heap);
+      drop_kept(heap);
+    }
     tarn_store_leave(store);
   }
 }

@@ -78,6 +78,14 @@ static inline tarn_flavour tarn_heap_first_flavour(const struct tarn_heap *heap)
  * by the collector. */
 void tarn_heap_shelve(struct tarn_heap *heap, struct tarn_pool *pool);
 
+/*
+ * Should an empty pool of a thread that ends stay on its shelf, until the next purge?  Where
+ * threads come and go, the next one wants the same classes; and a unit that serves one class after
+ * the other is touched whole in the end, by the largest.  One a class, and only in worlds that are
+ * never collected, where nothing else puts pools on shelves by the dozen.
+ */
+bool tarn_heap_keeps(const struct tarn_heap *heap, const struct tarn_pool *pool);
+
 /* A pool with something to hand out, owned by `local` from now on; NULL: the shelf has none. */
 struct tarn_pool *tarn_heap_take(struct tarn_heap *heap, tarn_flavour flavour, unsigned size_class,
                                  struct tarn_local *local);

@@ -1,33 +1,42 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * heap/large.c: large objects: whole units of address space, as many pages of memory as they need,
- * and a header on the heap's RCU list.  What is above the object in its last unit is never touched.
+ * and a header on the heap's RCU list.  What is above the object in its last unit is never touched;
+ * the unit's `dirty` tells what may lie there from before.
  */
 #include "heap/find.h"
 #include <string.h>
 
-/* From this size on the memory of a dead object goes back at once instead of waiting for a purge.
- */
-#define PURGE_AT_ONCE ((size_t)1 << 20)
+/* From this size on an object that has to be zero gets its pages anew: who asks for so much may use
+ * little of it. */
+#define ANEW_FROM ((size_t)1 << 20)
 
 /* Headers that wait for a common grace period, which costs tens of microseconds. */
 #define LIMBO_MOST 256u
 
-/* Clears what the last tenants left in the units, from offset `from` of each on. */
-static void clean_unit(size_t unit, size_t from) {
+/* The first `bytes` of the unit are the object's from now on.  Beyond them, where it is never
+ * touched, the last tenants' leavings stay, and `dirty` goes on saying so. */
+static void clean_unit(size_t unit, size_t bytes, bool cleared) {
   struct tarn_pool *pool = &tarn_space.pools[unit];
-  if (pool->dirty > from)
-    memset((char *)tarn_unit_base(unit) + from, 0, pool->dirty - from);
+  uint32_t dirty = pool->dirty;
+  if (cleared)
+    memset((void *)tarn_unit_base(unit), 0, dirty < bytes ? dirty : bytes);
   tarn_pool_reset(pool);
+  pool->dirty = dirty > bytes ? dirty : 0;
 }
 
-/* The units' memory as zero, or only what lies beyond the object, where it is never touched. */
-static void clean_units(size_t unit, size_t bytes, bool cleared) {
-  for (size_t at = 0; at < bytes; at += TARN_UNIT_SIZE, unit++) {
-    size_t left = bytes - at < TARN_UNIT_SIZE ? bytes - at : TARN_UNIT_SIZE;
-    clean_unit(unit, cleared ? 0 : left);
+/* The object's memory is zero afterwards, if that is wanted. */
+static void clean_units(struct tarn_store *store, size_t unit, size_t bytes, bool cleared) {
+  if (cleared && bytes >= ANEW_FROM && tarn_os_purge((void *)tarn_unit_base(unit), bytes)) {
+    atomic_fetch_add_explicit(&store->returned, bytes, memory_order_relaxed);
+    cleared = false;
   }
+  for (size_t at = 0; at < bytes; at += TARN_UNIT_SIZE, unit++)
+    clean_unit(unit, bytes - at < TARN_UNIT_SIZE ? bytes - at : TARN_UNIT_SIZE, cleared);
 }
+
+/* A world that is never collected, walked or ended needs no list of its large objects. */
+static bool is_listed(const struct tarn_store *store) { return !store->hooks->uncollected; }
 
 static bool take_units(struct tarn_store *store, size_t units, size_t alignment, size_t *unit) {
   if (alignment <= TARN_UNIT_SIZE)
@@ -64,16 +73,18 @@ void *tarn_large_make(struct tarn_heap *heap, tarn_flavour flavour, size_t size,
     tarn_store_uncharge(store, bytes);
     return NULL;
   }
-  clean_units(unit, bytes, cleared);
+  clean_units(store, unit, bytes, cleared);
   large->heap = heap;
   large->base = tarn_unit_base(unit);
   large->bytes = bytes;
   large->units = units;
   large->flavour = (uint8_t)flavour;
   publish(large, store->id);
-  (void)pthread_mutex_lock(&heap->large_lock);
-  cds_list_add_rcu(&large->node, &heap->larges);
-  (void)pthread_mutex_unlock(&heap->large_lock);
+  if (is_listed(store)) {
+    (void)pthread_mutex_lock(&heap->large_lock);
+    cds_list_add_rcu(&large->node, &heap->larges);
+    (void)pthread_mutex_unlock(&heap->large_lock);
+  }
   atomic_fetch_add_explicit(&store->larges, 1, memory_order_relaxed);
   return (void *)large->base;
 }
@@ -82,9 +93,11 @@ void tarn_large_unlink(struct tarn_large *large) {
   struct tarn_heap *heap = large->heap;
   struct tarn_store *store = heap->store;
   size_t unit = tarn_unit_of(large->base);
-  (void)pthread_mutex_lock(&heap->large_lock);
-  cds_list_del_rcu(&large->node);
-  (void)pthread_mutex_unlock(&heap->large_lock);
+  if (is_listed(store)) {
+    (void)pthread_mutex_lock(&heap->large_lock);
+    cds_list_del_rcu(&large->node);
+    (void)pthread_mutex_unlock(&heap->large_lock);
+  }
   /* Release: a walker that still sees the header reads this (acquire) and leaves the object be. */
   atomic_store_explicit(&large->dead, 1, memory_order_release);
   if (store->tables && *tarn_mark_byte(large->base) != TARN_MARK_NONE)
@@ -98,12 +111,11 @@ void tarn_large_unlink(struct tarn_large *large) {
 
 void tarn_large_give_back(struct tarn_store *store, struct tarn_large *large) {
   size_t unit = tarn_unit_of(large->base);
-  bool purged = large->bytes >= PURGE_AT_ONCE && tarn_os_purge((void *)large->base, large->bytes);
-  if (purged)
-    atomic_fetch_add_explicit(&store->returned, large->bytes, memory_order_relaxed);
-  for (size_t i = 0; i < large->units && !purged; i++) {
+  for (size_t i = 0; i < large->units; i++) {
+    struct tarn_pool *pool = &tarn_space.pools[unit + i];
     size_t left = large->bytes - i * TARN_UNIT_SIZE;
-    tarn_space.pools[unit + i].dirty = (uint32_t)(left < TARN_UNIT_SIZE ? left : TARN_UNIT_SIZE);
+    if (pool->dirty < left)
+      pool->dirty = (uint32_t)(left < TARN_UNIT_SIZE ? left : TARN_UNIT_SIZE);
   }
   tarn_store_give_units(store, unit, large->units);
 }
@@ -119,7 +131,7 @@ void tarn_large_drop(struct tarn_large *large, struct tarn_large **limbo) {
 void tarn_large_reclaim(struct tarn_store *store, struct tarn_large *limbo) {
   if (!limbo)
     return;
-  if (!store->hooks->uncollected)
+  if (is_listed(store))
     tarn_rcu_synchronize();
   for (struct tarn_large *next; limbo; limbo = next) {
     next = limbo->limbo;
@@ -132,6 +144,11 @@ void tarn_large_free(struct tarn_large *large) {
   struct tarn_large *enough = NULL;
   tarn_large_unlink(large);
   tarn_large_give_back(store, large);
+  if (!is_listed(store)) { /* nobody walks: nobody can still stand on the header */
+    tarn_meta_free(&store->meta, large, sizeof *large);
+    tarn_store_tend(store);
+    return;
+  }
   (void)pthread_mutex_lock(&store->limbo_lock);
   large->limbo = store->limbo;
   store->limbo = large;

@@ -236,6 +236,8 @@ static void *take_block(struct tarn_local *local, struct tarn_heap *heap, struct
 /* --- allocation ------------------------------------------------------------------------------ */
 
 static unsigned flavour_count(const struct tarn_heap *heap) {
+  if (heap->store->hooks->uncollected) /* raw blocks only: threads that come and go look at less */
+    return heap->kind == TARN_HEAP_CONTAINER ? 0 : 1;
   return heap->kind == TARN_HEAP_CONTAINER ? 2 : 3;
 }
 static bool is_first_heap(const struct tarn_heap *heap) { return heap->index < 2; }
@@ -364,7 +366,7 @@ static void clear_block(void *block, tarn_kind kind, size_t size) {
  */
 static bool is_out(struct tarn_local *local, const struct tarn_pool *pool, const void *block) {
   if ((uintptr_t)block - tarn_pool_base(pool) >= pool->cursor)
-    return local->store->tables && *tarn_mark_byte((uintptr_t)block) == local->store->epoch;
+    return tarn_store_marked(local->store, block);
   return !tarn_is_in_run(pool->bin, block);
 }
 
@@ -489,7 +491,7 @@ void tarn_store_free_stranger(struct tarn_store *store, void *block) {
 /* Under the heap's lock. */
 static void shelve_or_drop(struct tarn_heap *heap, struct tarn_pool *pool) {
   tarn_pool_set_owner(pool, NULL);
-  if (tarn_pool_used(pool) == 0)
+  if (tarn_pool_used(pool) == 0 && !tarn_heap_keeps(heap, pool))
     tarn_pool_drop(heap->store, pool);
   else
     tarn_heap_shelve(heap, pool);

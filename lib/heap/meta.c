@@ -22,7 +22,7 @@ struct tarn_meta_big {
 
 void tarn_meta_start(struct tarn_meta *meta) {
   memset(meta, 0, sizeof *meta);
-  (void)pthread_mutex_init(&meta->lock, NULL);
+  tarn_os_lock_init(&meta->lock);
 }
 
 void tarn_meta_end(struct tarn_meta *meta) {

@@ -25,7 +25,7 @@ void tarn_pool_push(tarn_pool_head *head, struct tarn_pool *pool, tarn_pool_list
   *head = pool;
 }
 
-void tarn_pool_unlink(tarn_pool_head *head, struct tarn_pool *pool) {
+void tarn_pool_detach(tarn_pool_head *head, struct tarn_pool *pool) {
   if (pool->next == pool) {
     *head = NULL;
   } else {
@@ -35,6 +35,10 @@ void tarn_pool_unlink(tarn_pool_head *head, struct tarn_pool *pool) {
       *head = pool->next;
   }
   pool->next = pool->prev = NULL;
+}
+
+void tarn_pool_unlink(tarn_pool_head *head, struct tarn_pool *pool) {
+  tarn_pool_detach(head, pool);
   tarn_pool_set_list(pool, TARN_LIST_NONE);
 }
 

@@ -213,6 +213,8 @@ static inline uintptr_t tarn_free_key(tarn_kind kind, const void *block) {
 void tarn_pool_push(tarn_pool_head *head, struct tarn_pool *pool, tarn_pool_list list); /* front */
 void tarn_pool_append(tarn_pool_head *head, struct tarn_pool *pool, tarn_pool_list list);
 void tarn_pool_unlink(tarn_pool_head *head, struct tarn_pool *pool);
+/* The same, but the pool's `list` stays as it is. */
+void tarn_pool_detach(tarn_pool_head *head, struct tarn_pool *pool);
 
 /*
  * Takes a unit of the store for the heap and makes its descriptor and map word.  The pool has no

@@ -125,10 +125,9 @@ static void take_block(struct tarn_store *store, struct tarn_pool *pool, char *b
   if (words[0] != tarn_free_key(kind, block))
     store->hooks->corrupt(store, block, "a free block was written to");
   if ((uintptr_t)block - tarn_pool_base(pool) >= pool->cursor) {
-    uint8_t *mark = tarn_mark_byte((uintptr_t)block);
-    if (*mark != store->epoch)
-      store->hooks->corrupt(store, block, "freed twice");
-    *mark = TARN_MARK_NONE; /* the sweep finds it */
+    if (!tarn_store_marked(store, block))
+      store->hooks->corrupt(store, block, "freed twice, or never allocated");
+    *tarn_mark_byte((uintptr_t)block) = TARN_MARK_NONE; /* the sweep finds it */
     return;
   }
   if (store->tables)

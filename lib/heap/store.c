@@ -18,10 +18,10 @@ tarn_status tarn_store_start(struct tarn_store *store, const struct tarn_hooks *
   store->hooks = hooks;
   atomic_store_explicit(&store->limit, SIZE_MAX, memory_order_relaxed);
   tarn_meta_start(&store->meta);
-  (void)pthread_mutex_init(&store->lock, NULL);
+  tarn_os_lock_init(&store->lock);
   (void)pthread_mutex_init(&store->walk_lock, NULL);
   (void)pthread_mutex_init(&store->visit_lock, NULL);
-  (void)pthread_mutex_init(&store->limbo_lock, NULL);
+  tarn_os_lock_init(&store->limbo_lock);
   tarn_purge_start(store);
   return TARN_OK;
 }

@@ -148,6 +148,12 @@ struct tarn_span {
 size_t tarn_store_spans(struct tarn_store *store, size_t from, struct tarn_span *spans,
                         size_t most);
 
+/* Did the last collection mark the block?  Before the first one nothing is marked, and the epoch is
+ * that of no mark. */
+static inline bool tarn_store_marked(const struct tarn_store *store, const void *block) {
+  return store->epoch != 0 && *tarn_mark_byte((uintptr_t)block) == store->epoch;
+}
+
 /* Makes mark bytes for all arenas; false: no memory.  World stopped. */
 bool tarn_store_make_tables(struct tarn_store *store);
 

@@ -326,6 +326,11 @@ static bool check_large(struct check *check, const struct tarn_heap *heap,
     return wrong(check, "large object %p: its unit's descriptor names another header or heap",
                  (void *)large->base);
   uintptr_t end = large->base + large->bytes;
+  /* What earlier tenants of its last unit left there is never touched. */
+  size_t rest = large->units - 1;
+  uintptr_t left = large->base + rest * TARN_UNIT_SIZE + tarn_space.pools[unit + rest].dirty;
+  if (left > end)
+    end = left;
   uintptr_t last = looked_at(end, large->base + large->units * TARN_UNIT_SIZE);
   uintptr_t at = first_not_zero(end, last);
   if (at < last)

@@ -8,6 +8,7 @@
 #ifndef TARN_OS_OS_H
 #define TARN_OS_OS_H
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -104,7 +105,12 @@ bool tarn_os_start_thread(void *(*fn)(void *), void *data);
 /* Names the calling thread, in at most 15 bytes. */
 void tarn_os_set_thread_name(const char *name);
 
-/* --- waiting (park.c) ------------------------------------------------------------------------ */
+/* --- locks, waiting (park.c)
+ * ------------------------------------------------------------------------ */
+
+/* A mutex that spins a little before it sleeps: for locks that are held for less than a system call
+ * takes. */
+void tarn_os_lock_init(pthread_mutex_t *lock);
 
 /*
  * Sleeps while `*word == value`, until woken, for at most `timeout_ns` (0: no limit).  May return

@@ -9,6 +9,15 @@
 #include <time.h>
 #include <unistd.h>
 
+void tarn_os_lock_init(pthread_mutex_t *lock) {
+  pthread_mutexattr_t attributes;
+  /* None of these fails for a good type. */
+  (void)pthread_mutexattr_init(&attributes);
+  (void)pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ADAPTIVE_NP);
+  (void)pthread_mutex_init(lock, &attributes);
+  (void)pthread_mutexattr_destroy(&attributes);
+}
+
 void tarn_os_wait(uint32_t *word, uint32_t value, uint64_t timeout_ns) {
   struct timespec limit = {.tv_sec = (time_t)(timeout_ns / 1000000000u),
                            .tv_nsec = (long)(timeout_ns % 1000000000u)};

@@ -83,6 +83,51 @@ static void a_map_word_gives_back_what_it_was_made_of(void **unused) {
     }
 }
 
+static void the_table_gives_the_same_classes_as_the_formula(void **unused) {
+  (void)unused;
+  for (size_t size = 0; size <= TARN_CLASS_TABLE_MOST; size++)
+    assert_int_equal(tarn_class_table[(size + 7) / 8], tarn_class_of(size));
+  for (size_t size = 0; size <= TARN_LARGE_LIMIT; size++)
+    assert_int_equal(tarn_class_fast(size), tarn_class_of(size));
+}
+
+static void starts_of_blocks_are_told_from_all_other_offsets(void **unused) {
+  (void)unused;
+  for (unsigned i = 0; i < TARN_CLASS_COUNT; i++) {
+    uint32_t size = (uint32_t)tarn_class_size(i), reciprocal = tarn_reciprocal(size);
+    for (uint32_t offset = 0; offset < TARN_UNIT_SIZE; offset++)
+      if (tarn_is_block_start(offset, reciprocal) != (offset % size == 0))
+        fail_msg("offset %u of blocks of %u bytes", offset, size);
+  }
+}
+
+/* The class that an aligned request has to get; TARN_CLASS_COUNT: none holds it. */
+static unsigned smallest_aligned_class(size_t alignment, size_t size) {
+  unsigned i = 0;
+  while (i < TARN_CLASS_COUNT && (tarn_class_size(i) < size || tarn_class_size(i) % alignment))
+    i++;
+  return i;
+}
+
+static void an_aligned_size_gets_the_smallest_class_that_is_aligned(void **unused) {
+  (void)unused;
+  for (size_t alignment = 1; alignment <= TARN_LARGE_LIMIT; alignment *= 2)
+    for (size_t size = 0; size <= TARN_LARGE_LIMIT; size += size < 1500 ? 1 : 7) {
+      size_t asked = tarn_aligned_size(alignment, size);
+      assert_true(asked >= size && asked <= TARN_LARGE_LIMIT);
+      if (tarn_class_of(asked) != smallest_aligned_class(alignment, size))
+        fail_msg("%zu bytes at %zu are asked for as %zu", size, alignment, asked);
+    }
+}
+
+static void an_aligned_size_beyond_the_classes_is_the_larger_of_both(void **unused) {
+  (void)unused;
+  for (size_t alignment = 16; alignment <= TARN_ALIGNMENT_MAX; alignment *= 2)
+    for (size_t size = TARN_LARGE_LIMIT - 1; size < 4 * TARN_LARGE_LIMIT; size += 997)
+      if (size > TARN_LARGE_LIMIT || alignment > TARN_LARGE_LIMIT)
+        assert_int_equal(tarn_aligned_size(alignment, size), size > alignment ? size : alignment);
+}
+
 /* --- the public side ------------------------------------------------------------------------- */
 
 static void good_sizes_are_classes_then_pages_then_themselves(void **unused) {
@@ -168,6 +213,10 @@ int main(void) {
       cmocka_unit_test(rounding_loses_at_most_an_eighth_beyond_rounding_to_words),
       cmocka_unit_test(the_reciprocal_divides_every_offset_exactly),
       cmocka_unit_test(a_map_word_gives_back_what_it_was_made_of),
+      cmocka_unit_test(the_table_gives_the_same_classes_as_the_formula),
+      cmocka_unit_test(starts_of_blocks_are_told_from_all_other_offsets),
+      cmocka_unit_test(an_aligned_size_gets_the_smallest_class_that_is_aligned),
+      cmocka_unit_test(an_aligned_size_beyond_the_classes_is_the_larger_of_both),
       cmocka_unit_test(good_sizes_are_classes_then_pages_then_themselves),
       cmocka_unit_test(a_good_size_is_good_for_itself),
       cmocka_unit_test(blocks_have_their_good_size_and_its_alignment),
