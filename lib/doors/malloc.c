@@ -5,8 +5,7 @@
  * The world.  One, hidden, without a collector (tarn_hooks.uncollected), made by the first call,
  * which comes before constructors run; other threads wait for it.  Options come from the
  * environment as for any world, but help, strict and whatever is about collecting do not matter,
- * there is no limit to the number of threads, and no thread gives memory back unless it is asked
- * for: those of the program do, as they come by.
+ * and there is no limit to the number of threads.
  *
  * Threads.  `self` is the calling thread's record, or `nobody`, which is empty.  The first
  * allocation of a thread attaches it; it is detached by the destructor of world/thread.c's key, and
@@ -15,6 +14,14 @@
  * allocates in the last round of all (PTHREAD_DESTRUCTOR_ITERATIONS) or after it leaves a record
  * behind, with the pools in its bins.  A free never attaches: it goes the way of a free by another
  * thread.
+ *
+ * The purger (heap/purge.h).  In a program of one thread its frees and allocations do the rounds,
+ * and it stays the only one.  The second thread that attaches makes the purger, which stays.  So
+ * pthread_create is called in the first malloc of a thread only.  In any free it could not be: the
+ * C library frees what ended threads had while it has the lock of its cache of stacks.  It
+ * allocates under other locks, but none that pthread_create takes, apart from the dynamic
+ * linker's, which are recursive.  When the last thread has detached, the purger ends too: a
+ * process whose main thread has ended by pthread_exit ends with its last thread.
  *
  * Inside.  While a thread makes the world or attaches, whatever allocates below it (the C library
  * in pthread_setspecific and pthread_atfork, for instance) comes back here: `inside` says so, and
@@ -65,12 +72,13 @@ static struct {
   tarn_world *world;
   struct tarn_store *store;
   struct tarn_heap *heap;
+  bool purges_alone; /* the purger was asked for also where there is one thread */
 } door;
 
 static struct tarn_local nobody;
 static _Thread_local struct tarn_local *self DOOR_TLS = &nobody;
 
-/* Where the calling thread is; other than NOT_INSIDE only while `self` is `nobody`. */
+/* Where the calling thread is; looked at only while `self` is `nobody`. */
 enum { NOT_INSIDE, INSIDE_ENTERING, INSIDE_FORK };
 static _Thread_local unsigned char inside DOOR_TLS;
 
@@ -181,15 +189,15 @@ static const struct tarn_config *configure(void) {
   static struct tarn_config config;
   static bool configured; /* only the maker comes here */
   static const struct tarn_limits unknown = {.memory = SIZE_MAX, .cpus = 1};
-  /* A thread in a program that has none, or that a fork finds, is not for a malloc to make. */
-  tarn_options options = TARN_OPTIONS_INIT;
-  options.set = "purger=off";
   struct tarn_config_report report = {.limits = has_options() ? NULL : &unknown};
   if (configured)
     return &config;
   configured = true;
   /* Whatever comes back, the values are good: the help was printed, a bad option complained of. */
-  (void)tarn_config_resolve(&options, NULL, &config, &report);
+  (void)tarn_config_resolve(NULL, NULL, &config, &report);
+  const struct tarn_option *purger = tarn_option_find("purger", strlen("purger"));
+  door.purges_alone =
+      config.purger && report.source[purger - tarn_option_table] >= TARN_SOURCE_ENVIRONMENT;
   if (config.fault_mmap)
     tarn_os_fault_at(config.fault_mmap);
   config.collect = config.scan_stack = config.verify = false;
@@ -202,6 +210,7 @@ static bool make_world(void) {
   tarn_world *world = NULL;
   if (tarn_world_make(configure(), &hooks, NULL, &world) != TARN_OK)
     return false;
+  tarn_purge_stay(&world->store);
   tarn_worlds_add(world);
   /* After the world's own handlers: so before these before a fork, and after them after it. */
   if (!registered)
@@ -235,6 +244,12 @@ tarn_world *tarn_door_world(void) {
 
 /* --- threads --------------------------------------------------------------------------------- */
 
+/* Is the caller, who has attached, not the only one? */
+static bool is_second(void) {
+  /* Relaxed: a thread that attaches at the same time counts later, and sees this one. */
+  return atomic_load_explicit(&door.world->registry.count, memory_order_relaxed) > 1;
+}
+
 /* The calling thread's record, which is made now if it can be; else NULL. */
 static struct tarn_local *enter(void) {
   if (inside == INSIDE_FORK)
@@ -246,8 +261,11 @@ static struct tarn_local *enter(void) {
   int kept = errno;
   tarn_thread *thread = NULL;
   inside = INSIDE_ENTERING;
-  if (have_world() && tarn_thread_attach(door.world, &thread) == TARN_OK)
-    self = tarn_local_of(thread);
+  if (have_world() && tarn_thread_attach(door.world, &thread) == TARN_OK) {
+    self = tarn_local_of(thread); /* serves what pthread_create allocates */
+    if (is_second())
+      tarn_purge_begin(door.store);
+  }
   inside = NOT_INSIDE;
   errno = kept;
   return thread ? self : NULL;
@@ -256,6 +274,8 @@ static struct tarn_local *enter(void) {
 void tarn_door_start(void) {
   if (self == &nobody)
     (void)enter();
+  if (self != &nobody && door.purges_alone)
+    tarn_purge_begin(door.store);
 }
 
 /* --- allocation ------------------------------------------------------------------------------ */

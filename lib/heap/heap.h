@@ -18,6 +18,7 @@
 struct tarn_shelf {
   tarn_pool_head some; /* with something to hand out */
   tarn_pool_head full; /* with nothing to hand out */
+  size_t revived_to;   /* units below were looked at for abandoned pools; see revive.c */
 };
 
 struct tarn_heap {
@@ -102,6 +103,21 @@ void tarn_heap_settle_orphans(struct tarn_store *store);
 /* Gives the memory of owned pools back all of whose blocks other threads freed; returns the bytes.
  */
 size_t tarn_pools_purge_idle(struct tarn_store *store);
+
+/* --- pools of threads that a fork left behind (revive.c) -------------------------------------- */
+
+/* An abandoned pool of that sort that had something to hand out, of nobody and on no list; NULL:
+ * there is none left that is worth it.  Under the heap's lock. */
+struct tarn_pool *tarn_revive_next(struct tarn_heap *heap, tarn_flavour flavour,
+                                   unsigned size_class);
+
+/* A block of the abandoned pool has got its key just now.  Under the heap's lock; the pool may be
+ * gone afterwards. */
+void tarn_revive_freed(struct tarn_pool *pool);
+
+/* In the child of a fork, records being marked as abandoned.  `self`: the caller's bins, or NULL.
+ * No other thread is there, and no lock of the heap layer is held. */
+void tarn_revive_after_fork(struct tarn_store *store, struct tarn_local *self);
 
 /* --- large objects (large.c) ----------------------------------------------------------------- */
 

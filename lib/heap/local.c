@@ -423,6 +423,26 @@ static void free_own(struct tarn_local *local, struct tarn_pool *pool, void *blo
     tarn_local_attend(local, pool);
 }
 
+/* False: the pool is not one that a fork left behind.  See heap/revive.c. */
+static bool free_to_abandoned(struct tarn_store *store, const struct tarn_place *place) {
+  void *block = (void *)place->block;
+  struct tarn_pool *pool = tarn_pool_of(place->block);
+  if (!tarn_pool_is_abandoned(pool))
+    return false;
+  struct tarn_heap *heap = pool->heap;
+  (void)pthread_mutex_lock(&heap->lock);
+  bool abandoned = tarn_pool_is_abandoned(pool);
+  bool twice = *tarn_block_words(block) == tarn_free_key(TARN_KIND_RAW, block);
+  if (abandoned && !twice) {
+    clear_block(block, TARN_KIND_RAW, place->size);
+    tarn_revive_freed(pool);
+  }
+  (void)pthread_mutex_unlock(&heap->lock);
+  if (abandoned && twice)
+    store->hooks->corrupt(store, block, "freed twice");
+  return abandoned;
+}
+
 /* The block at `place`, of a pool, is in use as far as its first word tells. */
 static void free_to_pool(struct tarn_store *store, struct tarn_local *local,
                          const struct tarn_place *place) {
@@ -433,6 +453,8 @@ static void free_to_pool(struct tarn_store *store, struct tarn_local *local,
   if (*tarn_block_words(block) == tarn_free_key(kind, block) ||
       (own && !is_out(local, pool, block)))
     store->hooks->corrupt(store, block, "freed twice, or never allocated");
+  if (TARN_UNLIKELY(store->abandoned) && !own && free_to_abandoned(store, place))
+    return;
   clear_block(block, kind, place->size);
   if (own) {
     free_own(local, pool, block);

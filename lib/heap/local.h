@@ -35,6 +35,7 @@ struct tarn_local {
     uintptr_t pools_bias;
     uintptr_t secret;
   } space;
+  bool abandoned;   /* the thread was not taken along by a fork: see heap/revive.c */
   size_t uncounted; /* bytes handed out that the store does not know yet */
   struct tarn_outbox outbox;
   /* The bins of the world's first two heaps: the atomic one's flavours, then the container's. */
@@ -46,6 +47,13 @@ struct tarn_local {
 
 static inline struct tarn_local *tarn_local_of(tarn_thread *self) {
   return (struct tarn_local *)(void *)self;
+}
+
+/* Is the pool's owner one that a fork left behind?  That it is can change only under the heap's
+ * lock. */
+static inline bool tarn_pool_is_abandoned(const struct tarn_pool *pool) {
+  const struct tarn_local *owner = tarn_pool_owner(pool);
+  return owner && owner->abandoned;
 }
 
 /* Offset of a bin of the first two heaps, for a type's head. */

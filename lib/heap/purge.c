@@ -243,36 +243,110 @@ static size_t settle(struct tarn_store *store) {
   return tarn_pools_purge_idle(store);
 }
 
-static uint32_t half_delay(const struct tarn_purge *purge) {
-  return purge->delay > 2 ? purge->delay / 2 : 1;
+/*
+ * The bell.  What it says:
+ *
+ *   LISTENS  there is a thread that stays, and is to be rung for
+ *   RUNG     somebody has work since the last round began
+ *   ASLEEP   the thread sleeps, or is about to, until the word changes
+ *   END      the thread shall end
+ *
+ * No ring is lost.  A ring is a read-modify-write of the word after its work was published; the
+ * thread takes RUNG off by another one before it looks for work, and goes to sleep by a third, from
+ * a word without RUNG.  These are in one order.  A ring before the taking off has its work found in
+ * the round that begins (it synchronizes with it); one after that finds ASLEEP, and wakes the
+ * thread, or makes the exchange that goes to sleep fail.  RUNG stays until the next round begins,
+ * so that of all who ring while the thread sleeps one makes the system call.
+ *
+ * Units that become free do not even pay for that: the count of what is dirty and ASLEEP are
+ * under the store's lock, both for who counts and looks whether to ring, and for the thread that
+ * looks and goes to sleep.
+ */
+enum { BELL_LISTENS = 1, BELL_RUNG = 2, BELL_ASLEEP = 4, BELL_END = 8 };
+
+/* Relaxed: a look; what matters is under the lock or follows from an exchange. */
+static uint32_t look_at_bell(const struct tarn_purge *purge) {
+  return __atomic_load_n(&purge->bell, __ATOMIC_RELAXED);
 }
 
-/* Should the thread end?  Then it counts as gone from here on, and the next one can be made. */
-static bool is_over(struct tarn_store *store, uint32_t busy_at) {
+static void ring(struct tarn_purge *purge) {
+  /* Release: see above. */
+  uint32_t before = __atomic_fetch_or(&purge->bell, BELL_RUNG, __ATOMIC_RELEASE);
+  if ((before & (BELL_ASLEEP | BELL_RUNG)) == BELL_ASLEEP)
+    tarn_os_wake_all(&purge->bell);
+}
+
+/* From one round to the next.  What others freed in a pool becomes free units in one round, which
+ * are old enough one delay later, and go back in the round after that: within two delays. */
+static uint32_t pause_of(const struct tarn_purge *purge) {
+  return purge->delay > 4 ? purge->delay / 4 : 1;
+}
+
+/* Until the next round; less only if the thread shall end, or if the bell is just ringing. */
+static void nap(struct tarn_purge *purge) {
+  uint32_t bell = look_at_bell(purge);
+  if (!(bell & BELL_END))
+    tarn_os_wait(&purge->bell, bell, (uint64_t)pause_of(purge) * 1000000u);
+}
+
+/* Under the store's lock; false: the bell has rung. */
+static bool falls_asleep(struct tarn_store *store) {
+  uint32_t bell = BELL_LISTENS;
+  /* Of before the thread was there; relaxed, as in tarn_purge_tend. */
+  if (__atomic_exchange_n(&store->purge_due, 0, __ATOMIC_RELAXED))
+    return false;
+  /* Relaxed: the order of the exchanges is all. */
+  return __atomic_compare_exchange_n(&store->purge.bell, &bell, BELL_LISTENS | BELL_ASLEEP, false,
+                                     __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+static void sleep_on(struct tarn_purge *purge) {
+  while (look_at_bell(purge) == (BELL_LISTENS | BELL_ASLEEP))
+    tarn_os_wait(&purge->bell, BELL_LISTENS | BELL_ASLEEP, 0);
+  (void)__atomic_fetch_and(&purge->bell, ~(uint32_t)BELL_ASLEEP, __ATOMIC_RELAXED);
+}
+
+enum next { NEXT_ROUND, NEXT_SLEEP, NEXT_END };
+
+/* What the thread does after a round.  NEXT_END: it counts as gone from here on, and the next one
+ * can be made. */
+static enum next decide(struct tarn_store *store, uint32_t busy_at) {
   struct tarn_purge *purge = &store->purge;
   uint32_t patience = arena_delay(purge) + 2 * purge->delay;
+  enum next next = NEXT_ROUND;
   (void)pthread_mutex_lock(&store->lock);
   bool idle = atomic_load_explicit(&store->dirty, memory_order_relaxed) < LEAST_DIRTY &&
               tarn_tick_passed(busy_at + patience, tarn_os_ticks());
-  bool over = purge->ended || idle;
-  if (over)
+  if ((look_at_bell(purge) & BELL_END) || (idle && !purge->stays)) {
+    next = NEXT_END;
     purge->running = false;
+    __atomic_store_n(&purge->bell, 0, __ATOMIC_RELAXED);
+  } else if (idle && falls_asleep(store)) {
+    next = NEXT_SLEEP;
+  }
   (void)pthread_mutex_unlock(&store->lock);
-  return over;
+  return next;
 }
 
 static void *run(void *data) {
   struct tarn_store *store = data;
   struct tarn_purge *purge = &store->purge;
   uint32_t busy_at = tarn_os_ticks();
+  enum next next;
   tarn_os_set_thread_name("tarn-purger");
   do {
-    tarn_os_wait(&purge->bell, 0, (uint64_t)half_delay(purge) * 1000000u);
+    nap(purge);
+    /* Acquire: see the bell. */
+    (void)__atomic_fetch_and(&purge->bell, ~(uint32_t)BELL_RUNG, __ATOMIC_ACQUIRE);
     size_t given = settle(store);
     (void)purge_old(store, SIZE_MAX, &given);
     if (given)
       busy_at = tarn_os_ticks();
-  } while (!is_over(store, busy_at));
+    if ((next = decide(store, busy_at)) == NEXT_SLEEP) {
+      sleep_on(purge);
+      busy_at = tarn_os_ticks();
+    }
+  } while (next != NEXT_END);
   /* Release, for tarn_purge_end; the last touch of the store.  Its memory may be gone when the
    * sleepers are woken: then nobody is, or somebody who copes with that. */
   uint32_t *threads = &purge->threads;
@@ -283,10 +357,13 @@ static void *run(void *data) {
 
 /* --- who does the rounds --------------------------------------------------------------------- */
 
-/* Under the store's lock.  May a thread be made now? */
-static bool may_start(const struct tarn_purge *purge, uint32_t now) {
-  return purge->threaded && purge->delay != 0 && !purge->running &&
+/* Under the store's lock.  May a thread be made now, and here? */
+static bool can_start(const struct tarn_purge *purge, uint32_t now) {
+  return purge->threaded && purge->delay != 0 && !purge->running && !purge->ended &&
          (!purge->failed || tarn_tick_passed(purge->retry_at, now));
+}
+static bool may_start(const struct tarn_purge *purge, uint32_t now) {
+  return !purge->stays && can_start(purge, now);
 }
 
 static void set_due(struct tarn_store *store, uint32_t value) {
@@ -294,15 +371,32 @@ static void set_due(struct tarn_store *store, uint32_t value) {
 }
 
 void tarn_purge_note(struct tarn_store *store, uint32_t now) {
-  const struct tarn_purge *purge = &store->purge;
+  struct tarn_purge *purge = &store->purge;
   size_t dirty = atomic_load_explicit(&store->dirty, memory_order_relaxed);
-  if (purge->running || purge->ended || dirty < (purge->delay ? LEAST_DIRTY : 1))
+  if (purge->ended || dirty < (purge->delay ? LEAST_DIRTY : 1))
     return;
+  if (purge->running) {
+    if ((look_at_bell(purge) & (BELL_ASLEEP | BELL_RUNG)) == BELL_ASLEEP)
+      ring(purge);
+    return;
+  }
   if (may_start(purge, now) || tarn_tick_passed(purge->round_at + purge->delay / 2, now))
     set_due(store, 1);
 }
 
-void tarn_purge_want(struct tarn_store *store) { set_due(store, 1); }
+void tarn_purge_want(struct tarn_store *store) {
+  if (look_at_bell(&store->purge) & BELL_LISTENS)
+    ring(&store->purge);
+  else
+    set_due(store, 1);
+}
+
+/* Under the store's lock, before start_thread without it. */
+static void announce_thread(struct tarn_purge *purge) {
+  purge->running = true;
+  __atomic_store_n(&purge->bell, purge->stays ? BELL_LISTENS : 0, __ATOMIC_RELAXED);
+  (void)__atomic_fetch_add(&purge->threads, 1, __ATOMIC_RELAXED);
+}
 
 static void start_thread(struct tarn_store *store) {
   struct tarn_purge *purge = &store->purge;
@@ -310,6 +404,7 @@ static void start_thread(struct tarn_store *store) {
     return;
   (void)pthread_mutex_lock(&store->lock);
   purge->running = false;
+  __atomic_store_n(&purge->bell, 0, __ATOMIC_RELAXED);
   purge->failed = true;
   purge->retry_at = tarn_os_ticks() + RETRY;
   (void)__atomic_fetch_sub(&purge->threads, 1, __ATOMIC_RELEASE); /* as at the end of run */
@@ -333,16 +428,17 @@ void tarn_purge_tend(struct tarn_store *store) {
     return; /* somebody else does */
   uint32_t now = tarn_os_ticks();
   (void)pthread_mutex_lock(&store->lock);
-  bool starts = !purge->ended && may_start(purge, now);
+  bool starts = may_start(purge, now);
   bool rounds = !purge->ended && !purge->running && !starts;
   uint32_t pause = purge->delay / 2 > SETTLE_LEAST ? purge->delay / 2 : SETTLE_LEAST;
   bool settles = tarn_tick_passed(purge->settled_at + pause, now);
   if (starts) {
-    purge->running = true;
-    (void)__atomic_fetch_add(&purge->threads, 1, __ATOMIC_RELAXED); /* under the lock */
+    announce_thread(purge);
   } else if (rounds) {
     purge->round_at = now;
     purge->settled_at = settles ? now : purge->settled_at;
+  } else if (purge->stays && purge->running) {
+    ring(purge); /* it was asked for before the thread was there */
   }
   (void)pthread_mutex_unlock(&store->lock);
   if (starts)
@@ -350,6 +446,38 @@ void tarn_purge_tend(struct tarn_store *store) {
   else if (rounds)
     do_round(store, settles);
   errno = kept;
+}
+
+void tarn_purge_begin(struct tarn_store *store) {
+  struct tarn_purge *purge = &store->purge;
+  if ((look_at_bell(purge) & (BELL_LISTENS | BELL_END)) == BELL_LISTENS)
+    return;
+  int kept = errno;
+  (void)pthread_mutex_lock(&store->lock);
+  bool starts = purge->stays && can_start(purge, tarn_os_ticks());
+  if (starts)
+    announce_thread(purge);
+  else if (purge->running && !purge->ended) /* it may not have noticed that it shall end */
+    (void)__atomic_fetch_and(&purge->bell, ~(uint32_t)BELL_END, __ATOMIC_RELAXED);
+  (void)pthread_mutex_unlock(&store->lock);
+  if (starts)
+    start_thread(store);
+  errno = kept;
+}
+
+/* Under the store's lock. */
+static void tell_to_end(struct tarn_purge *purge) {
+  (void)__atomic_fetch_or(&purge->bell, BELL_END, __ATOMIC_RELAXED); /* read under the lock */
+  tarn_os_wake_all(&purge->bell);
+}
+
+void tarn_purge_let_go(struct tarn_store *store) {
+  if (!store->purge.stays)
+    return;
+  (void)pthread_mutex_lock(&store->lock);
+  if (store->purge.running)
+    tell_to_end(&store->purge);
+  (void)pthread_mutex_unlock(&store->lock);
 }
 
 /* --- start, end, fork ------------------------------------------------------------------------ */
@@ -364,13 +492,15 @@ void tarn_purge_configure(struct tarn_store *store, uint64_t delay_ns, bool thre
   store->purge.threaded = threaded;
 }
 
+void tarn_purge_stay(struct tarn_store *store) { store->purge.stays = true; }
+
 void tarn_purge_end(struct tarn_store *store) {
   struct tarn_purge *purge = &store->purge;
   (void)pthread_mutex_lock(&store->lock);
   purge->ended = true;
+  if (purge->running)
+    tell_to_end(purge);
   (void)pthread_mutex_unlock(&store->lock);
-  __atomic_store_n(&purge->bell, 1, __ATOMIC_RELAXED); /* only wakes: `ended` is under the lock */
-  tarn_os_wake_all(&purge->bell);
   uint32_t threads;
   /* Acquire: pairs with the release at the end of run. */
   while ((threads = __atomic_load_n(&purge->threads, __ATOMIC_ACQUIRE)) != 0)
@@ -391,6 +521,7 @@ void tarn_purge_after_fork(struct tarn_store *store) {
   struct tarn_purge *purge = &store->purge;
   purge->running = false;
   purge->failed = false;
+  __atomic_store_n(&purge->bell, 0, __ATOMIC_RELAXED);
   __atomic_store_n(&purge->threads, 0, __ATOMIC_RELAXED);
   __atomic_store_n(&purge->asked, 0, __ATOMIC_RELAXED);
 #if TARN_TSAN

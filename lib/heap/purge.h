@@ -10,9 +10,15 @@
  *
  * When.  A unit whose memory may be other than zero notes the tick at which it became free.  A
  * thread, made when enough of that lies about and ended when there is nothing to do for a while,
- * comes round twice in each delay.  Where there can be no thread (the option says so, the system
- * has none, the child of a fork under ThreadSanitizer), the program's threads do its rounds when
- * they come by tarn_purge_tend.
+ * comes round four times in each delay.  Where there can be no thread (the option says so, the
+ * system has none, the child of a fork under ThreadSanitizer), the program's threads do its rounds
+ * when they come by tarn_purge_tend.
+ *
+ * A malloc cannot make a thread in any free or malloc: the caller may hold locks of the C library
+ * that pthread_create takes.  In its world the thread is made at the few moments that
+ * tarn_purge_begin is called, and stays, though there may be nothing to do for hours: it sleeps
+ * until the bell rings, which is one system call of the thread that makes the first work again.
+ * Before there is a thread, the program's do its rounds.
  *
  * Order of locks: purge > walk > store.  A thread that holds a heap's lock does not wait for the
  * purge's.
@@ -31,6 +37,7 @@ struct tarn_purge {
   /* Set before the first allocation. */
   uint32_t delay; /* ticks; 0: at once */
   bool threaded;  /* a thread may be made; in the child of a fork it may become false */
+  bool stays;     /* only by tarn_purge_begin, and then it stays */
 
   pthread_mutex_t lock; /* see above */
   uint32_t asked;       /* atomic: those that wait for the lock; a purge lets them go first */
@@ -44,12 +51,27 @@ struct tarn_purge {
   bool ended;          /* no round begins any more */
 
   uint32_t threads; /* atomic, a futex: threads that may still touch the store */
-  uint32_t bell;    /* atomic, a futex that the thread sleeps on; changed to wake it */
+  uint32_t bell;    /* atomic, a futex that the thread sleeps on; its bits are in purge.c */
 };
 
 /* Values for the fields of the first group; `delay_ns` as in the option. */
 void tarn_purge_start(struct tarn_store *store);
 void tarn_purge_configure(struct tarn_store *store, uint64_t delay_ns, bool threaded);
+void tarn_purge_stay(struct tarn_store *store);
+
+/*
+ * Where the thread stays: makes it, if there may be one and there is none.  Calls pthread_create,
+ * which calls malloc: as tarn_purge_tend, but the caller holds none of the C library's locks
+ * either.  Keeps errno.
+ */
+void tarn_purge_begin(struct tarn_store *store);
+
+/*
+ * Where the thread stays: lets it end, for the program has no thread left that allocates.  A
+ * process ends when its last thread does, which ours must not be for ever.  Any lock but the
+ * store's and later ones may be held.
+ */
+void tarn_purge_let_go(struct tarn_store *store);
 
 /*
  * Ends the thread and waits until it is gone; no round begins afterwards.  May be called again.
@@ -61,12 +83,13 @@ void tarn_purge_end(struct tarn_store *store);
 void tarn_purge_note(struct tarn_store *store, uint32_t now);
 
 /* Asks for a round though no unit became free: there is other work, see tarn_heap_settle_orphans.
- * Any thread, any lock. */
+ * The caller has published that work.  Any thread, any lock. */
 void tarn_purge_want(struct tarn_store *store);
 
 /*
- * Makes the thread, or does a round.  Calls pthread_create, which may call malloc: the caller holds
- * no lock of the library, is in no stop of its own, and in no change of its bins.  Keeps errno.
+ * Makes the thread, or does a round.  May call pthread_create, which may call malloc: the caller
+ * holds no lock of the library, is in no stop of its own, and in no change of its bins.  Keeps
+ * errno.
  */
 void tarn_purge_tend(struct tarn_store *store);
 

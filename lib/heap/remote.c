@@ -224,10 +224,11 @@ void tarn_remote_close(struct tarn_local *local) {
   }
 }
 
-/* One pool of the heap's mailbox, under the heap's lock; true: it is somebody's, and left alone. */
+/* One pool of the heap's mailbox, under the heap's lock; true: it is somebody's, and left alone.
+ * But nobody opens the mailboxes of those whom a fork left behind. */
 static bool receive_orphan(struct tarn_heap *heap, struct tarn_pool *pool) {
   if (tarn_pool_owner(pool))
-    return true;
+    return !tarn_pool_is_abandoned(pool);
   if (pool->list == TARN_LIST_CONDEMNED)
     pool->parked = true;
   else
@@ -282,6 +283,37 @@ bool tarn_remote_purge(size_t unit) {
   /* Release: pairs with take_count. */
   atomic_store_explicit(&pool->remote, done ? all | PURGED : all, memory_order_release);
   return done;
+}
+
+uint32_t tarn_remote_count(const struct tarn_pool *pool) {
+  return atomic_load_explicit(&pool->remote, memory_order_relaxed) & ~(CLAIMED | PURGED);
+}
+
+bool tarn_remote_forget(struct tarn_pool *pool) {
+  uint32_t count = take_count(pool);
+  _Atomic uint64_t *at = tarn_remote_bits(tarn_pool_unit(pool));
+  for (unsigned word = 0; word < (pool->capacity + 63u) / 64; word++)
+    if (atomic_load_explicit(&at[word], memory_order_relaxed) != 0) /* nobody sets any now */
+      atomic_store_explicit(&at[word], 0, memory_order_relaxed);
+  return (count & PURGED) != 0;
+}
+
+void tarn_remote_after_fork(struct tarn_local *self) {
+  for (unsigned i = 0; i < TARN_OUTBOX_ENTRIES; i++) {
+    struct tarn_outbox_entry *entry = &self->outbox.entries[i];
+    if (entry->bits && tarn_pool_is_abandoned(&tarn_space.pools[entry->unit]))
+      entry->bits = 0;
+  }
+  /* Relaxed: no other thread is there. */
+  struct tarn_pool *kept = NULL, **end = &kept, *pool;
+  for (pool = atomic_load_explicit(&self->mailbox, memory_order_relaxed); pool && pool != CLOSED;
+       pool = pool->mail)
+    if (!tarn_pool_is_abandoned(pool)) {
+      *end = pool;
+      end = &pool->mail;
+    }
+  *end = pool;
+  atomic_store_explicit(&self->mailbox, kept, memory_order_relaxed);
 }
 
 bool tarn_remote_is_settled(struct tarn_local *local) {

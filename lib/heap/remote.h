@@ -28,7 +28,7 @@
  *      it has raised the count from zero and has yet to put the pool into the mailbox.
  *   4. A mailbox may hold pools that its owner does not own (any more): the consumer sends them on.
  *      The mailbox of a thread that gave its bins up is closed; who finds that reads the owner
- * again.
+ *      again.  In the child of a fork those of other threads are never emptied again.
  *   5. During a stop nothing is in an outbox, a mailbox or a remote bit (world/stop.c settles
  * first), but for parked pools.
  *
@@ -92,6 +92,15 @@ void tarn_remote_close(struct tarn_local *local);
 /* What came for a parked pool; by its worker, under the heap's lock, or while the world is stopped.
  */
 void tarn_remote_unpark(struct tarn_pool *pool);
+
+/*
+ * For pools that a fork left behind, see heap/revive.c.  The number of blocks that wait; forgets
+ * them and their bits, true: the memory was given back; and what a forking thread has in its outbox
+ * and mailbox of such pools is taken out, in the child.
+ */
+uint32_t tarn_remote_count(const struct tarn_pool *pool);
+bool tarn_remote_forget(struct tarn_pool *pool);
+void tarn_remote_after_fork(struct tarn_local *self);
 
 /*
  * If the unit is a pool all of whose blocks were freed by other threads and wait for an owner that

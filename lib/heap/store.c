@@ -78,7 +78,7 @@ static void link_arena(struct tarn_store *store, struct tarn_arena *arena) {
   while (*link && (*link)->base < arena->base)
     link = &(*link)->next;
   arena->next = *link;
-  *link = arena;
+  __atomic_store_n(link, arena, __ATOMIC_RELEASE); /* pairs with tarn_store_each_pool */
   for (size_t i = 0; i < arena->units / TARN_ARENA_UNITS; i++)
     *tarn_arena_slot(arena->base + i * TARN_ARENA_SIZE) = arena;
   hint_at(store, arena, 0);
@@ -308,7 +308,9 @@ size_t tarn_store_spans(struct tarn_store *store, size_t from, struct tarn_span 
 void tarn_store_each_pool(struct tarn_store *store, void (*fn)(struct tarn_pool *, void *),
                           void *data) {
   tarn_store_walk_begin(store);
-  for (struct tarn_arena *arena = store->arenas; arena; arena = arena->next) {
+  /* Acquire: in a world that does not stop, an arena may be added meanwhile. */
+  struct tarn_arena *arena = __atomic_load_n(&store->arenas, __ATOMIC_ACQUIRE);
+  for (; arena; arena = __atomic_load_n(&arena->next, __ATOMIC_ACQUIRE)) {
     size_t first = tarn_unit_of(arena->base);
     for (size_t word = 0; word < arena->units / 64; word++)
       for (uint64_t used = ~tarn_arena_free_word(arena, word); used; used &= used - 1) {

@@ -46,7 +46,8 @@ struct tarn_hooks {
    * moment they attach; nobody walks its directories without their locks, so nothing of it waits
    * for a grace period (the caller may be anywhere, also in a read section of its own); and since
    * a thread can be in the middle of a change of its bins when the process forks, the child leaves
-   * the bins of all other threads alone.
+   * the bins of all other threads alone; it finds what is free in their pools when it needs it
+   * (heap/revive.c).
    */
   bool uncollected;
 };
@@ -59,6 +60,7 @@ struct tarn_store {
   uint8_t epoch; /* the mark of what lives; 0 before the first collection.  Written at stops only */
   bool tables;   /* mark bytes exist.  Written at stops only */
   bool huge_pages;    /* ask for them; set before the first allocation */
+  bool abandoned;     /* there may be abandoned pools; set in the child of a fork only */
   uint32_t purge_due; /* atomic, relaxed: somebody should call tarn_purge_tend */
   const struct tarn_hooks *hooks;
   struct tarn_meta meta;
@@ -75,6 +77,7 @@ struct tarn_store {
    * tarn_store_visit. */
   pthread_mutex_t visit_lock;
   struct tarn_purge purge;
+  size_t abandoned_end; /* their units lie below; as `abandoned` */
   /* Written under the lock (release), read by anybody (acquire); heaps go away at stops only. */
   _Atomic(struct tarn_heap *) heaps[TARN_HEAP_MAX];
   _Atomic unsigned heap_limit; /* heaps beyond this index never existed */

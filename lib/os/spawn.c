@@ -11,7 +11,8 @@
 #if TARN_ASAN || TARN_TSAN
 #define STACK_SIZE ((size_t)1 << 20)
 #else
-#define STACK_SIZE ((size_t)64 << 10)
+/* Address space only.  The last thread of a process runs its exit handlers, and may be ours. */
+#define STACK_SIZE ((size_t)256 << 10)
 #endif
 
 void tarn_os_set_thread_name(const char *name) { (void)prctl(PR_SET_NAME, name, 0, 0, 0); }

@@ -132,8 +132,9 @@ static bool count_in(tarn_world *world) {
   return true;
 }
 
-static void count_out(tarn_world *world) {
-  (void)atomic_fetch_sub_explicit(&world->registry.count, 1, memory_order_relaxed);
+/* True: it was the last. */
+static bool count_out(tarn_world *world) {
+  return atomic_fetch_sub_explicit(&world->registry.count, 1, memory_order_relaxed) == 1;
 }
 
 /* Under the registry's lock, as the next ones. */
@@ -277,7 +278,7 @@ static tarn_status attach_new(tarn_world *world, struct tarn_mutator **out) {
       keep_record(&world->registry, mutator);
       (void)pthread_mutex_unlock(&world->registry.lock);
     }
-    count_out(world);
+    (void)count_out(world);
     return status;
   }
   enter_registry(world, mutator);
@@ -354,7 +355,8 @@ static void put_record(tarn_world *world, struct tarn_mutator *mutator) {
     let_wait(registry, mutator); /* walkers may stand on it */
   /* Last, and under the lock: who finds nobody attached may end the world as soon as he has had it.
    */
-  count_out(world);
+  if (count_out(world))
+    tarn_purge_let_go(&world->store);
   (void)pthread_mutex_unlock(&registry->lock);
 }
 
@@ -401,6 +403,7 @@ static void detach_all(void *value) {
 
 /* The record of a thread that is gone, in a world without a collector; see world/thread.h. */
 static void abandon(struct tarn_mutator *mutator) {
+  mutator->local.abandoned = true;
   /* Relaxed: nobody else is there. */
   __atomic_store_n(&mutator->local.pub.tarn_poll, TARN_POLL_DETACHED, __ATOMIC_RELAXED);
   __atomic_store_n(&mutator->state, TARN_STATE_DETACHED, __ATOMIC_RELAXED);
@@ -409,11 +412,13 @@ static void abandon(struct tarn_mutator *mutator) {
 
 void tarn_registry_after_fork(tarn_world *world, struct tarn_mutator *self) {
   struct tarn_mutator *mutator, *next;
+  bool abandoned = false;
   cds_list_for_each_entry_safe(mutator, next, &world->registry.list, node) {
     if (mutator == self)
       continue;
     if (is_uncollected(world)) {
       abandon(mutator);
+      abandoned = true;
       continue;
     }
     mutator->local.pub.tarn_holds = 0;
@@ -422,6 +427,8 @@ void tarn_registry_after_fork(tarn_world *world, struct tarn_mutator *self) {
     make_detached(mutator);
     keep_record(&world->registry, mutator); /* no other thread is there to walk the list */
   }
+  if (abandoned)
+    tarn_revive_after_fork(&world->store, self ? &self->local : NULL);
   /* A thread that was just attaching had counted itself, but was not on the list. */
   atomic_store_explicit(&world->registry.count, self ? 1 : 0, memory_order_relaxed);
 }

@@ -23,7 +23,8 @@
  * In a world without a collector (tarn_hooks.uncollected) nobody walks the list, and a detached
  * record can be used again at once.  Its threads are blocked from the beginning.  In the child of a
  * fork the records of all other threads of such a world are abandoned: off the list, DETACHED, and
- * never used again, since their bins may be half changed; what they own stays theirs.
+ * never used again, since their bins may be half changed; what they own stays theirs until somebody
+ * needs it (heap/revive.c).
  */
 #ifndef TARN_WORLD_THREAD_H
 #define TARN_WORLD_THREAD_H

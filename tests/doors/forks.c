@@ -4,8 +4,11 @@
  * they inherited, free blocks of threads that are not there, start threads, fork again, exit.  Some
  * threads of the parent are inside the C library's streams, which it locks before a fork.  Also
  * vfork and posix_spawn.
+ *
+ * And what threads that are not there had free is used by children, and by their children.
  */
 #include "door_test.h"
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
@@ -101,13 +104,26 @@ static void wait_for(pid_t child) {
   CHECK(status == 0);
 }
 
-static void be_child(int number) {
-  uint32_t random = (uint32_t)number + 1;
-  (void)alarm(20); /* a child that hangs is a failure */
+static void drop_all(void) {
   for (int i = 0; i < SLOTS; i++)
     drop(atomic_exchange(&slots[i], NULL));
+}
+
+static void be_child(int number) {
+  uint32_t random = (uint32_t)number + 1;
+  struct block *own[200];
+  (void)alarm(20); /* a child that hangs is a failure */
+  if (number % 3)
+    drop_all();
+  /* Else what was inherited must keep its contents while memory is taken beside it. */
+  for (int i = 0; i < 200; i++)
+    own[i] = make(&random);
   for (int i = 0; i < 800; i++)
     step(&random);
+  for (int i = 0; i < 200; i++)
+    drop(own[i]);
+  if (number % 3 == 1)
+    drop_all();
   if (number % 4 == 0) {
     pthread_t threads[2];
     for (int i = 0; i < 2; i++)
@@ -143,10 +159,127 @@ static void spawn(void) {
   wait_for(child);
 }
 
+/* --- what others had ------------------------------------------------------------------------- */
+
+#define DEPTH 3
+#define OWNERS 3
+#define OWNED 20000
+
+static struct block *owned[DEPTH][OWNERS][OWNED];
+static struct owner { int depth, number; } heirs[DEPTH][OWNERS];
+static pthread_barrier_t stages[DEPTH];
+
+static struct block *make_small(uint32_t *random) {
+  size_t size = sizeof(struct block) + door_random(random) % 1000;
+  struct block *block = malloc(size);
+  CHECK(block);
+  block->size = size;
+  door_fill(block->bytes, size - sizeof *block, (unsigned)size);
+  return block;
+}
+
+static bool stays(int i) { return i * 7919 % 5 == 0; }
+
+/* Allocates; frees some of its own, and, when all are that far, some of its neighbour's. */
+static void *own(void *data) {
+  const struct owner *owner = data;
+  struct block **mine = owned[owner->depth][owner->number];
+  struct block **others = owned[owner->depth][(owner->number + 1) % OWNERS];
+  uint32_t random = (uint32_t)(owner->depth * 10 + owner->number + 1);
+  for (int i = 0; i < OWNED; i++)
+    mine[i] = make_small(&random);
+  for (int i = 0; i < OWNED; i++)
+    if (i % 2 && !stays(i))
+      drop(mine[i]);
+  (void)pthread_barrier_wait(&stages[owner->depth]);
+  for (int i = 0; i < OWNED; i++)
+    if (i % 2 == 0 && !stays(i))
+      drop(others[i]);
+  (void)pthread_barrier_wait(&stages[owner->depth]);
+  (void)pthread_barrier_wait(&stages[owner->depth]); /* in the parent only */
+  return NULL;
+}
+
+static size_t live_bytes(void) {
+  size_t bytes = 0;
+  for (int i = 0; i < DEPTH * OWNERS * OWNED; i++) {
+    struct block *block = (&owned[0][0][0])[i];
+    if (block && stays(i % OWNED)) {
+      CHECK(door_filled(block->bytes, block->size - sizeof *block, (unsigned)block->size));
+      bytes += block->size;
+    }
+  }
+  return bytes;
+}
+
+/* As much again as the others had freed. */
+static void *spend(void *data) {
+  static struct block *blocks[OWNERS * OWNED];
+  uint32_t random = 77;
+  size_t count = 0, live = live_bytes(), before = mallinfo2().arena;
+  for (int i = 0; i < OWNERS * OWNED; i++)
+    if (!stays(i % OWNED))
+      blocks[count++] = make_small(&random);
+  size_t after = mallinfo2().arena;
+  if (after > before + ((size_t)4 << 20))
+    dprintf(2, "pools had %zu bytes before, and %zu after\n", before, after);
+  CHECK(after <= before + ((size_t)4 << 20));
+  CHECK(live_bytes() == live);
+  while (count > 0)
+    drop(blocks[--count]);
+  return data;
+}
+
+static void inherit(int depth);
+
+static void be_heir(int depth) {
+  (void)alarm(60);
+  if (depth % 2) { /* by a thread, so that what it has is left behind in turn */
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, spend, NULL) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+  } else {
+    (void)spend(NULL);
+  }
+  if (depth + 1 < DEPTH)
+    inherit(depth + 1);
+  for (int i = 0; i < DEPTH * OWNERS * OWNED; i++)
+    if (stays(i % OWNED))
+      drop((&owned[0][0][0])[i]);
+  (void)malloc_trim(0);
+  size_t left = mallinfo2().arena;
+  if (left > (size_t)8 << 20)
+    dprintf(2, "pools have %zu bytes though all is freed\n", left);
+  CHECK(left <= (size_t)8 << 20);
+  _exit(0);
+}
+
+static void inherit(int depth) {
+  pthread_t threads[OWNERS];
+  CHECK(pthread_barrier_init(&stages[depth], NULL, OWNERS + 1) == 0);
+  for (int i = 0; i < OWNERS; i++) {
+    heirs[depth][i] = (struct owner){depth, i};
+    CHECK(pthread_create(&threads[i], NULL, own, &heirs[depth][i]) == 0);
+  }
+  (void)pthread_barrier_wait(&stages[depth]);
+  (void)pthread_barrier_wait(&stages[depth]);
+  pid_t child = fork();
+  if (child == 0)
+    be_heir(depth);
+  wait_for(child);
+  (void)pthread_barrier_wait(&stages[depth]);
+  for (int i = 0; i < OWNERS; i++)
+    CHECK(pthread_join(threads[i], NULL) == 0);
+}
+
 int main(void) {
   static uint32_t seeds[4] = {1, 2, 3, 4};
   pthread_t threads[7];
   door_required(100);
+  inherit(0);
+  for (int i = 0; i < OWNERS * OWNED; i++)
+    if (stays(i % OWNED))
+      drop((&owned[0][0][0])[i]);
   for (int i = 0; i < 4; i++)
     CHECK(pthread_create(&threads[i], NULL, work, &seeds[i]) == 0);
   CHECK(pthread_create(&threads[4], NULL, read_lines, NULL) == 0);

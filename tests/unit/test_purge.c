@@ -367,6 +367,162 @@ static void without_a_thread_those_that_free_do_its_work(void **unused) {
   end(f);
 }
 
+/* --- a thread that stays, as the malloc door has it --------------------------------------------
+ */
+
+static struct tarn_purge *purge_of(struct fixture *f) {
+  return &((struct tarn_store *)(void *)f->world)->purge;
+}
+
+static struct fixture *begin_staying(const char *set) {
+  struct fixture *f = begin(set);
+  tarn_purge_stay((struct tarn_store *)(void *)f->world);
+  return f;
+}
+static void begin_purger(struct fixture *f) {
+  tarn_purge_begin((struct tarn_store *)(void *)f->world);
+}
+
+/* Nothing to do for a while: it sleeps without a limit, and its word does not change. */
+static bool is_asleep(void *data) {
+  struct fixture *f = data;
+  uint32_t bell = __atomic_load_n(&purge_of(f)->bell, __ATOMIC_RELAXED);
+  if (bell == 0 || support_stats(f->world).dirty_bytes >= MIB)
+    return false;
+  sleep_ms(100);
+  (void)pthread_mutex_lock(&((struct tarn_store *)(void *)f->world)->lock);
+  bool asleep = (bell & 4) && __atomic_load_n(&purge_of(f)->bell, __ATOMIC_RELAXED) == bell;
+  (void)pthread_mutex_unlock(&((struct tarn_store *)(void *)f->world)->lock);
+  return asleep;
+}
+
+static void a_thread_that_stays_sleeps_and_wakes(void **unused) {
+  (void)unused;
+  struct fixture *f = begin_staying("purge-delay=4ms,collect=0");
+  dirty(f, 4 * MIB, 5000); /* makes none */
+  sleep_ms(20);
+  dirty(f, 4 * MIB, 5000);
+  assert_true(no_purger(NULL));
+  begin_purger(f);
+  begin_purger(f);
+  for (unsigned i = 0; i < 3; i++) {
+    dirty(f, 4 * MIB, i % 2 ? 5000 : 100000);
+    assert_true(wait_for(is_clean, f));
+    assert_true(wait_for(is_asleep, f));
+    assert_int_equal(purgers(NULL), 1);
+  }
+  support_verify(f->self);
+  end(f);
+}
+
+/* Thousands of times from asleep to busy, at random moments of going to sleep. */
+static void no_ring_is_lost(void **unused) {
+  (void)unused;
+  struct fixture *f = begin_staying("purge-delay=1ms,collect=0");
+  begin_purger(f);
+  for (unsigned i = 0; i < (SUPPORT_SANITIZED ? 3 : 10); i++) {
+    assert_true(wait_for(is_asleep, f));
+    for (unsigned j = 0; j < 100; j++) {
+      tarn_purge_want((struct tarn_store *)(void *)f->world);
+      if (j % 10 == 0)
+        sleep_ms((unsigned)below(3));
+    }
+    dirty(f, 2 * MIB, 100000);
+    assert_true(wait_for(is_clean, f));
+  }
+  end(f);
+}
+
+struct orphan {
+  struct fixture *f;
+  void *blocks[2000];
+};
+static void *leave_orphans(void *data) {
+  struct orphan *orphan = data;
+  tarn_thread *self = support_attach(orphan->f->world);
+  for (unsigned i = 0; i < 2000; i++) {
+    orphan->blocks[i] = tarn_alloc_atomic(self, 4000);
+    memset(orphan->blocks[i], 1, 4000);
+  }
+  assert_int_equal(tarn_thread_detach(self), TARN_OK);
+  return NULL;
+}
+
+static void frees_into_pools_of_nobody_wake_it(void **unused) {
+  (void)unused;
+  struct orphan *orphan = calloc(1, sizeof *orphan);
+  pthread_t thread;
+  orphan->f = begin_staying("purge-delay=4ms,collect=0");
+  begin_purger(orphan->f);
+  assert_int_equal(pthread_create(&thread, NULL, leave_orphans, orphan), 0);
+  assert_int_equal(pthread_join(thread, NULL), 0);
+  assert_true(wait_for(is_asleep, orphan->f));
+  size_t held = (size_t)support_stats(orphan->f->world).heap_bytes;
+  for (unsigned i = 0; i < 2000; i++)
+    tarn_free(orphan->f->self, orphan->blocks[i]);
+  uint64_t start = tarn_os_now();
+  while (support_stats(orphan->f->world).heap_bytes > held / 4 &&
+         tarn_os_now() - start < 10000000000u)
+    sleep_ms(5);
+  assert_true(support_stats(orphan->f->world).heap_bytes <= held / 4);
+  assert_true(wait_for(is_clean, orphan->f));
+  end(orphan->f);
+  free(orphan);
+}
+
+static void it_can_be_let_go_and_made_again(void **unused) {
+  (void)unused;
+  struct fixture *f = begin_staying("purge-delay=5ms,collect=0");
+  struct tarn_store *store = (struct tarn_store *)(void *)f->world;
+  for (unsigned i = 0; i < (SUPPORT_SANITIZED ? 20 : 200); i++) {
+    begin_purger(f);
+    if (i % 4 == 0)
+      dirty(f, 2 * MIB, 100000);
+    tarn_purge_let_go(store);
+    if (i % 3 == 0) /* perhaps before it has noticed */
+      begin_purger(f);
+    tarn_purge_let_go(store);
+    if (i % 5 == 0)
+      assert_true(wait_for(no_purger, NULL));
+  }
+  begin_purger(f);
+  dirty(f, 2 * MIB, 100000);
+  assert_true(wait_for(is_clean, f));
+  assert_int_equal(purgers(NULL), 1);
+  end(f);
+}
+
+static void stay_in_child(void *data) {
+  struct fixture *f = data;
+  (void)alarm(60);
+  CHILD_CHECK(no_purger(NULL));
+  dirty(f, 4 * MIB, 5000); /* rounds of this thread's own */
+  CHILD_CHECK(no_purger(NULL));
+#if !TARN_TSAN
+  begin_purger(f);
+  CHILD_CHECK(wait_for(a_purger, NULL));
+#endif
+  dirty(f, 2 * MIB, 100000);
+  for (unsigned i = 0; i < 2000 && support_stats(f->world).dirty_bytes >= MIB; i++) {
+    sleep_ms(2);
+    tarn_free(f->self, tarn_alloc_atomic(f->self, 40000));
+  }
+  CHILD_CHECK(support_stats(f->world).dirty_bytes < MIB);
+  CHILD_CHECK(tarn_thread_detach(f->self) == TARN_OK);
+  CHILD_CHECK(tarn_world_destroy(f->world) == TARN_OK);
+}
+
+static void a_child_makes_its_own(void **unused) {
+  (void)unused;
+  struct fixture *f = begin_staying("purge-delay=5ms,collect=0");
+  begin_purger(f);
+  support_good_child(stay_in_child, f); /* awake */
+  dirty(f, 4 * MIB, 5000);
+  assert_true(wait_for(is_asleep, f));
+  support_good_child(stay_in_child, f);
+  end(f);
+}
+
 static void without_a_delay_memory_goes_back_at_once(void **unused) {
   (void)unused;
   struct fixture *f = begin("purge-delay=0,collect=0");
@@ -674,6 +830,11 @@ int main(void) {
     cmocka_unit_test(used_memory_stays),
     cmocka_unit_test(the_thread_comes_and_goes),
     cmocka_unit_test(without_a_thread_those_that_free_do_its_work),
+    cmocka_unit_test(a_thread_that_stays_sleeps_and_wakes),
+    cmocka_unit_test(no_ring_is_lost),
+    cmocka_unit_test(frees_into_pools_of_nobody_wake_it),
+    cmocka_unit_test(it_can_be_let_go_and_made_again),
+    cmocka_unit_test(a_child_makes_its_own),
     cmocka_unit_test(without_a_delay_memory_goes_back_at_once),
     cmocka_unit_test(trim_gives_back_all_but_what_is_to_be_kept),
     cmocka_unit_test(any_thread_may_trim),
