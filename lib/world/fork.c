@@ -9,8 +9,8 @@
  *
  * Threads of a world without a collector (a malloc) are blocked all the time, so nobody waits for
  * them, and one may be in the middle of a change of its bins.  It holds no lock then that the
- * forking thread has not taken, so everything shared is whole in the child; but the bins are left as
- * they are, for good, and the pools that they own until they are needed (heap/revive.c).
+ * forking thread has not taken, so everything shared is whole in the child; but the bins are left
+ * as they are, for good, and the pools that they own until they are needed (heap/revive.c).
  *
  * The forking thread may be running, blocked, in a hold, or attached to nothing.  A thread that
  * waits for the list's lock leaves the running state where it can; in a hold it cannot, and sets
