@@ -87,9 +87,10 @@ static inline bool tarn_fast_free(struct tarn_local *local, void *block, bool on
   uint32_t offset = (uint32_t)(at & (TARN_UNIT_SIZE - 1));
   uintptr_t *words = (uintptr_t *)block, key = at ^ local->space.secret;
   bool checks_place = !only_raw || TARN_CHECKING;
-  if (TARN_UNLIKELY(words[0] == key) || (!only_raw && pool->flavour != TARN_FLAVOUR_RAW) ||
-      (checks_place &&
-       TARN_UNLIKELY(offset >= pool->cursor || !tarn_is_block_start(offset, pool->reciprocal))))
+  /* The place first: at an odd one the words cannot be read everywhere. */
+  if ((checks_place &&
+       TARN_UNLIKELY(offset >= pool->cursor || !tarn_is_block_start(offset, pool->reciprocal))) ||
+      (!only_raw && pool->flavour != TARN_FLAVOUR_RAW) || TARN_UNLIKELY(words[0] == key))
     return false;
 #if TARN_CHECKING
   memset(words + 1, TARN_POISON, tarn_pool_block_size(pool) - sizeof *words);
