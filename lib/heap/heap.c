@@ -58,7 +58,8 @@ static void drop_pool(struct tarn_pool *pool, void *data) {
   }
   pool->next = pool->prev = NULL;
   tarn_pool_set_list(pool, TARN_LIST_NONE);
-  tarn_remote_unpark(pool);
+  (void)tarn_remote_forget(pool); /* what waits in a parked pool goes with it */
+  pool->parked = false;
   tarn_pool_drop(drop->store, pool);
 }
 

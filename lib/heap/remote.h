@@ -94,9 +94,9 @@ void tarn_remote_close(struct tarn_local *local);
 void tarn_remote_unpark(struct tarn_pool *pool);
 
 /*
- * For pools that a fork left behind, see heap/revive.c.  The number of blocks that wait; forgets
- * them and their bits, true: the memory was given back; and what a forking thread has in its outbox
- * and mailbox of such pools is taken out, in the child.
+ * For pools that a fork left behind, see heap/revive.c, and for heaps that go.  The number of
+ * blocks that wait; forgets them and their bits, true: the memory was given back; and what a
+ * forking thread has in its outbox and mailbox of such pools is taken out, in the child.
  */
 uint32_t tarn_remote_count(const struct tarn_pool *pool);
 bool tarn_remote_forget(struct tarn_pool *pool);
