@@ -38,6 +38,7 @@ target_link_libraries(tarn_flags INTERFACE tarn_warnings tarn_sanitizer)
 target_compile_options(tarn_flags INTERFACE -fvisibility=hidden)
 target_compile_definitions(tarn_flags INTERFACE _GNU_SOURCE
   $<$<BOOL:${TARN_CHECKING}>:TARN_CHECKING=1>
+  $<$<BOOL:${TARN_HARDENED}>:TARN_HARDENED=1>
   $<$<BOOL:${TARN_FAULTS}>:TARN_FAULTS=1>
   $<$<BOOL:${TARN_ZEAL}>:TARN_ZEAL=1>)
 

@@ -18,6 +18,9 @@
 #ifndef TARN_CHECKING
 #define TARN_CHECKING 0
 #endif
+#ifndef TARN_HARDENED
+#define TARN_HARDENED 0
+#endif
 #ifndef TARN_FAULTS
 #define TARN_FAULTS 0
 #endif
