@@ -61,10 +61,11 @@ static inline void *tarn_fast_alloc(struct tarn_local *local, struct tarn_bin *b
   uintptr_t *words = pool->free;
   if (TARN_UNLIKELY(!words))
     return tarn_fast_bump(bin, dirty);
-  if (TARN_UNLIKELY(TARN_CHECKING ? tarn_local_is_damaged(pool, words)
-                                  : words[0] != ((uintptr_t)words ^ local->space.secret)))
+  if (TARN_UNLIKELY(TARN_CHECKING || TARN_HARDENED
+                        ? tarn_local_is_damaged(pool, words)
+                        : words[0] != ((uintptr_t)words ^ local->space.secret)))
     return NULL;
-  pool->free = (void *)words[1];
+  pool->free = tarn_block_next(words);
   bin->taken++;
   words[0] = 0;
   *dirty = bin->size;
@@ -100,7 +101,7 @@ static inline bool tarn_fast_free(struct tarn_local *local, void *block, bool on
   words[0] = key;
   /* Two stores, and no vector of them: the next allocation waits for the second one's value. */
   __asm__("" : "+m"(words[0]));
-  words[1] = (uintptr_t)pool->free;
+  tarn_block_link(block, pool->free);
   pool->free = block;
   if (TARN_UNLIKELY(--pool->room == 0))
     tarn_local_attend(local, pool);

@@ -110,13 +110,31 @@ static void *bump(struct tarn_bin *bin, size_t *dirty) {
   return block;
 }
 
+#if TARN_HARDENED
+/* Can there be a free block of the pool? */
+static bool is_place(const struct tarn_pool *pool, const void *block) {
+  uintptr_t offset = (uintptr_t)block - tarn_pool_base(pool);
+  return offset < pool->cursor && tarn_is_block_start((uint32_t)offset, pool->reciprocal);
+}
+/* Leads the link to what can follow on the pool's list?  To the end, or to a free block. */
+static bool is_good_link(const struct tarn_pool *pool, tarn_kind kind, const void *next) {
+  return !next || (is_place(pool, next) && *(const uintptr_t *)next == tarn_free_key(kind, next));
+}
+#else
+/* To the end, or into the pool? */
+static bool is_good_link(const struct tarn_pool *pool, tarn_kind kind, const void *next) {
+  (void)kind;
+  return !next || (uintptr_t)next - tarn_pool_base(pool) < TARN_UNIT_SIZE;
+}
+#endif
+
 /* Was a free block written to?  Its key and its link in any build, the rest of it in checking ones.
  */
 bool tarn_local_is_damaged(const struct tarn_pool *pool, const void *block) {
   const uintptr_t *words = block;
-  uintptr_t base = tarn_pool_base(pool);
-  if (words[0] != tarn_free_key(tarn_flavour_kind((tarn_flavour)pool->flavour), block) ||
-      (words[1] && words[1] - base >= TARN_UNIT_SIZE))
+  tarn_kind kind = tarn_flavour_kind((tarn_flavour)pool->flavour);
+  if (words[0] != tarn_free_key(kind, block) ||
+      !is_good_link(pool, kind, tarn_link_decode(block, words[1])))
     return true;
 #if TARN_CHECKING
   const unsigned char *bytes = block;
@@ -127,6 +145,21 @@ bool tarn_local_is_damaged(const struct tarn_pool *pool, const void *block) {
   return false;
 }
 
+/* The first block of the list is damaged, or its link leads to one that is. */
+_Noreturn static void report_damage(const struct tarn_local *local, const struct tarn_pool *pool,
+                                    void *block) {
+#if TARN_HARDENED
+  void *next = tarn_block_next(block);
+  tarn_kind kind = tarn_flavour_kind((tarn_flavour)pool->flavour);
+  if (*tarn_block_words(block) == tarn_free_key(kind, block) && is_place(pool, next))
+    block = next;
+#else
+  (void)pool;
+#endif
+  local->store->hooks->corrupt(local->store, block, "a free block was written to");
+  __builtin_unreachable();
+}
+
 /* A block that was freed into the current pool, uncleared but for its first words. */
 static void *pop_free(struct tarn_local *local, struct tarn_bin *bin, size_t *dirty) {
   struct tarn_pool *pool = bin->pool;
@@ -134,8 +167,8 @@ static void *pop_free(struct tarn_local *local, struct tarn_bin *bin, size_t *di
   if (!words)
     return NULL;
   if (tarn_local_is_damaged(pool, words))
-    local->store->hooks->corrupt(local->store, words, "a free block was written to");
-  pool->free = (void *)words[1];
+    report_damage(local, pool, words);
+  pool->free = tarn_block_next(words);
   bin->taken++;
   *dirty = bin->size;
   count(local, bin->size);
@@ -414,7 +447,7 @@ void tarn_local_received(struct tarn_local *local, struct tarn_pool *pool, uint3
 
 static void free_own(struct tarn_local *local, struct tarn_pool *pool, void *block) {
   if ((uintptr_t)block - tarn_pool_base(pool) < pool->cursor) {
-    tarn_block_words(block)[1] = (uintptr_t)pool->free;
+    tarn_block_link(block, pool->free);
     pool->free = block;
   }
   if (local->store->tables)

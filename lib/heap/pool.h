@@ -43,6 +43,7 @@
 #ifndef TARN_HEAP_POOL_H
 #define TARN_HEAP_POOL_H
 
+#include "heap/harden.h"
 #include "heap/size_class.h"
 #include "heap/space.h"
 #include "os/os.h"
@@ -199,13 +200,21 @@ static inline bool tarn_is_block_start(uint32_t offset, uint32_t reciprocal) {
 
 /* --- free blocks ----------------------------------------------------------------------------- */
 /*
- * A block on a free list keeps its link in the second word.  Its first word is zero, or, in a raw
- * pool where any word may stand there, a key made from the address.
+ * A block on a free list keeps its link in the second word, as heap/harden.h has it.  Its first
+ * word is zero, or, in a raw pool where any word may stand there, a key made from the address.
  */
 static inline uintptr_t *tarn_block_words(void *block) { return (uintptr_t *)block; }
 extern uintptr_t tarn_free_secret; /* set once, by tarn_space_start */
 static inline uintptr_t tarn_free_key(tarn_kind kind, const void *block) {
   return kind == TARN_KIND_RAW ? (uintptr_t)block ^ tarn_free_secret : 0;
+}
+
+/* The block that follows on its pool's list, or NULL. */
+static inline void *tarn_block_next(void *block) {
+  return tarn_link_decode(block, tarn_block_words(block)[1]);
+}
+static inline void tarn_block_link(void *block, void *next) {
+  tarn_block_words(block)[1] = tarn_link_encode(block, next);
 }
 
 /* --- lists; the caller has the right to the list and to the pool ----------------------------- */

@@ -132,7 +132,7 @@ static void take_block(struct tarn_store *store, struct tarn_pool *pool, char *b
   }
   if (store->tables)
     *tarn_mark_byte((uintptr_t)block) = TARN_MARK_NONE;
-  words[1] = (uintptr_t)pool->free;
+  tarn_block_link(block, pool->free);
   pool->free = block;
 }
 

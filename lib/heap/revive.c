@@ -58,7 +58,7 @@ static void revive(struct tarn_pool *pool) {
     uintptr_t *words = tarn_block_words(base + i * size);
     if (words[0] != tarn_free_key(TARN_KIND_RAW, words))
       continue;
-    words[1] = (uintptr_t)pool->free;
+    tarn_block_link(words, pool->free);
     pool->free = words;
     used--;
   }

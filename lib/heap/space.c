@@ -15,6 +15,7 @@
 
 struct tarn_space tarn_space;
 uintptr_t tarn_free_secret;
+uintptr_t tarn_link_secret;
 
 #define WORLD_ID_MAX 16383u
 #define DEFAULT_SPACE ((size_t)64 << 30)
@@ -115,6 +116,11 @@ static void choose_secret(void) {
     uintptr_t words[2];
     memcpy(words, random, sizeof words);
     secret ^= words[1];
+#if TARN_HARDENED
+    /* Mixed: what the C library guards stacks with is made of the same words. */
+    tarn_link_secret = (secret ^ words[0]) * 0xd6e8feb86659fd93u;
+    tarn_link_secret ^= tarn_link_secret >> 32;
+#endif
   }
   tarn_free_secret = secret | 1; /* never the address itself, never zero mixed with an address */
 }

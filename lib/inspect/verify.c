@@ -1002,7 +1002,7 @@ static bool check_free_block(const struct check *check, const struct tarn_pool *
 static bool check_free_list(const struct check *check, const struct tarn_pool *pool, uintptr_t bump,
                             unsigned *count) {
   uintptr_t block = (uintptr_t)pool->free;
-  for (; block; block = ((const uintptr_t *)block)[1]) {
+  for (; block; block = (uintptr_t)tarn_block_next((void *)block)) {
     if (!check_free_block(check, pool, block, "its free list"))
       return false;
     if (block - tarn_pool_base(pool) >= pool->cursor || (bump && block >= bump))

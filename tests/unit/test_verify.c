@@ -554,15 +554,15 @@ static void damage_to_free_lists_is_named(void **state) {
   assert_ptr_equal(pool->free, f->freed);
   poke_word(f, words, 1);
   expect(f, "is on its free list, but its first word is 0x1", (uintptr_t)words);
-  poke_word(f, words + 1, (uintptr_t)words);
+  poke_word(f, words + 1, tarn_link_encode(words, words));
   expect(f, "cycle", base_of(words));
-  poke_word(f, words + 1, (uintptr_t)words + 8);
+  poke_word(f, words + 1, tarn_link_encode(words, words + 1));
   expect(f, "is no block of it", (uintptr_t)words + 8);
-  poke_word(f, words + 1, base_of(words) + TARN_UNIT_SIZE);
+  poke_word(f, words + 1, tarn_link_encode(words, (void *)(base_of(words) + TARN_UNIT_SIZE)));
   expect(f, "is no block of it", base_of(words) + TARN_UNIT_SIZE);
-  poke_word(f, words + 1, (uintptr_t)f->nodes);
+  poke_word(f, words + 1, tarn_link_encode(words, f->nodes));
   expect(f, "but its first word", (uintptr_t)f->nodes);
-  poke_word(f, words + 1, (uintptr_t)bin_of(f, f->nodes)->head.bump);
+  poke_word(f, words + 1, tarn_link_encode(words, bin_of(f, f->nodes)->head.bump));
 #if TARN_CHECKING
   expect(f, "was written to", 0); /* not poisoned: it was never freed */
 #else
