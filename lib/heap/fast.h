@@ -13,7 +13,9 @@
 #include "heap/local.h"
 #include <string.h>
 
-#define TARN_POISON 0xdb /* checking builds: every byte of a free block but its first two words */
+/* Checking builds: every byte of a free block but its first two words.  Hardened ones: the same,
+ * and the second word, while it is in quarantine. */
+#define TARN_POISON 0xdb
 
 /* Slow paths and checks of local.c. */
 bool tarn_local_is_damaged(const struct tarn_pool *pool, const void *block);
@@ -75,7 +77,7 @@ static inline void *tarn_fast_alloc(struct tarn_local *local, struct tarn_bin *b
 /*
  * Frees a raw block of the thread's own; false: take the slow path, nothing was done.  `only_raw`:
  * the world has no other blocks, and is never collected; that an address inside a block is none is
- * found in checking builds only.
+ * found in checking and in hardened builds only.
  */
 static inline bool tarn_fast_free(struct tarn_local *local, void *block, bool only_raw) {
   uintptr_t at = (uintptr_t)block;
@@ -87,12 +89,15 @@ static inline bool tarn_fast_free(struct tarn_local *local, void *block, bool on
     return false;
   uint32_t offset = (uint32_t)(at & (TARN_UNIT_SIZE - 1));
   uintptr_t *words = (uintptr_t *)block, key = at ^ local->space.secret;
-  bool checks_place = !only_raw || TARN_CHECKING;
+  bool checks_place = !only_raw || TARN_CHECKING || TARN_HARDENED;
   /* The place first: at an odd one the words cannot be read everywhere. */
   if ((checks_place &&
        TARN_UNLIKELY(offset >= pool->cursor || !tarn_is_block_start(offset, pool->reciprocal))) ||
       (!only_raw && pool->flavour != TARN_FLAVOUR_RAW) || TARN_UNLIKELY(words[0] == key))
     return false;
+#if TARN_HARDENED
+  tarn_local_quarantine(local, block, tarn_pool_block_size(pool));
+#else
 #if TARN_CHECKING
   memset(words + 1, TARN_POISON, tarn_pool_block_size(pool) - sizeof *words);
 #endif
@@ -105,6 +110,7 @@ static inline bool tarn_fast_free(struct tarn_local *local, void *block, bool on
   pool->free = block;
   if (TARN_UNLIKELY(--pool->room == 0))
     tarn_local_attend(local, pool);
+#endif
   return true;
 }
 

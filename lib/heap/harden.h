@@ -39,7 +39,34 @@ static inline void *tarn_link_decode(const void *at, uintptr_t word) {
   return (void *)tarn_link_encode(at, (const void *)word); /* its own inverse */
 }
 
+/*
+ * --- the quarantine of a thread ---
+ *
+ * The blocks that the thread freed last, its own and other threads', small ones only.  Each carries
+ * the key of a free block, so that freeing it again is found, and a pattern in all other words,
+ * which is compared when it leaves: then it becomes free as it would have at once in other builds.
+ * To everybody else a block that waits is one that its pool counts as used, and has its mark byte,
+ * so neither its pool nor its place can be used for anything; stops find no block waiting.
+ *
+ * The oldest leave when there is no room, and half of them before the thread makes a new pool, so
+ * that a thread that only allocates does not leave them there for good.  All leave when there is no
+ * memory, in stops, and with the thread.  Touched like a bin: by its thread, or for it while it
+ * stands still.
+ */
 #if TARN_HARDENED
+/* For tests of the order in which blocks come and go, which is then that of other builds: nothing
+ * waits, and no start is random.  Nobody else sets it. */
+extern bool tarn_harden_plain;
+
+#define TARN_QUARANTINE_BLOCKS 256u /* a power of two */
+#define TARN_QUARANTINE_BYTES ((size_t)128 << 10)
+
+struct tarn_quarantine {
+  size_t bytes;
+  uint32_t first, count; /* the oldest is at `first`, modulo TARN_QUARANTINE_BLOCKS */
+  void *blocks[TARN_QUARANTINE_BLOCKS];
+};
+
 /*
  * A sequence that only who knows the secret can continue.  `state` is any number at first, and its
  * owner's.

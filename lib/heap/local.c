@@ -26,6 +26,15 @@ static void count(struct tarn_local *local, size_t bytes) {
   local->uncounted = 0;
 }
 
+#if TARN_HARDENED
+static bool age_quarantine(struct tarn_local *local);
+#else
+static bool age_quarantine(struct tarn_local *local) {
+  (void)local;
+  return false;
+}
+#endif
+
 /* --- runs ------------------------------------------------------------------------------------ */
 
 static char *pool_address(const struct tarn_pool *pool, uint32_t offset) {
@@ -190,7 +199,45 @@ static void put_back_run(struct tarn_bin *bin) {
   bin->pool = NULL;
 }
 
-static void adopt(struct tarn_bin *bin, struct tarn_pool *pool) {
+#if TARN_HARDENED
+#define SKIPPED_MOST 256u /* blocks; so many first words are written when a pool is made */
+
+/*
+ * The owner begins with a pool in which nothing was ever handed out, or nothing is any more: the
+ * first block of its run becomes a random one.  Those before it go on the list in random order,
+ * as if they had been handed out and freed.
+ */
+static void scatter(struct tarn_local *local, struct tarn_pool *pool) {
+  uint16_t order[SKIPPED_MOST];
+  uint32_t size = (uint32_t)tarn_pool_block_size(pool);
+  uint32_t most = pool->capacity / 2u < SKIPPED_MOST ? pool->capacity / 2u : SKIPPED_MOST;
+  if (pool->cursor != 0 || pool->free || tarn_pool_used(pool) != 0 || tarn_harden_plain)
+    return;
+  uint32_t count = tarn_random_below(&local->random, most + 1);
+  for (uint32_t i = 0; i < count; i++) { /* each finds its place among those before it */
+    uint32_t at = tarn_random_below(&local->random, i + 1);
+    order[i] = order[at];
+    order[at] = (uint16_t)i;
+  }
+  for (uint32_t i = 0; i < count; i++) {
+    uintptr_t *words = tarn_block_words(pool_address(pool, order[i] * size));
+#if TARN_CHECKING
+    memset(words + 1, TARN_POISON, size - sizeof *words);
+#endif
+    words[0] = tarn_free_key(tarn_flavour_kind((tarn_flavour)pool->flavour), words);
+    tarn_block_link(words, pool->free);
+    pool->free = words;
+  }
+  if (pool->virgin < count * size)
+    pool->virgin = count * size;
+  pool->cursor = count * size;
+}
+#else
+static void scatter(struct tarn_local *local, struct tarn_pool *pool) { (void)local, (void)pool; }
+#endif
+
+static void adopt(struct tarn_local *local, struct tarn_bin *bin, struct tarn_pool *pool) {
+  scatter(local, pool);
   bin->taken = 0;
   pool->bin = bin;
   tarn_pool_set_list(pool, TARN_LIST_CURRENT);
@@ -213,16 +260,22 @@ static struct tarn_pool *full_pool(struct tarn_bin *bin) {
   return NULL;
 }
 
+/* One of the thread's pools that are known to have free blocks, off its list. */
+static struct tarn_pool *partial_pool(struct tarn_bin *bin) {
+  struct tarn_pool *pool = bin->partial;
+  if (pool)
+    tarn_pool_unlink(&bin->partial, pool);
+  return pool;
+}
+
 /* Another pool with something to hand out, owned by the thread and on no list. */
 static struct tarn_pool *find_pool(struct tarn_local *local, struct tarn_heap *heap,
                                    struct tarn_bin *bin, tarn_flavour flavour,
                                    unsigned size_class) {
-  struct tarn_pool *pool = bin->partial;
-  if (pool) {
-    tarn_pool_unlink(&bin->partial, pool);
+  struct tarn_pool *pool = partial_pool(bin);
+  if (pool || (pool = tarn_heap_take(heap, flavour, size_class, local)))
     return pool;
-  }
-  if ((pool = tarn_heap_take(heap, flavour, size_class, local)))
+  if (age_quarantine(local) && (pool = partial_pool(bin)))
     return pool;
   if (!(pool = tarn_pool_make(local->store, heap, flavour, size_class)))
     return full_pool(bin);
@@ -239,7 +292,7 @@ static bool next_pool(struct tarn_local *local, struct tarn_heap *heap, struct t
   }
   struct tarn_pool *pool = find_pool(local, heap, bin, flavour, size_class);
   if (pool)
-    adopt(bin, pool);
+    adopt(local, bin, pool);
   return pool != NULL;
 }
 
@@ -346,6 +399,8 @@ static void *alloc(struct tarn_local *local, struct request *request) {
     if (!hooks->before_refill(local, request->size))
       return NULL;
     block = alloc_once(local, request);
+    if (!block && tarn_local_empty_quarantine(local))
+      block = alloc_once(local, request);
     if (!block && !hooks->exhausted(local, request->size, tries))
       return NULL;
   }
@@ -385,7 +440,7 @@ void *tarn_local_alloc_aligned(struct tarn_local *local, struct tarn_heap *heap,
 /* Makes a block free as far as its own words go; the link comes later. */
 static void clear_block(void *block, tarn_kind kind, size_t size) {
   uintptr_t *words = tarn_block_words(block);
-#if TARN_CHECKING
+#if TARN_CHECKING || TARN_HARDENED
   memset(words + 1, TARN_POISON, size - sizeof *words);
 #else
   (void)size;
@@ -430,6 +485,9 @@ void tarn_local_open(struct tarn_local *local) {
                                            .size = tarn_space.size,
                                            .pools_bias = tarn_space.pools_bias,
                                            .secret = tarn_free_secret};
+#if TARN_HARDENED
+  local->random += (uintptr_t)local ^ tarn_os_now();
+#endif
   tarn_remote_open(local);
 }
 
@@ -438,23 +496,110 @@ void tarn_local_received(struct tarn_local *local, struct tarn_pool *pool, uint3
   pool->room -= count_off;
   if (pool->list == TARN_LIST_CURRENT && pool->cursor == 0 && bin->run_end == bin->head.bump) {
     /* Perhaps its memory was given back: it is as new, and so is the run, which had ended. */
-    bin->head.bump = bin->head.limit = bin->run_end = bin->fresh = pool_address(pool, 0);
+    scatter(local, pool);
+    bin->head.bump = bin->head.limit = bin->run_end = bin->fresh = pool_address(pool, pool->cursor);
   }
   /* As a number with a sign: it may have gone past zero. */
   if ((int32_t)pool->room <= 0)
     attend(local, pool);
 }
 
-static void free_own(struct tarn_local *local, struct tarn_pool *pool, void *block) {
+/* The block, whose first word says already that it is free, can be handed out again; true: the pool
+ * wants attention. */
+static bool put_own(struct tarn_local *local, struct tarn_pool *pool, void *block) {
   if ((uintptr_t)block - tarn_pool_base(pool) < pool->cursor) {
     tarn_block_link(block, pool->free);
     pool->free = block;
   }
   if (local->store->tables)
     *tarn_mark_byte((uintptr_t)block) = TARN_MARK_NONE;
-  if (--pool->room == 0)
+  return --pool->room == 0;
+}
+
+#if !TARN_HARDENED
+static void free_own(struct tarn_local *local, struct tarn_pool *pool, void *block) {
+  if (put_own(local, pool, block))
     tarn_local_attend(local, pool);
 }
+#endif
+
+#if TARN_HARDENED
+/* Is every word of a block that was in quarantine as it was left? */
+static bool is_untouched(const uintptr_t *words, tarn_kind kind, size_t size) {
+  const uintptr_t pattern = UINTPTR_MAX / 0xff * TARN_POISON;
+  uintptr_t different = words[0] ^ tarn_free_key(kind, words);
+  for (size_t i = 1; i < size / sizeof *words; i++)
+    different |= words[i] ^ pattern;
+  return different == 0;
+}
+
+/* The oldest block becomes free.  In the middle of an allocation, too, and in stops: so nothing is
+ * tended to. */
+static void release_oldest(struct tarn_local *local) {
+  struct tarn_quarantine *quarantine = &local->quarantine;
+  void *block = quarantine->blocks[quarantine->first++ % TARN_QUARANTINE_BLOCKS];
+  size_t unit = tarn_unit_of((uintptr_t)block);
+  uint64_t map = tarn_map_get(unit); /* its pool counts the block, and stays */
+  size_t size = tarn_map_block_size(map);
+  struct tarn_pool *pool = &tarn_space.pools[unit];
+  quarantine->count--;
+  quarantine->bytes -= size;
+  if (!is_untouched(block, tarn_map_kind(map), size))
+    local->store->hooks->corrupt(local->store, block, "a free block was written to");
+  if (tarn_pool_owner(pool) != local)
+    tarn_remote_free(local, unit, tarn_block_index(map, (uintptr_t)block & (TARN_UNIT_SIZE - 1)),
+                     size);
+  else if (put_own(local, pool, block))
+    attend(local, pool);
+}
+
+/* A block that clear_block has seen. */
+static void detain(struct tarn_local *local, void *block, size_t size) {
+  struct tarn_quarantine *quarantine = &local->quarantine;
+  size_t most = tarn_harden_plain ? 0 : TARN_QUARANTINE_BYTES - size;
+  while (quarantine->count == TARN_QUARANTINE_BLOCKS || quarantine->bytes > most)
+    release_oldest(local);
+  quarantine->blocks[(quarantine->first + quarantine->count++) % TARN_QUARANTINE_BLOCKS] = block;
+  quarantine->bytes += size;
+  if (tarn_harden_plain)
+    release_oldest(local);
+}
+
+void tarn_local_quarantine(struct tarn_local *local, void *block, size_t size) {
+  clear_block(block, TARN_KIND_RAW, size);
+  detain(local, block, size);
+  tarn_store_tend(local->store);
+}
+
+bool tarn_local_empty_quarantine(struct tarn_local *local) {
+  bool some = local->quarantine.count != 0;
+  while (local->quarantine.count)
+    release_oldest(local);
+  return some;
+}
+
+void tarn_local_quarantine_after_fork(struct tarn_local *local) {
+  struct tarn_quarantine *quarantine = &local->quarantine;
+  uint32_t count = quarantine->count;
+  local->random += tarn_os_now(); /* the parent goes on with the same numbers */
+  for (uint32_t i = 0; i < count; i++) {
+    void *block = quarantine->blocks[quarantine->first++ % TARN_QUARANTINE_BLOCKS];
+    size_t size = tarn_map_block_size(tarn_map_get(tarn_unit_of((uintptr_t)block)));
+    quarantine->count--;
+    quarantine->bytes -= size;
+    if (!tarn_pool_is_abandoned(tarn_pool_of((uintptr_t)block)))
+      detain(local, block, size);
+  }
+}
+
+/* Half of them, at least one. */
+static bool age_quarantine(struct tarn_local *local) {
+  uint32_t count = (local->quarantine.count + 1) / 2;
+  for (uint32_t i = 0; i < count; i++)
+    release_oldest(local);
+  return count != 0;
+}
+#endif
 
 /* False: the pool is not one that a fork left behind.  See heap/revive.c. */
 static bool free_to_abandoned(struct tarn_store *store, const struct tarn_place *place) {
@@ -489,10 +634,17 @@ static void free_to_pool(struct tarn_store *store, struct tarn_local *local,
   if (TARN_UNLIKELY(store->abandoned) && !own && free_to_abandoned(store, place))
     return;
   clear_block(block, kind, place->size);
+#if TARN_HARDENED
+  if (local) {
+    detain(local, block, place->size);
+    return;
+  }
+#else
   if (own) {
     free_own(local, pool, block);
     return;
   }
+#endif
   size_t index = tarn_block_index(place->map, place->block & (TARN_UNIT_SIZE - 1));
   if (local)
     tarn_remote_free(local, tarn_pool_unit(pool), index, place->size);
@@ -558,6 +710,7 @@ static void retire_bins(struct tarn_local *local, struct tarn_heap *heap) {
 
 void tarn_local_retire(struct tarn_local *local) {
   struct tarn_store *store = local->store;
+  (void)tarn_local_empty_quarantine(local);
   tarn_remote_flush(local);
   tarn_remote_close(local);
   for (unsigned i = 0; i < tarn_store_heap_limit(store); i++) {

@@ -38,6 +38,10 @@ struct tarn_local {
   bool abandoned;   /* the thread was not taken along by a fork: see heap/revive.c */
   size_t uncounted; /* bytes handed out that the store does not know yet */
   struct tarn_outbox outbox;
+#if TARN_HARDENED
+  struct tarn_quarantine quarantine;
+  uint64_t random; /* of tarn_random */
+#endif
   /* The bins of the world's first two heaps: the atomic one's flavours, then the container's. */
   _Alignas(64) struct tarn_bin bins[TARN_FLAVOURS][TARN_CLASS_COUNT];
   struct tarn_bin never; /* stays empty: types that need more than a bump point here */
@@ -83,6 +87,23 @@ void tarn_local_free(struct tarn_local *local, void *block);
 
 /* The same by a thread that has no record. */
 void tarn_store_free_stranger(struct tarn_store *store, void *block);
+
+#if TARN_HARDENED
+/* The thread has freed a raw block of its own, and it is one: it goes into the quarantine, see
+ * heap/harden.h. */
+void tarn_local_quarantine(struct tarn_local *local, void *block, size_t size);
+/* All blocks in there become free; false: there was none.  By the thread, or for it while it stands
+ * still, with no lock held but the registry's. */
+bool tarn_local_empty_quarantine(struct tarn_local *local);
+/* In the child of a fork: those of pools that were left behind go; see heap/revive.c. */
+void tarn_local_quarantine_after_fork(struct tarn_local *local);
+#else
+static inline bool tarn_local_empty_quarantine(struct tarn_local *local) {
+  (void)local;
+  return false;
+}
+static inline void tarn_local_quarantine_after_fork(struct tarn_local *local) { (void)local; }
+#endif
 
 /* The owner's free has brought the pool's `room` to zero. */
 void tarn_local_attend(struct tarn_local *local, struct tarn_pool *pool);

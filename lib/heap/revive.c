@@ -23,11 +23,13 @@
  * All bits and counts of before the fork are forgotten with the revival; and after the fork there
  * are none:  a free into an abandoned pool is done under the heap's lock and writes the key only;
  * what the forking thread had in its outbox is forgotten there (tarn_remote_after_fork), for its
- * key is written.  Nor may a pool be revived while a mailbox has it: those of the dead are never
- * opened again, the forking thread's is looked through at the fork, and the heap's is emptied under
- * the heap's lock, where such pools are dropped.
+ * key is written; and so is what of it waits in quarantine, where builds have one.  Nor may a pool
+ * be revived while a mailbox has it: those of the dead are never opened again, the forking thread's
+ * is looked through at the fork, and the heap's is emptied under the heap's lock, where such pools
+ * are dropped.
  *
- * Lost for good are blocks in the outboxes of the dead that are of other pools than theirs, and a
+ * Lost for good are blocks in the outboxes and the quarantines of the dead that are of other pools
+ * than theirs, and a
  * pool that a dead thread was just taking from or giving back to the store.
  *
  * Abandoned pools become others under the heap's lock only, so who has it and finds one abandoned
@@ -117,6 +119,8 @@ void tarn_revive_after_fork(struct tarn_store *store, struct tarn_local *self) {
   for (unsigned i = 0; i < tarn_store_heap_limit(store); i++)
     if (tarn_store_heap(store, i))
       look_again(tarn_store_heap(store, i));
-  if (self)
+  if (self) {
+    tarn_local_quarantine_after_fork(self);
     tarn_remote_after_fork(self);
+  }
 }

@@ -16,6 +16,9 @@
 struct tarn_space tarn_space;
 uintptr_t tarn_free_secret;
 uintptr_t tarn_link_secret;
+#if TARN_HARDENED
+bool tarn_harden_plain;
+#endif
 
 #define WORLD_ID_MAX 16383u
 #define DEFAULT_SPACE ((size_t)64 << 30)

@@ -451,6 +451,7 @@ static bool is_settled(tarn_world *world) {
 static void settle(tarn_world *world) {
   struct tarn_mutator *mutator;
   cds_list_for_each_entry(mutator, &world->registry.list, node) {
+    (void)tarn_local_empty_quarantine(&mutator->local);
     tarn_remote_flush(&mutator->local);
   }
   do {

@@ -135,8 +135,10 @@ size_t tarn_trim(tarn_world *world, size_t keep) {
   if (!world)
     return 0;
   struct tarn_mutator *self = tarn_mutator_self(world);
-  bool leaves =
-      self && self->local.pub.tarn_holds == 0 && tarn_own_state(self) == TARN_STATE_RUNNING;
+  bool running = self && tarn_own_state(self) == TARN_STATE_RUNNING;
+  bool leaves = running && self->local.pub.tarn_holds == 0;
+  if (running || (self && world->store.hooks->uncollected)) /* its bins are the caller's */
+    (void)tarn_local_empty_quarantine(&self->local);
   if (leaves)
     tarn_stop_leave(self);
   tarn_heap_settle_orphans(&world->store);

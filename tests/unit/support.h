@@ -104,6 +104,15 @@ static inline const tarn_type *support_array(tarn_world *world, tarn_free_fn fre
   return type;
 }
 
+/* For the programs that look at which block comes next and when a pool is empty: hardened builds
+ * hand out and take back in the order of the others from here on. */
+static inline void support_plain_order(void) {
+#if defined(TARN_HARDENED) && TARN_HARDENED
+  extern bool tarn_harden_plain; /* heap/harden.h */
+  tarn_harden_plain = true;
+#endif
+}
+
 static inline bool support_is_filled(const void *memory, size_t size, unsigned char with) {
   const unsigned char *bytes = memory;
   for (size_t i = 0; i < size; i++)

@@ -584,5 +584,6 @@ int main(void) {
   };
   page = (size_t)sysconf(_SC_PAGESIZE);
   (void)prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); /* pages are counted one by one here */
+  support_plain_order();
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -850,5 +850,6 @@ int main(void) {
     cmocka_unit_test(a_system_that_takes_nothing_back_loses_nothing),
 #endif
   };
+  support_plain_order();
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

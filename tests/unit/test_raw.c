@@ -1008,5 +1008,6 @@ int main(void) {
   uint64_t seed = 1;
   for (size_t i = 0; i < sizeof row; i++)
     row[i] = (unsigned char)next_random(&seed);
+  support_plain_order();
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

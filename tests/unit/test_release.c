@@ -485,5 +485,6 @@ int main(int count, char **arguments) {
   };
   if (count > 1)
     cmocka_set_test_filter(arguments[1]);
+  support_plain_order();
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1281,5 +1281,6 @@ int main(void) {
       cmocka_unit_test(what_was_never_handed_out_is_not_freed),
       cmocka_unit_test(nor_is_it_before_the_first_collection),
   };
+  support_plain_order();
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

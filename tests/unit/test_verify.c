@@ -1142,5 +1142,8 @@ int main(void) {
       cmocka_unit_test(without_memory_the_shadow_does_without),
       cmocka_unit_test(collections_check_themselves),
   };
+#if TARN_HARDENED
+  tarn_harden_plain = true; /* what is free is on a list when it is damaged */
+#endif
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
