@@ -41,8 +41,9 @@
  *
  * Foreign addresses, which lie outside of the reserved range: memory that the dynamic linker
  * handed out before it knew of this malloc, or that another allocator made.  It cannot be given
- * back, so free ignores it.  That hides wild frees; checking builds report them, and stop, unless
- * the address is the dynamic linker's.  realloc has to know the size, and stops in all builds.
+ * back, so free ignores it.  That hides wild frees; checking and hardened builds report them, and
+ * stop, unless the address is the dynamic linker's.  realloc has to know the size, and stops in all
+ * builds.
  */
 #include "doors/malloc.h"
 #include "heap/fast.h"
@@ -394,7 +395,7 @@ void *tarn_door_pvalloc(size_t size) {
 
 /* --- freeing --------------------------------------------------------------------------------- */
 
-#if TARN_CHECKING
+#if TARN_CHECKING || TARN_HARDENED
 /* The dynamic linker's first memory is the rest of its last page. */
 static bool is_linkers(const void *block) {
   uintptr_t base = (uintptr_t)getauxval(AT_BASE), end = base;
@@ -411,7 +412,7 @@ static bool is_linkers(const void *block) {
 #endif
 
 static void free_foreign(const void *block) {
-#if TARN_CHECKING
+#if TARN_CHECKING || TARN_HARDENED
   if (!is_linkers(block))
     tarn_os_die("tarn: malloc: block %p: freed, but this malloc did not allocate it", block);
 #else

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the door does about errors of the program and odd options: each in a child, whose end and
- * last words are looked at.  The first argument says whether this is a checking build (1) or not.
+ * last words are looked at.  The first argument says whether this is a checking or hardened build
+ * (1) or not.
  */
 #include "door_test.h"
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -90,6 +92,27 @@ static void write_after_free(void) {
     hidden = malloc(64);
 }
 
+/* Not its first word, and not its second. */
+static void write_late_after_free(void) {
+  unsigned char *block = malloc(64);
+  hidden = block;
+  free(block);
+  block = hidden;
+  block[40] = 1;
+  for (int i = 0; i < 5000; i++)
+    free(malloc(64));
+}
+static void *free_it(void *block) {
+  free(block);
+  return NULL;
+}
+static void free_twice_elsewhere(void) {
+  pthread_t thread;
+  hidden = malloc(50);
+  for (int i = 0; i < 2; i++)
+    CHECK(pthread_create(&thread, NULL, free_it, hidden) == 0 && pthread_join(thread, NULL) == 0);
+}
+
 static void aborts(void (*fn)(void), const char *words) {
   int status = child(fn, NULL, NULL);
   if (!WIFSIGNALED(status) || !strstr(said, words))
@@ -128,10 +151,11 @@ int main(int count, char **arguments) {
     return work(arguments[1]);
   checking = strcmp(arguments[1], "1") == 0;
   aborts(free_twice, "freed twice");
+  aborts(free_twice_elsewhere, "freed twice");
   aborts(free_large_twice, "not the start of a block");
   aborts(realloc_foreign, "this malloc did not allocate it");
   aborts(write_after_free, "a free block was written to");
-  /* An own small block's start is compared in checking builds only, but a large one's always. */
+  /* An own small block's start is compared in those builds only, but a large one's always. */
   aborts(free_inside_large, "not the start of a block");
   if (checking)
     aborts(free_inside, "not the start of a block");
@@ -139,6 +163,8 @@ int main(int count, char **arguments) {
     aborts(free_foreign, "this malloc did not allocate it");
   else
     CHECK(child(free_foreign, NULL, NULL) == 0 && said[0] == '\0');
+  if (checking)
+    aborts(write_late_after_free, "a free block was written to");
   starts("TARN_HELP=1", "hard-limit");
   starts("TARN_SHOW_CONFIG=1", "configuration");
   starts("TARN_OPTIONS=strict=1,growth=nonsense", "growth");
