@@ -51,7 +51,38 @@ struct tarn_large {
   uint8_t overflow; /* marker: marked, but not scanned */
   struct tarn_large
       *limbo; /* removed headers that wait for a grace period, or lists of the collector */
+#if TARN_HARDENED
+  uint32_t guard;     /* bytes right after the object that are its guard's */
+  uint8_t lead;       /* units before it that are its own, for the guard there: 1 or 0 */
+  uint8_t guard_kind; /* tarn_guard_kind; NONE where the system gave no guard */
+  bool lead_guarded;
+#endif
 };
+
+/*
+ * Guards: in hardened builds the page after a large object cannot be touched, nor that before it,
+ * which is the last one of a unit that is taken along, unless the object is aligned to more than a
+ * unit.  In other builds there are none.  The unit's map word says TARN_FORM_REST of nothing, so
+ * that no word leads to a block there.
+ */
+#if TARN_HARDENED
+size_t tarn_guard_lead(size_t alignment); /* units to take along */
+size_t tarn_guard_tail(void);             /* bytes to take along */
+/* Before the object is published, and before its units are given back: false, they must not be. */
+void tarn_guard_begin(struct tarn_large *large);
+bool tarn_guard_end(struct tarn_large *large);
+static inline size_t tarn_large_lead(const struct tarn_large *large) { return large->lead; }
+static inline size_t tarn_large_guard(const struct tarn_large *large) { return large->guard; }
+#else
+static inline size_t tarn_large_lead(const struct tarn_large *large) {
+  (void)large;
+  return 0;
+}
+static inline size_t tarn_large_guard(const struct tarn_large *large) {
+  (void)large;
+  return 0;
+}
+#endif
 
 tarn_status tarn_heap_make(struct tarn_store *store, tarn_heap_kind kind, struct tarn_heap **out);
 

@@ -44,6 +44,31 @@ static bool take_units(struct tarn_store *store, size_t units, size_t alignment,
   return tarn_store_take_units_aligned(store, units, alignment / TARN_UNIT_SIZE, unit);
 }
 
+#if TARN_HARDENED
+static size_t guard_lead(size_t alignment) { return tarn_guard_lead(alignment); }
+static size_t guard_tail(void) { return tarn_guard_tail(); }
+
+static void set_guards(struct tarn_large *large, size_t lead, size_t tail) {
+  size_t unit = tarn_unit_of(large->base);
+  large->lead = (uint8_t)lead;
+  large->guard = (uint32_t)tail;
+  if (lead)
+    clean_unit(unit - 1, 0, false);
+  if (large->bytes == (large->units - 1) * TARN_UNIT_SIZE) /* the last one has the guard alone */
+    clean_unit(unit + large->units - 1, 0, false);
+  tarn_guard_begin(large);
+}
+#else
+static size_t guard_lead(size_t alignment) {
+  (void)alignment;
+  return 0;
+}
+static size_t guard_tail(void) { return 0; }
+static void set_guards(struct tarn_large *large, size_t lead, size_t tail) {
+  (void)large, (void)lead, (void)tail;
+}
+#endif
+
 /* Later units first, the first one last: whoever sees a later one finds its way to the first. */
 static void publish(struct tarn_large *large, unsigned world) {
   tarn_flavour flavour = (tarn_flavour)large->flavour;
@@ -51,6 +76,9 @@ static void publish(struct tarn_large *large, unsigned world) {
   /* Release, and acquire in look-ups: the header is seen whole. */
   tarn_space.pools[unit].heap = large->heap;
   atomic_store_explicit(&tarn_space.pools[unit].large, large, memory_order_release);
+  if (tarn_large_lead(large))
+    tarn_map_set(unit - 1, tarn_map_make(world, tarn_flavour_kind(flavour), TARN_FORM_REST,
+                                         tarn_flavour_resource(flavour), 0, 0));
   for (size_t i = large->units; i-- > 0;)
     tarn_map_set(unit + i, tarn_map_make(world, tarn_flavour_kind(flavour),
                                          i == 0 ? TARN_FORM_LARGE : TARN_FORM_REST,
@@ -63,22 +91,25 @@ void *tarn_large_make(struct tarn_heap *heap, tarn_flavour flavour, size_t size,
   struct tarn_store *store = heap->store;
   size_t page = tarn_os_page_size();
   size_t bytes = (size + page - 1) & ~(page - 1);
-  size_t units = (bytes + TARN_UNIT_SIZE - 1) / TARN_UNIT_SIZE;
+  size_t lead = guard_lead(alignment), tail = guard_tail();
+  size_t units = (bytes + tail + TARN_UNIT_SIZE - 1) / TARN_UNIT_SIZE;
   if (units > UINT32_MAX || !tarn_store_charge(store, bytes))
     return NULL;
   struct tarn_large *large = tarn_meta_alloc(&store->meta, sizeof *large);
   size_t unit = 0;
-  if (!large || !take_units(store, units, alignment, &unit)) {
+  if (!large || !take_units(store, lead + units, alignment, &unit)) {
     tarn_meta_free(&store->meta, large, sizeof *large);
     tarn_store_uncharge(store, bytes);
     return NULL;
   }
+  unit += lead;
   clean_units(store, unit, bytes, cleared);
   large->heap = heap;
   large->base = tarn_unit_base(unit);
   large->bytes = bytes;
   large->units = units;
   large->flavour = (uint8_t)flavour;
+  set_guards(large, lead, tail);
   publish(large, store->id);
   if (is_listed(store)) {
     (void)pthread_mutex_lock(&heap->large_lock);
@@ -104,6 +135,8 @@ void tarn_large_unlink(struct tarn_large *large) {
     *tarn_mark_byte(large->base) = TARN_MARK_NONE;
   for (size_t i = 0; i < large->units; i++)
     tarn_map_set(unit + i, 0);
+  if (tarn_large_lead(large))
+    tarn_map_set(unit - 1, 0);
   atomic_store_explicit(&tarn_space.pools[unit].large, NULL, memory_order_relaxed);
   tarn_store_uncharge(store, large->bytes);
   atomic_fetch_sub_explicit(&store->larges, 1, memory_order_relaxed);
@@ -117,7 +150,12 @@ void tarn_large_give_back(struct tarn_store *store, struct tarn_large *large) {
     if (pool->dirty < left)
       pool->dirty = (uint32_t)(left < TARN_UNIT_SIZE ? left : TARN_UNIT_SIZE);
   }
-  tarn_store_give_units(store, unit, large->units);
+#if TARN_HARDENED
+  if (!tarn_guard_end(large))
+    return; /* the units are lost: nobody could use them */
+#endif
+  size_t lead = tarn_large_lead(large);
+  tarn_store_give_units(store, unit - lead, large->units + lead);
 }
 
 void tarn_large_drop(struct tarn_large *large, struct tarn_large **limbo) {

@@ -270,10 +270,23 @@ static bool check_large_map(const struct check *check, const struct tarn_large *
                (void *)large->base, i, (unsigned long long)map, (unsigned long long)expected);
 }
 
+/* The unit that is taken along for a guard is the rest of nothing. */
+static bool check_lead(const struct check *check, const struct tarn_large *large) {
+  tarn_flavour flavour = (tarn_flavour)large->flavour;
+  if (!tarn_large_lead(large))
+    return true;
+  uint64_t map = tarn_map_get(tarn_unit_of(large->base) - 1);
+  return map == tarn_map_make(check->store->id, tarn_flavour_kind(flavour), TARN_FORM_REST,
+                              tarn_flavour_resource(flavour), 0, 0) ||
+         wrong(check, "large object %p: map word of the unit before it is %#llx",
+               (void *)large->base, (unsigned long long)map);
+}
+
 static bool check_large_header(const struct check *check, const struct tarn_heap *heap,
                                const struct tarn_large *large) {
   void *base = (void *)large->base;
   size_t end_of_units = large->units * TARN_UNIT_SIZE;
+  size_t whole = large->bytes + tarn_large_guard(large);
   if (large->heap != heap)
     return wrong(check, "large object %p is on the list of heap %u, but of another heap", base,
                  heap->index);
@@ -284,8 +297,8 @@ static bool check_large_header(const struct check *check, const struct tarn_heap
       large->units > (tarn_space.size - (large->base - tarn_space.base)) >> TARN_UNIT_SHIFT)
     return wrong(check, "large object %p of %zu units does not lie in the heap range", base,
                  large->units);
-  if (large->bytes % tarn_os_page_size() != 0 || large->bytes > end_of_units ||
-      large->bytes <= end_of_units - TARN_UNIT_SIZE || large->bytes <= TARN_LARGE_LIMIT)
+  if (large->bytes % tarn_os_page_size() != 0 || whole > end_of_units ||
+      whole <= end_of_units - TARN_UNIT_SIZE || large->bytes <= TARN_LARGE_LIMIT)
     return wrong(check, "large object %p: %zu bytes do not fit %zu units", base, large->bytes,
                  large->units);
   /* Relaxed, as below: the world is stopped. */
@@ -320,12 +333,14 @@ static bool check_large(struct check *check, const struct tarn_heap *heap,
   for (size_t i = 0; i < large->units; i++)
     if (!check_large_map(check, large, i))
       return false;
+  if (!check_lead(check, large))
+    return false;
   /* The map words are this world's, so the descriptor can be read. */
   const struct tarn_pool *pool = &tarn_space.pools[unit];
   if (atomic_load_explicit(&pool->large, memory_order_relaxed) != large || pool->heap != heap)
     return wrong(check, "large object %p: its unit's descriptor names another header or heap",
                  (void *)large->base);
-  uintptr_t end = large->base + large->bytes;
+  uintptr_t end = large->base + large->bytes + tarn_large_guard(large);
   /* What earlier tenants of its last unit left there is never touched. */
   size_t rest = large->units - 1;
   uintptr_t left = large->base + rest * TARN_UNIT_SIZE + tarn_space.pools[unit + rest].dirty;
@@ -338,7 +353,7 @@ static bool check_large(struct check *check, const struct tarn_heap *heap,
                  (void *)large->base, (size_t)(at - large->base), large->bytes);
   check->larges++;
   check->larges_bytes += large->bytes;
-  check->units_of_larges += large->units;
+  check->units_of_larges += large->units + tarn_large_lead(large);
   return check_large_marks(check, large);
 }
 
@@ -373,6 +388,11 @@ static bool check_heaps(struct check *check) {
   return true;
 }
 
+static bool is_unit_of(const struct tarn_large *large, size_t unit) {
+  size_t lead = tarn_large_lead(large);
+  return unit + lead - tarn_unit_of(large->base) < large->units + lead;
+}
+
 /* Is the large object whose first unit this is on its heap's list?  Slow; to name what is lost. */
 static bool name_lost_large(struct check *check, size_t unit) {
   if (tarn_map_form(tarn_map_get(unit)) == TARN_FORM_POOL || tarn_map_get(unit) == 0)
@@ -381,8 +401,7 @@ static bool name_lost_large(struct check *check, size_t unit) {
     struct tarn_heap *heap = tarn_store_heap(check->store, i);
     const struct tarn_large *large;
     if (heap)
-      cds_list_for_each_entry(large, &heap->larges, node) if (unit - tarn_unit_of(large->base) <
-                                                              large->units) return true;
+      cds_list_for_each_entry(large, &heap->larges, node) if (is_unit_of(large, unit)) return true;
   }
   return wrong(check, "unit %p is of a large object by its map word %#llx, but that is on no list",
                unit_address(unit), (unsigned long long)tarn_map_get(unit));
@@ -391,7 +410,7 @@ static bool name_lost_large(struct check *check, size_t unit) {
 static bool name_unmapped(struct check *check, size_t unit) {
   const struct tarn_large *large = check->world->collector->dead_larges;
   for (; large; large = large->limbo)
-    if (unit - tarn_unit_of(large->base) < large->units)
+    if (is_unit_of(large, unit))
       return true;
   return tarn_map_get(unit) != 0 ||
          wrong(check, "unit %p is used, but its map word is 0", unit_address(unit));
@@ -403,7 +422,7 @@ static bool check_unit_counts(struct check *check) {
   const struct tarn_large *large = check->world->collector->dead_larges;
   size_t unmapped = check->unmapped - check->claimed;
   for (; large && buried <= unmapped; large = large->limbo)
-    buried += large->units;
+    buried += large->units + tarn_large_lead(large);
   if (check->units_of_larges != check->large_units)
     return each_unit(check, name_lost_large) &&
            wrong(check, "%zu units belong to large objects by the map, %zu by the lists",

@@ -79,6 +79,16 @@ void tarn_os_unmap(void *address, size_t bytes);
 /* Gives the pages' memory back; they read as zero afterwards.  False: nothing changed. */
 bool tarn_os_purge(void *address, size_t bytes);
 
+/* How pages were made so that a touch of them is a fault. */
+typedef enum tarn_guard_kind {
+  TARN_GUARD_NONE = 0,
+  TARN_GUARD_MARKED = 1,   /* in the page table; what they held is lost.  Linux 6.13 */
+  TARN_GUARD_PROTECTED = 2 /* as a mapping of its own */
+} tarn_guard_kind;
+/* Makes pages so, and takes it back; false: nothing changed.  Both keep errno. */
+bool tarn_os_guard(void *address, size_t bytes, tarn_guard_kind kind);
+bool tarn_os_unguard(void *address, size_t bytes, tarn_guard_kind kind);
+
 /* Asks for huge pages where they fit, or takes that back.  Only advice: nothing depends on it. */
 void tarn_os_huge_pages(void *address, size_t bytes, bool on);
 

@@ -89,6 +89,28 @@ bool tarn_os_purge(void *address, size_t bytes) {
   return good;
 }
 
+/* Of Linux 6.13; older headers do not have them, and older kernels refuse. */
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#define MADV_GUARD_REMOVE 103
+#endif
+
+bool tarn_os_guard(void *address, size_t bytes, tarn_guard_kind kind) {
+  int kept = errno;
+  bool good = kind == TARN_GUARD_MARKED ? madvise(address, bytes, MADV_GUARD_INSTALL) == 0
+                                        : mprotect(address, bytes, PROT_NONE) == 0;
+  errno = kept;
+  return good;
+}
+
+bool tarn_os_unguard(void *address, size_t bytes, tarn_guard_kind kind) {
+  int kept = errno;
+  bool good = kind == TARN_GUARD_MARKED ? madvise(address, bytes, MADV_GUARD_REMOVE) == 0
+                                        : mprotect(address, bytes, PROT_READ | PROT_WRITE) == 0;
+  errno = kept;
+  return good;
+}
+
 void tarn_os_huge_pages(void *address, size_t bytes, bool on) {
   (void)madvise(address, bytes, on ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }

@@ -464,6 +464,123 @@ static void every_block_of_a_pool_is_handed_out_once(void **unused) {
   scene_end(&scene);
 }
 
+/* --- guards ---------------------------------------------------------------------------------- */
+
+struct touch {
+  volatile char *at;
+  bool writes;
+};
+
+static void touch(void *data) {
+  struct touch *job = data;
+  (void)signal(SIGSEGV, SIG_DFL); /* not cmocka's */
+  if (job->writes)
+    *job->at = 1;
+  else
+    (void)*job->at;
+}
+
+static bool faults(char *at, bool writes) {
+  struct touch job = {at, writes};
+  char text[200];
+  int status = support_child(touch, &job, text, sizeof text);
+  return WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV;
+}
+
+static size_t large_bytes(tarn_thread *self, const void *block) {
+  return tarn_usable_size(tarn_thread_world(self), block);
+}
+
+static void the_pages_around_a_large_object_cannot_be_touched(void **unused) {
+  (void)unused;
+  const size_t sizes[] = {32769,         40000,         61440,  61441, 65536,   65537,
+                          131072 - 4096, 131072 - 4097, 131072, MIB,   17 * MIB};
+  struct scene scene = scene_start("collect=off");
+  for (int round = 0; round < 2; round++)
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+      char *block = round ? tarn_alloc_raw(scene.self, sizes[i])
+                          : tarn_alloc_aligned(scene.self, 8 * TARN_UNIT_SIZE, sizes[i]);
+      size_t bytes = large_bytes(scene.self, block);
+      assert_true(bytes >= sizes[i] && (uintptr_t)block % TARN_UNIT_SIZE == 0);
+      memset(block, 'x', bytes);
+      assert_true(faults(block + bytes, false) && faults(block + bytes, true));
+      assert_true(faults(block + bytes + 4095, true));
+      if (round)
+        assert_true(faults(block - 1, false) && faults(block - 1, true));
+      assert_null(tarn_block_of(scene.world, (uintptr_t)block - 1, NULL));
+      assert_null(tarn_block_of(scene.world, (uintptr_t)block + bytes, NULL));
+      assert_ptr_equal(tarn_block_of(scene.world, (uintptr_t)block + bytes - 1, NULL), block);
+      support_verify(scene.self);
+      if (i % 2)
+        tarn_free(scene.self, block);
+    }
+  scene_end(&scene);
+}
+
+/* What was a guard's page is memory like any other, whoever has it next. */
+static void guards_go_with_their_object(void **unused) {
+  (void)unused;
+  struct scene scene = scene_start("collect=off");
+  uint64_t state = 1;
+  char *kept[16] = {NULL};
+  for (int round = 0; round < 3000; round++) {
+    char **at = &kept[tarn_random_below(&state, 16)];
+    tarn_free(scene.self, *at);
+    size_t size = round % 3 ? 32768 + tarn_random_below(&state, 400000) : 4096;
+    assert_non_null(*at = tarn_alloc_atomic(scene.self, size));
+    assert_true(support_is_filled(*at, size, 0));
+    memset(*at, 'x', large_bytes(scene.self, *at));
+    if (round % 500 == 0)
+      support_verify(scene.self);
+    if (round % 100 == 0) /* and with objects that die otherwise */
+      memset(kept, 0, sizeof kept);
+    if (round % 100 == 0)
+      assert_int_equal(tarn_collect(scene.self, TARN_GENERATION_FULL), TARN_OK);
+    if (round % 700 == 0) {
+      memset(kept, 0, sizeof kept);
+      assert_int_equal(tarn_collect(scene.self, TARN_GENERATION_FULL), TARN_OK);
+      (void)tarn_trim(scene.world, 0);
+    }
+  }
+  scene_end(&scene);
+}
+
+static void touch_in_child(void *data) {
+  struct scene *scene = data;
+  char *block = tarn_alloc_raw(scene->self, 100000);
+  memset(block, 1, 100000);
+  tarn_free(scene->self, block);
+  CHILD_CHECK(tarn_verify(scene->self, NULL, 0) == TARN_OK);
+}
+
+static void guards_go_through_a_fork(void **unused) {
+  (void)unused;
+  struct scene scene = scene_start("collect=off");
+  char *block = tarn_alloc_raw(scene.self, 100000);
+  support_good_child(touch_in_child, &scene); /* `faults` forks, too */
+  tarn_free(scene.self, block);
+  scene_end(&scene);
+}
+
+static void both_kinds_of_guards_come_and_go(void **unused) {
+  (void)unused;
+  size_t page = tarn_os_page_size();
+  char *pages = tarn_os_map(3 * page);
+  assert_non_null(pages);
+  memset(pages, 'x', 3 * page);
+  for (int kind = TARN_GUARD_MARKED; kind <= TARN_GUARD_PROTECTED; kind++) {
+    if (!tarn_os_guard(pages + page, page, (tarn_guard_kind)kind)) {
+      print_message("the system has no guards of kind %d\n", kind);
+      continue;
+    }
+    assert_true(faults(pages + page, false) && faults(pages + 2 * page - 1, true));
+    assert_false(faults(pages + page - 1, true) || faults(pages + 2 * page, true));
+    assert_true(tarn_os_unguard(pages + page, page, (tarn_guard_kind)kind));
+    assert_false(faults(pages + page, true));
+  }
+  tarn_os_unmap(pages, 3 * page);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(links_lead_nowhere_but_to_free_blocks),
@@ -478,6 +595,10 @@ int main(void) {
       cmocka_unit_test(what_waits_goes_through_a_fork),
       cmocka_unit_test(pools_begin_where_nobody_knows),
       cmocka_unit_test(every_block_of_a_pool_is_handed_out_once),
+      cmocka_unit_test(the_pages_around_a_large_object_cannot_be_touched),
+      cmocka_unit_test(guards_go_with_their_object),
+      cmocka_unit_test(guards_go_through_a_fork),
+      cmocka_unit_test(both_kinds_of_guards_come_and_go),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
