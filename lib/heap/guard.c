@@ -12,6 +12,7 @@
 #if TARN_HARDENED
 
 #define PROTECTED_MOST 4096u
+#define LEAD_KEPT_FROM 16u /* units */
 
 /* Objects whose guards are mappings.  Relaxed: a number. */
 static _Atomic unsigned protected_count;
@@ -39,9 +40,10 @@ void tarn_guard_begin(struct tarn_large *large) {
   large->guard_kind = TARN_GUARD_NONE;
   if (large->guard == 0)
     return;
-  /* The rest of the unit before is nobody's while the object lives. */
+  /* What the last tenants of the unit before left there is nobody's while the object lives; beside
+   * a large enough object it is not worth a system call. */
   struct tarn_pool *before = &tarn_space.pools[tarn_unit_of(large->base) - 1];
-  if (large->lead && before->dirty &&
+  if (large->lead && large->units < LEAD_KEPT_FROM && before->dirty &&
       tarn_os_purge((char *)large->base - TARN_UNIT_SIZE, before->dirty))
     before->dirty = 0;
   tarn_guard_kind kind = TARN_GUARD_MARKED;

@@ -527,10 +527,9 @@ static void free_own(struct tarn_local *local, struct tarn_pool *pool, void *blo
 /* Is every word of a block that was in quarantine as it was left? */
 static bool is_untouched(const uintptr_t *words, tarn_kind kind, size_t size) {
   const uintptr_t pattern = UINTPTR_MAX / 0xff * TARN_POISON;
-  uintptr_t different = words[0] ^ tarn_free_key(kind, words);
-  for (size_t i = 1; i < size / sizeof *words; i++)
-    different |= words[i] ^ pattern;
-  return different == 0;
+  /* All words are the same if each is as the one before it. */
+  return words[0] == tarn_free_key(kind, words) && words[1] == pattern &&
+         memcmp(words + 1, words + 2, size - 2 * sizeof *words) == 0;
 }
 
 /* The oldest block becomes free.  In the middle of an allocation, too, and in stops: so nothing is
