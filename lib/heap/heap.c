@@ -167,7 +167,8 @@ void tarn_heap_settle_orphans(struct tarn_store *store) {
 
 /* The units of one arena.  It may go back to the space meanwhile: its map words stay readable, and
  * are of no world then. */
-static size_t purge_idle(struct tarn_store *store, const struct tarn_span *span) {
+static size_t purge_idle(struct tarn_store *store, const struct tarn_span *span, uint32_t delay) {
+  uint32_t now = tarn_os_ticks();
   size_t given = 0;
   for (size_t unit = span->first; unit < span->first + span->count; unit++) {
     uint64_t map = tarn_map_get(unit);
@@ -176,19 +177,19 @@ static size_t purge_idle(struct tarn_store *store, const struct tarn_span *span)
         atomic_load_explicit(&tarn_space.pools[unit].remote, memory_order_relaxed) == 0)
       continue;
     tarn_store_visit(store);
-    if (tarn_remote_purge(unit))
+    if (tarn_remote_purge(unit, now, delay))
       given += TARN_UNIT_SIZE;
     tarn_store_leave(store);
   }
   return given;
 }
 
-size_t tarn_pools_purge_idle(struct tarn_store *store) {
+size_t tarn_pools_purge_idle(struct tarn_store *store, uint32_t delay) {
   struct tarn_span spans[32];
   size_t given = 0, count, from = 0;
   while ((count = tarn_store_spans(store, from, spans, sizeof spans / sizeof spans[0])) != 0) {
     for (size_t i = 0; i < count; i++)
-      given += purge_idle(store, &spans[i]);
+      given += purge_idle(store, &spans[i], delay);
     from = spans[count - 1].first + 1;
   }
   atomic_fetch_add_explicit(&store->returned, given, memory_order_relaxed);

@@ -131,9 +131,9 @@ void tarn_heap_received(struct tarn_heap *heap, struct tarn_pool *pool, uint32_t
  * Takes what others freed off pools that nobody owns; pools that are empty then go back.
  */
 void tarn_heap_settle_orphans(struct tarn_store *store);
-/* Gives the memory of owned pools back all of whose blocks other threads freed; returns the bytes.
- */
-size_t tarn_pools_purge_idle(struct tarn_store *store);
+/* Gives the memory of owned pools back all of whose blocks other threads freed, and of those that
+ * have been spare for `delay` ticks; returns the bytes. */
+size_t tarn_pools_purge_idle(struct tarn_store *store, uint32_t delay);
 
 /* --- pools of threads that a fork left behind (revive.c) -------------------------------------- */
 

@@ -4,8 +4,9 @@
  *
  * A refill looks, in this order, at: what other threads freed; the rest of the bin's run; blocks
  * that the thread freed into the current pool; the next free stretch of the current pool, found in
- * the side table; the thread's other pools with free blocks; the heap's shelf; a new pool; and if
- * there is no memory for that, the few free blocks of full pools.
+ * the side table; the thread's other pools with free blocks; its spare pools of the class; the
+ * heap's shelf; its other spare pools; a new pool; and if there is no memory for that, the few free
+ * blocks of full pools.
  * Free memory of typed pools is cleared in pieces small enough to stay in the first-level cache,
  * just before the bin bumps through them.
  */
@@ -17,10 +18,12 @@
 #define PIECE_USED ((size_t)1 << 10)  /* of memory that must be cleared */
 #define PIECE_FRESH ((size_t)4 << 10) /* of memory that is zero: one page */
 #define COUNT_EVERY ((size_t)64 << 10)
+#define COUNT_SELDOM ((size_t)1 << 20) /* where no collection waits for the count */
 
 static void count(struct tarn_local *local, size_t bytes) {
   local->uncounted += bytes;
-  if (local->uncounted < COUNT_EVERY)
+  if (local->uncounted < COUNT_EVERY ||
+      (local->uncounted < COUNT_SELDOM && local->store->hooks->uncollected))
     return;
   tarn_store_allocated(local->store, local->uncounted);
   local->uncounted = 0;
@@ -51,13 +54,13 @@ static size_t piece_size(const struct tarn_bin *bin, size_t room) {
   const struct tarn_pool *pool = bin->pool;
   size_t size = bin->size;
   uint32_t start = pool_offset(pool, bin->head.limit);
-  size_t wanted = start < pool->virgin && !is_raw(pool) ? PIECE_USED : PIECE_FRESH;
+  size_t wanted = PIECE_FRESH;
+  /* A raw piece keeps to one sort of memory, and fresh pages wait for their turn. */
+  if (start < pool->virgin)
+    wanted = is_raw(pool) ? pool->virgin - start : PIECE_USED;
 #if TARN_ZEAL
   wanted = 0; /* every allocation comes to the slow path */
 #endif
-  /* A raw piece keeps to one sort of memory, and fresh pages wait for their turn. */
-  if (is_raw(pool) && start < pool->virgin && wanted > pool->virgin - start)
-    wanted = pool->virgin - start;
   size_t piece = wanted < size ? size : wanted - wanted % size;
   return piece < room ? piece : room;
 }
@@ -273,14 +276,15 @@ static struct tarn_pool *find_pool(struct tarn_local *local, struct tarn_heap *h
                                    struct tarn_bin *bin, tarn_flavour flavour,
                                    unsigned size_class) {
   struct tarn_pool *pool = partial_pool(bin);
-  if (pool || (pool = tarn_heap_take(heap, flavour, size_class, local)))
+  if (pool || (pool = tarn_spare_take(local, heap, flavour, size_class, false)) ||
+      (pool = tarn_heap_take(heap, flavour, size_class, local)))
     return pool;
   if (age_quarantine(local) && (pool = partial_pool(bin)))
     return pool;
-  if (!(pool = tarn_pool_make(local->store, heap, flavour, size_class)))
-    return full_pool(bin);
-  tarn_pool_set_owner(pool, local);
-  return pool;
+  if ((pool = tarn_spare_take(local, heap, flavour, size_class, true)))
+    return pool;
+  pool = tarn_spare_make(local, heap, flavour, size_class);
+  return pool ? pool : full_pool(bin);
 }
 
 static bool next_pool(struct tarn_local *local, struct tarn_heap *heap, struct tarn_bin *bin,
@@ -399,7 +403,7 @@ static void *alloc(struct tarn_local *local, struct request *request) {
     if (!hooks->before_refill(local, request->size))
       return NULL;
     block = alloc_once(local, request);
-    if (!block && tarn_local_empty_quarantine(local))
+    if (!block && (tarn_local_empty_quarantine(local) | tarn_spare_drop_all(local)))
       block = alloc_once(local, request);
     if (!block && !hooks->exhausted(local, request->size, tries))
       return NULL;
@@ -450,9 +454,12 @@ static void clear_block(void *block, tarn_kind kind, size_t size) {
 
 /*
  * For the owner: is this a block that was handed out?  The first word has said that it is not free;
- * but in a bin's run, where it says nothing of raw blocks, and beyond the cursor it does not know.
+ * but in a bin's run, where it says nothing of raw blocks, and beyond the cursor it does not know,
+ * nor does it in a spare pool, whose memory may have gone back.
  */
 static bool is_out(struct tarn_local *local, const struct tarn_pool *pool, const void *block) {
+  if (pool->list == TARN_LIST_SPARE)
+    return false;
   if ((uintptr_t)block - tarn_pool_base(pool) >= pool->cursor)
     return tarn_store_marked(local->store, block);
   return !tarn_is_in_run(pool->bin, block);
@@ -472,7 +479,7 @@ static void attend(struct tarn_local *local, struct tarn_pool *pool) {
     tarn_pool_unlink(&bin->partial, pool);
   }
   if (empty)
-    tarn_pool_drop(local->store, pool);
+    tarn_spare_put(local, pool);
 }
 
 void tarn_local_attend(struct tarn_local *local, struct tarn_pool *pool) {
@@ -707,11 +714,22 @@ static void retire_bins(struct tarn_local *local, struct tarn_heap *heap) {
   (void)pthread_mutex_unlock(&heap->lock);
 }
 
+static void retire_spares(struct tarn_local *local) {
+  struct tarn_pool *pool;
+  while ((pool = tarn_spare_pop(local))) {
+    struct tarn_heap *heap = pool->heap;
+    (void)pthread_mutex_lock(&heap->lock);
+    shelve_or_drop(heap, pool);
+    (void)pthread_mutex_unlock(&heap->lock);
+  }
+}
+
 void tarn_local_retire(struct tarn_local *local) {
   struct tarn_store *store = local->store;
   (void)tarn_local_empty_quarantine(local);
   tarn_remote_flush(local);
   tarn_remote_close(local);
+  retire_spares(local);
   for (unsigned i = 0; i < tarn_store_heap_limit(store); i++) {
     struct tarn_heap *heap = tarn_store_heap(store, i);
     if (!heap || (!is_first_heap(heap) && !local->more[i]))

@@ -23,6 +23,7 @@
 
 #include "heap/heap.h"
 #include "heap/remote.h"
+#include "heap/spare.h"
 #include <tarn/inline.h>
 
 struct tarn_local {
@@ -38,6 +39,7 @@ struct tarn_local {
   bool abandoned;   /* the thread was not taken along by a fork: see heap/revive.c */
   size_t uncounted; /* bytes handed out that the store does not know yet */
   struct tarn_outbox outbox;
+  struct tarn_spares spares;
 #if TARN_HARDENED
   struct tarn_quarantine quarantine;
   uint64_t random; /* of tarn_random */

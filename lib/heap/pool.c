@@ -61,18 +61,10 @@ void tarn_pool_reset(struct tarn_pool *pool) {
   atomic_store_explicit(&pool->large, NULL, memory_order_relaxed);
 }
 
-struct tarn_pool *tarn_pool_make(struct tarn_store *store, struct tarn_heap *heap,
-                                 tarn_flavour flavour, unsigned size_class) {
-  size_t unit;
-  if (!tarn_store_charge(store, TARN_UNIT_SIZE))
-    return NULL;
-  if (!tarn_store_take_units(store, 1, &unit)) {
-    tarn_store_uncharge(store, TARN_UNIT_SIZE);
-    return NULL;
-  }
-  struct tarn_pool *pool = &tarn_space.pools[unit];
+/* Descriptor and map word of a pool that is new; its first `dirty` bytes may be other than zero. */
+static void describe(const struct tarn_store *store, struct tarn_pool *pool, struct tarn_heap *heap,
+                     tarn_flavour flavour, unsigned size_class, uint32_t dirty) {
   size_t size = tarn_class_size(size_class);
-  uint32_t dirty = pool->dirty;
   tarn_pool_reset(pool);
   pool->heap = heap;
   pool->virgin = dirty; /* garbage of the last tenant, without marks: swept like any other */
@@ -80,10 +72,43 @@ struct tarn_pool *tarn_pool_make(struct tarn_store *store, struct tarn_heap *hea
   pool->capacity = (uint16_t)(TARN_UNIT_SIZE / size);
   pool->size_class = (uint8_t)size_class;
   pool->flavour = (uint8_t)flavour;
-  atomic_fetch_add_explicit(&store->pools, 1, memory_order_relaxed);
-  tarn_map_set(unit, tarn_map_make(store->id, tarn_flavour_kind(flavour), TARN_FORM_POOL,
-                                   tarn_flavour_resource(flavour), size, pool->reciprocal));
-  return pool;
+  tarn_map_set(tarn_pool_unit(pool),
+               tarn_map_make(store->id, tarn_flavour_kind(flavour), TARN_FORM_POOL,
+                             tarn_flavour_resource(flavour), size, pool->reciprocal));
+}
+
+/* May the store hold so many units more?  One at least, or none. */
+static size_t charge_units(struct tarn_store *store, size_t most) {
+  if (most > 1 && tarn_store_charge(store, most * TARN_UNIT_SIZE))
+    return most;
+  return tarn_store_charge(store, TARN_UNIT_SIZE) ? 1 : 0;
+}
+
+struct tarn_pool *tarn_pool_make(struct tarn_store *store, struct tarn_heap *heap,
+                                 tarn_flavour flavour, unsigned size_class, size_t most,
+                                 size_t *count) {
+  size_t unit = 0, charged = charge_units(store, most);
+  size_t taken = charged ? tarn_store_take_some(store, charged, &unit) : 0;
+  if (taken < charged)
+    tarn_store_uncharge(store, (charged - taken) * TARN_UNIT_SIZE);
+  *count = taken;
+  if (taken == 0)
+    return NULL;
+  struct tarn_pool *first = &tarn_space.pools[unit];
+  for (struct tarn_pool *pool = first; pool < first + taken; pool++)
+    describe(store, pool, heap, flavour, size_class, pool->dirty);
+  atomic_fetch_add_explicit(&store->pools, taken, memory_order_relaxed);
+  return first;
+}
+
+void tarn_pool_remake(struct tarn_store *store, struct tarn_pool *pool, struct tarn_heap *heap,
+                      tarn_flavour flavour, unsigned size_class) {
+  /* A fork in the middle leaves the pool to nobody, rather than half done to the revival. */
+  tarn_pool_set_owner(pool, NULL);
+  atomic_signal_fence(memory_order_seq_cst);
+  tarn_map_set(tarn_pool_unit(pool), 0);
+  describe(store, pool, heap, flavour, size_class, pool->virgin);
+  atomic_signal_fence(memory_order_seq_cst);
 }
 
 void tarn_pool_drop(struct tarn_store *store, struct tarn_pool *pool) {

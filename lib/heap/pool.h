@@ -80,7 +80,8 @@ typedef enum tarn_pool_list {
   TARN_LIST_PARTIAL = 3,    /* owned: has locally freed blocks */
   TARN_LIST_SHELF = 4,      /* not owned; the heap's pools with something to hand out */
   TARN_LIST_SHELF_FULL = 5, /* not owned; nothing to hand out */
-  TARN_LIST_CONDEMNED = 6   /* not owned; dead objects wait for their `free` function */
+  TARN_LIST_CONDEMNED = 6,  /* not owned; dead objects wait for their `free` function */
+  TARN_LIST_SPARE = 7       /* owned, empty and kept: heap/spare.h; on no list */
 } tarn_pool_list;
 
 /* A circular list of pools; NULL is empty, else the first. */
@@ -112,7 +113,7 @@ struct tarn_pool {
    * anybody who looks up a word (acquire). */
   _Atomic(struct tarn_large *) large;
   /* Of a free dirty unit: the tick (tarn_os_ticks) at which it became free.  Under the store's
-   * lock. */
+   * lock.  Of a spare pool: when a purge saw it first; that purge's and the next ones'. */
   uint32_t freed_at;
 };
 
@@ -226,11 +227,17 @@ void tarn_pool_unlink(tarn_pool_head *head, struct tarn_pool *pool);
 void tarn_pool_detach(tarn_pool_head *head, struct tarn_pool *pool);
 
 /*
- * Takes a unit of the store for the heap and makes its descriptor and map word.  The pool has no
- * owner and is on no list.  NULL: limit or memory.
+ * Takes up to `most` units in a row of the store for the heap and makes their descriptors and map
+ * words.  The pools have no owner and are on no list.  The first one, and `*count` of them; NULL:
+ * limit or memory.
  */
 struct tarn_pool *tarn_pool_make(struct tarn_store *store, struct tarn_heap *heap,
-                                 tarn_flavour flavour, unsigned size_class);
+                                 tarn_flavour flavour, unsigned size_class, size_t most,
+                                 size_t *count);
+
+/* The same of an empty pool of the thread, on no list, instead of a free unit. */
+void tarn_pool_remake(struct tarn_store *store, struct tarn_pool *pool, struct tarn_heap *heap,
+                      tarn_flavour flavour, unsigned size_class);
 
 /* A free unit's descriptor as new; a lookup of a wild word may read it meanwhile. */
 void tarn_pool_reset(struct tarn_pool *pool);

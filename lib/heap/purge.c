@@ -240,7 +240,7 @@ static bool purge_old(struct tarn_store *store, size_t most, size_t *given) {
 /* What others freed in pools becomes free units, or goes back where it is. */
 static size_t settle(struct tarn_store *store) {
   tarn_heap_settle_orphans(store);
-  return tarn_pools_purge_idle(store);
+  return tarn_pools_purge_idle(store, store->purge.delay);
 }
 
 /*
@@ -389,6 +389,11 @@ void tarn_purge_want(struct tarn_store *store) {
     ring(&store->purge);
   else
     set_due(store, 1);
+}
+
+void tarn_purge_hint(struct tarn_store *store) {
+  if ((look_at_bell(&store->purge) & (BELL_LISTENS | BELL_RUNG)) == BELL_LISTENS)
+    ring(&store->purge);
 }
 
 /* Under the store's lock, before start_thread without it. */

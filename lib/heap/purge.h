@@ -85,6 +85,9 @@ void tarn_purge_note(struct tarn_store *store, uint32_t now);
 /* Asks for a round though no unit became free: there is other work, see tarn_heap_settle_orphans.
  * The caller has published that work.  Any thread, any lock. */
 void tarn_purge_want(struct tarn_store *store);
+/* The same where nothing is lost if nobody comes this time: calls the thread that stays, if there
+ * is one.  Costs a look if it has been called. */
+void tarn_purge_hint(struct tarn_store *store);
 
 /*
  * Makes the thread, or does a round.  May call pthread_create, which may call malloc: the caller

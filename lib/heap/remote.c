@@ -12,12 +12,16 @@
 #define CLOSED ((struct tarn_pool *)(uintptr_t)1)
 
 /*
- * Beside the count, both only when all blocks of the pool are counted, so that nobody else adds to
- * it or has a block of it: a purge has the memory in hand, and whoever wants the pool waits; and
- * the memory has been given back, so that the blocks' words are all zero.
+ * Beside the count, both only when all blocks of the pool are counted, or none is handed out, so
+ * that nobody else adds to it or has a block of it: a purge has the memory in hand, and whoever
+ * wants the pool waits; and the memory has been given back, so that the blocks' words are all zero.
  */
 #define CLAIMED ((uint32_t)1 << 31)
 #define PURGED ((uint32_t)1 << 30)
+/* In the place of a count: the pool is a spare one, and a purge has seen it since. */
+#define SPARE ((uint32_t)1 << 29)
+#define SEEN ((uint32_t)1 << 28)
+#define COUNT (SEEN - 1)
 
 /* Bytes that wait in an outbox: a few pools' worth of the smallest blocks, one of the largest. */
 #define OUTBOX_BYTES ((size_t)32 << 10)
@@ -71,6 +75,8 @@ static void hand_over(struct tarn_store *store, size_t unit, unsigned word, uint
   /* Release: who sees the count finds the bits.  Acquire: pairs with the consumer's exchange of the
    * count, which came after it had read `mail`. */
   uint32_t others = atomic_fetch_add_explicit(&pool->remote, count, memory_order_acq_rel);
+  if (TARN_UNLIKELY(others & SPARE)) /* its memory went back, so the first word did not tell */
+    freed_twice(store, pool, word, bits);
   bool orphan = others == 0 && post(pool);
   /* Nobody may come for what a purge would find. */
   if (orphan || others + count == tarn_block_index(map, TARN_UNIT_SIZE))
@@ -264,10 +270,40 @@ void tarn_remote_unpark(struct tarn_pool *pool) {
   tarn_pool_set_used(pool, tarn_pool_used(pool) - drain(pool->heap->store, pool));
 }
 
-bool tarn_remote_purge(size_t unit) {
+void tarn_remote_begin_spare(struct tarn_pool *pool) {
+  TARN_ASSERT(atomic_load_explicit(&pool->remote, memory_order_relaxed) == 0);
+  /* Release: pairs with the purge; what was done to the blocks came before they are given back. */
+  atomic_store_explicit(&pool->remote, SPARE, memory_order_release);
+}
+
+void tarn_remote_end_spare(struct tarn_store *store, struct tarn_pool *pool) {
+  if (take_count(pool) & PURGED)
+    renew(store, pool);
+}
+
+/* A spare pool; `state` is what `remote` has been. */
+static bool purge_spare(size_t unit, uint32_t state, uint32_t now, uint32_t delay) {
+  struct tarn_pool *pool = &tarn_space.pools[unit];
+  if (!atomic_compare_exchange_strong_explicit(&pool->remote, &state, state | CLAIMED,
+                                               memory_order_acquire, memory_order_relaxed))
+    return false;
+  if (!(state & SEEN))
+    pool->freed_at = now;
+  bool done = pool->virgin != 0 && tarn_tick_passed(pool->freed_at + delay, now) &&
+              tarn_os_purge((void *)tarn_unit_base(unit), TARN_UNIT_SIZE);
+  /* Release: pairs with take_count. */
+  atomic_store_explicit(&pool->remote, SPARE | SEEN | (done ? PURGED : 0), memory_order_release);
+  return done;
+}
+
+bool tarn_remote_purge(size_t unit, uint32_t now, uint32_t delay) {
   uint64_t map = tarn_map_get(unit);
   if (tarn_map_world(map) == 0 || tarn_map_form(map) != TARN_FORM_POOL)
     return false;
+  /* Relaxed: a look; the exchanges acquire. */
+  uint32_t state = atomic_load_explicit(&tarn_space.pools[unit].remote, memory_order_relaxed);
+  if (state & SPARE)
+    return !(state & (CLAIMED | PURGED)) && purge_spare(unit, state, now, delay);
   /* The descriptor's first line is the owner's; the map word says as much, to everybody. */
   struct tarn_pool *pool = &tarn_space.pools[unit];
   const _Atomic uint64_t *at = tarn_remote_bits(unit);
@@ -286,7 +322,7 @@ bool tarn_remote_purge(size_t unit) {
 }
 
 uint32_t tarn_remote_count(const struct tarn_pool *pool) {
-  return atomic_load_explicit(&pool->remote, memory_order_relaxed) & ~(CLAIMED | PURGED);
+  return atomic_load_explicit(&pool->remote, memory_order_relaxed) & COUNT;
 }
 
 bool tarn_remote_forget(struct tarn_pool *pool) {

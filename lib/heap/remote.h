@@ -103,11 +103,20 @@ bool tarn_remote_forget(struct tarn_pool *pool);
 void tarn_remote_after_fork(struct tarn_local *self);
 
 /*
- * If the unit is a pool all of whose blocks were freed by other threads and wait for an owner that
- * does not come, gives back its memory; false: it is none, or the system refused.  Any thread, that
- * lets no stop and no fork begin meanwhile (tarn_store_visit).
+ * The owner's pool is empty and a spare one from here on (heap/spare.h): nobody but a purge touches
+ * it, and `remote` is for the two to agree on.  At the end of that it is the owner's again, as new
+ * if its memory was given back.
  */
-bool tarn_remote_purge(size_t unit);
+void tarn_remote_begin_spare(struct tarn_pool *pool);
+void tarn_remote_end_spare(struct tarn_store *store, struct tarn_pool *pool);
+
+/*
+ * Gives back the memory of the unit if it is a pool all of whose blocks were freed by other threads
+ * and wait for an owner that does not come, or one that was spare `delay` ticks ago at the latest,
+ * as far as purges know; false: it is none, or the system refused.  Any thread, that lets no stop
+ * and no fork begin meanwhile (tarn_store_visit).
+ */
+bool tarn_remote_purge(size_t unit, uint32_t now, uint32_t delay);
 
 /* Is nothing underway: the thread's outbox and mailbox are empty? */
 bool tarn_remote_is_settled(struct tarn_local *local);

@@ -174,8 +174,20 @@ static bool becomes_huge(struct tarn_store *store, struct tarn_arena *arena) {
   return true;
 }
 
-static bool take_units(struct tarn_store *store, size_t count, size_t alignment, size_t *unit) {
-  size_t first = 0;
+/* How many units from `first` on are free, and dirty or clean as that is; at most `most`. */
+static size_t count_alike(struct tarn_arena *arena, size_t first, size_t most) {
+  bool dirty = tarn_arena_pool(arena, first)->dirty != 0;
+  size_t count = 1;
+  while (count < most && first + count < arena->units && tarn_arena_is_free(arena, first + count) &&
+         (tarn_arena_pool(arena, first + count)->dirty != 0) == dirty)
+    count++;
+  return count;
+}
+
+/* `*count` units; if that is one, up to `most`, and how many they are. */
+static bool take_units(struct tarn_store *store, size_t *count_of, size_t most, size_t alignment,
+                       size_t *unit) {
+  size_t first = 0, count = *count_of;
   bool huge = false;
   (void)pthread_mutex_lock(&store->lock);
   struct tarn_arena *arena = NULL;
@@ -186,6 +198,8 @@ static bool take_units(struct tarn_store *store, size_t count, size_t alignment,
   if (!arena && (arena = add_arena(store, count, alignment)))
     first = 0;
   if (arena) {
+    if (most > count)
+      *count_of = count = count_alike(arena, first, most);
     count_dirty(store, 0, tarn_arena_take(arena, first, count));
     *unit = tarn_unit_of(arena->base) + first;
     huge = becomes_huge(store, arena);
@@ -196,16 +210,26 @@ static bool take_units(struct tarn_store *store, size_t count, size_t alignment,
   return arena != NULL;
 }
 
-bool tarn_store_take_units_aligned(struct tarn_store *store, size_t count, size_t alignment,
-                                   size_t *unit) {
-  if (take_units(store, count, alignment, unit))
+static bool take_or_wait(struct tarn_store *store, size_t *count, size_t most, size_t alignment,
+                         size_t *unit) {
+  if (take_units(store, count, most, alignment, unit))
     return true;
   /* A purge may have claimed units, or have an arena on its way to the space: not while its lock is
    * held. */
   tarn_purge_lock(store);
-  bool good = take_units(store, count, alignment, unit);
+  bool good = take_units(store, count, most, alignment, unit);
   tarn_purge_unlock(store);
   return good;
+}
+
+bool tarn_store_take_units_aligned(struct tarn_store *store, size_t count, size_t alignment,
+                                   size_t *unit) {
+  return take_or_wait(store, &count, count, alignment, unit);
+}
+
+size_t tarn_store_take_some(struct tarn_store *store, size_t most, size_t *unit) {
+  size_t count = 1;
+  return take_or_wait(store, &count, most, 1, unit) ? count : 0;
 }
 
 bool tarn_store_take_units(struct tarn_store *store, size_t count, size_t *unit) {

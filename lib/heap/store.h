@@ -107,6 +107,9 @@ void tarn_store_end(struct tarn_store *store);
  * lock: when nothing is left it waits for a purge that may have claimed some.
  */
 bool tarn_store_take_units(struct tarn_store *store, size_t count, size_t *unit);
+/* The lowest unit of those that are to be taken first, and up to `most` in all that follow it and
+ * are free and like it; how many, 0: none. */
+size_t tarn_store_take_some(struct tarn_store *store, size_t most, size_t *unit);
 /* At an address that is a multiple of `alignment` units, a power of two. */
 bool tarn_store_take_units_aligned(struct tarn_store *store, size_t count, size_t alignment,
                                    size_t *unit);

@@ -462,6 +462,9 @@ static void settle(tarn_world *world) {
       if (tarn_store_heap(&world->store, i))
         tarn_remote_collect_heap(tarn_store_heap(&world->store, i));
   } while (!is_settled(world));
+  cds_list_for_each_entry(mutator, &world->registry.list, node) {
+    (void)tarn_spare_drop_all(&mutator->local);
+  }
 }
 
 static bool begin(tarn_world *world, struct tarn_mutator *self, enum mode mode) {

@@ -137,12 +137,14 @@ size_t tarn_trim(tarn_world *world, size_t keep) {
   struct tarn_mutator *self = tarn_mutator_self(world);
   bool running = self && tarn_own_state(self) == TARN_STATE_RUNNING;
   bool leaves = running && self->local.pub.tarn_holds == 0;
-  if (running || (self && world->store.hooks->uncollected)) /* its bins are the caller's */
+  if (running || (self && world->store.hooks->uncollected)) { /* its bins are the caller's */
     (void)tarn_local_empty_quarantine(&self->local);
+    (void)tarn_spare_drop_all(&self->local);
+  }
   if (leaves)
     tarn_stop_leave(self);
   tarn_heap_settle_orphans(&world->store);
-  size_t given = tarn_pools_purge_idle(&world->store);
+  size_t given = tarn_pools_purge_idle(&world->store, 0);
   given += tarn_store_trim(&world->store, keep);
   if (leaves)
     tarn_stop_enter(self);

@@ -113,6 +113,9 @@ static inline void support_plain_order(void) {
 #endif
 }
 
+/* The calling thread keeps no spare pools; what is free stays where it is. */
+static inline void support_drop_spares(tarn_world *world) { (void)tarn_trim(world, SIZE_MAX); }
+
 static inline bool support_is_filled(const void *memory, size_t size, unsigned char with) {
   const unsigned char *bytes = memory;
   for (size_t i = 0; i < size; i++)

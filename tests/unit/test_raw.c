@@ -381,6 +381,7 @@ static void a_block_that_cannot_grow_is_as_it_was(void **state) {
     void *block = tarn_alloc_raw(f->self, size), *again;
     fill(block, size, 9);
     size_t usable = tarn_usable_size(f->world, block);
+    support_drop_spares(f->world);
     uint64_t held = support_stats(f->world).heap_bytes;
     assert_int_equal(tarn_world_set_limits(f->world, 0, (size_t)held), TARN_OK);
     refused(f->self, tarn_realloc(f->self, block, 3 * size), TARN_ELIMIT);
@@ -623,6 +624,7 @@ static void *block_of(tarn_thread *self, size_t size, const struct tarn_pool *po
 
 static void expect_wake(struct fixture *f, size_t size) {
   static void *blocks[4096];
+  support_drop_spares(f->world);
   uint64_t pools = support_stats(f->world).pools;
   size_t capacity = capacity_of(size);
   for (size_t i = 0; i < capacity; i++)
@@ -636,6 +638,7 @@ static void expect_wake(struct fixture *f, size_t size) {
   /* One too few: the second pool is used up, and a third one made. */
   for (size_t i = 0; i < capacity; i++)
     (void)block_of(f->self, size, pool, false);
+  support_drop_spares(f->world);
   assert_int_equal(support_stats(f->world).pools, pools + 3);
   tarn_free(f->self, blocks[wake - 1]);
   for (size_t i = 1; i < capacity; i++)
@@ -663,6 +666,7 @@ static void at_the_limit_one_free_block_of_a_full_pool_is_found(void **state) {
     for (size_t i = 0; i < count; i++)
       blocks[i] = tarn_alloc_raw(f->self, sizes[s]);
     assert_true(tarn_pool_wake(pool_of(blocks[0])) > 1);
+    support_drop_spares(f->world);
     size_t held = (size_t)support_stats(f->world).heap_bytes;
     assert_int_equal(tarn_world_set_limits(f->world, 0, held), TARN_OK);
     refused(f->self, tarn_alloc_raw(f->self, sizes[s]), TARN_ELIMIT);
@@ -703,9 +707,11 @@ static void blocks_freed_in_any_order_leave_no_pool(void **unused) {
         size_t size = tarn_class_size(i), count = 5 * capacity_of(size) + 1;
         for (size_t n = 0; n < count; n++)
           blocks[n] = tarn_alloc_raw(self, size);
+        support_drop_spares(world);
         uint64_t most = support_stats(world).pools;
         for (size_t n = 0; n < count; n++)
           tarn_free(self, blocks[nth(order, n, count)]);
+        support_drop_spares(world);
         /* All but the bin's own. */
         assert_int_equal(support_stats(world).pools, most - 5);
       }

@@ -460,9 +460,11 @@ static void a_full_pool_wakes_when_enough_of_it_has_come_back(void **state) {
     assert_true(tarn_remote_collect(f->local));
     assert_int_equal(pool->list, TARN_LIST_PARTIAL);
     assert_int_equal(tarn_pool_used(pool), count - wake);
+    support_drop_spares(f->world);
     uint64_t pools = support_stats(f->world).pools;
     free_and_flush_by(&f->helpers[1], f->blocks + wake, count - wake);
     assert_true(tarn_remote_collect(f->local));
+    support_drop_spares(f->world);
     assert_int_equal(support_stats(f->world).pools, pools - 1); /* empty: it went */
   }
 }
@@ -516,6 +518,7 @@ static void a_blocked_owner_has_them_taken_by_a_stop(void **state) {
   make(f, count, 512);
   struct tarn_pool *pool = pool_of(f->blocks[0]);
   void *current = tarn_alloc_raw(f->self, 512);
+  support_drop_spares(f->world);
   uint64_t pools = support_stats(f->world).pools;
   tarn_block_begin(f->self);
   free_by(&f->helpers[0], f->blocks, count / 2);
