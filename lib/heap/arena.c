@@ -77,18 +77,15 @@ size_t tarn_arena_find_dirty(const struct tarn_arena *arena) {
 
 /* --- taking and giving ----------------------------------------------------------------------- */
 
-/* The dirty units among some free ones are so no more; returns their dirty bytes. */
-static size_t take_dirty(struct tarn_arena *arena, size_t first, size_t count) {
-  size_t bytes = 0, units = 0;
-  /* A free unit has its bit exactly when its descriptor says that it is dirty. */
-  for (size_t i = first; i < first + count; i++) {
-    bytes += tarn_arena_pool(arena, i)->dirty;
-    units += tarn_arena_pool(arena, i)->dirty != 0;
+static size_t count_bits(const uint64_t *bits, size_t first, size_t count) {
+  size_t set = 0;
+  while (count > 0) {
+    size_t shift = first % 64, here = 64 - shift < count ? 64 - shift : count;
+    set += (size_t)__builtin_popcountll(bits[first / 64] >> shift & UINT64_MAX >> (64 - here));
+    first += here;
+    count -= here;
   }
-  arena->dirty_units -= units;
-  if (units)
-    put_bits(tarn_arena_dirty(arena), first, count, false);
-  return bytes;
+  return set;
 }
 
 size_t tarn_arena_take(struct tarn_arena *arena, size_t first, size_t count) {
@@ -96,30 +93,23 @@ size_t tarn_arena_take(struct tarn_arena *arena, size_t first, size_t count) {
   arena->free_units -= count;
   if (arena->free_units == 0)
     arena->longest = 0;
-  return arena->dirty_units ? take_dirty(arena, first, count) : 0;
-}
-
-static size_t give_dirty(struct tarn_arena *arena, size_t first, size_t count, uint32_t now) {
-  size_t bytes = 0, units = 0, run = first;
-  for (size_t i = first; i < first + count; i++) {
-    struct tarn_pool *pool = tarn_arena_pool(arena, i);
-    if (pool->dirty == 0) {
-      put_bits(tarn_arena_dirty(arena), run, i - run, true);
-      run = i + 1;
-      continue;
-    }
-    pool->freed_at = now;
-    bytes += pool->dirty;
-    units++;
+  size_t dirty = arena->dirty_units ? count_bits(tarn_arena_dirty(arena), first, count) : 0;
+  if (dirty) {
+    put_bits(tarn_arena_dirty(arena), first, count, false);
+    arena->dirty_units -= dirty;
   }
-  put_bits(tarn_arena_dirty(arena), run, first + count - run, true);
-  if (units && arena->dirty_units == 0)
-    arena->oldest = now;
-  arena->dirty_units += units;
-  return bytes;
+  return dirty;
 }
 
-size_t tarn_arena_give(struct tarn_arena *arena, size_t first, size_t count, uint32_t now) {
+/* Some of the units are dirty, and some are not. */
+static void mark_dirty_ones(struct tarn_arena *arena, size_t first, size_t count) {
+  for (size_t i = first; i < first + count; i++)
+    if (tarn_arena_pool(arena, i)->dirty != 0)
+      put_bits(tarn_arena_dirty(arena), i, 1, true);
+}
+
+void tarn_arena_give(struct tarn_arena *arena, size_t first, size_t count, size_t dirty,
+                     uint32_t now) {
   TARN_ASSERT(first + count <= arena->units);
   TARN_ASSERT(next_bit(arena->free, arena->units, first, 0) >= first + count);
   put_bits(arena->free, first, count, true);
@@ -128,5 +118,13 @@ size_t tarn_arena_give(struct tarn_arena *arena, size_t first, size_t count, uin
                run_start(arena->free, first);
   if (run > arena->longest)
     arena->longest = run;
-  return give_dirty(arena, first, count, now);
+  if (dirty == 0)
+    return;
+  if (dirty == count)
+    put_bits(tarn_arena_dirty(arena), first, count, true);
+  else
+    mark_dirty_ones(arena, first, count);
+  if (arena->dirty_units == 0 || !tarn_tick_passed(arena->oldest, now))
+    arena->oldest = now;
+  arena->dirty_units += dirty;
 }

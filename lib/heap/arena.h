@@ -46,6 +46,9 @@ static inline uint64_t tarn_arena_free_word(const struct tarn_arena *arena, size
 static inline bool tarn_arena_is_free(const struct tarn_arena *arena, size_t unit) {
   return tarn_arena_free_word(arena, unit / 64) >> (unit % 64) & 1;
 }
+static inline bool tarn_arena_is_dirty(struct tarn_arena *arena, size_t unit) {
+  return tarn_arena_dirty(arena)[unit / 64] >> (unit % 64) & 1;
+}
 static inline struct tarn_pool *tarn_arena_pool(const struct tarn_arena *arena, size_t unit) {
   return &tarn_space.pools[tarn_unit_of(arena->base) + unit];
 }
@@ -72,13 +75,14 @@ size_t tarn_arena_find(struct tarn_arena *arena, size_t count, size_t alignment)
 /* The lowest dirty unit; there is one. */
 size_t tarn_arena_find_dirty(const struct tarn_arena *arena);
 
-/* Free units become used, or claimed.  Returns how many of their bytes were dirty. */
+/* Free units become used, or claimed.  Returns how many of them were dirty. */
 size_t tarn_arena_take(struct tarn_arena *arena, size_t first, size_t count);
 
 /*
- * The opposite.  The descriptors' `dirty` says what is dirty, their `freed_at` is set to `now`
- * where that is so.  Returns how many bytes are.
+ * The opposite.  `dirty` of the units are dirty, as their descriptors say, and became free at the
+ * tick `now`, which stands there as well.
  */
-size_t tarn_arena_give(struct tarn_arena *arena, size_t first, size_t count, uint32_t now);
+void tarn_arena_give(struct tarn_arena *arena, size_t first, size_t count, size_t dirty,
+                     uint32_t now);
 
 #endif

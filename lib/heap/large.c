@@ -38,12 +38,6 @@ static void clean_units(struct tarn_store *store, size_t unit, size_t bytes, boo
 /* A world that is never collected, walked or ended needs no list of its large objects. */
 static bool is_listed(const struct tarn_store *store) { return !store->hooks->uncollected; }
 
-static bool take_units(struct tarn_store *store, size_t units, size_t alignment, size_t *unit) {
-  if (alignment <= TARN_UNIT_SIZE)
-    return tarn_store_take_units(store, units, unit);
-  return tarn_store_take_units_aligned(store, units, alignment / TARN_UNIT_SIZE, unit);
-}
-
 #if TARN_HARDENED
 static size_t guard_lead(size_t alignment) { return tarn_guard_lead(alignment); }
 static size_t guard_tail(void) { return tarn_guard_tail(); }
@@ -86,6 +80,18 @@ static void publish(struct tarn_large *large, unsigned world) {
                                          (uint32_t)(i == 0 ? large->units : i)));
 }
 
+/* Units, charged, and a header that says nothing yet; `want->unit` is the first of all. */
+static struct tarn_large *take(struct tarn_store *store, struct tarn_wanted *want) {
+  if (!tarn_store_take(store, want))
+    return NULL;
+  struct tarn_large *large = want->header;
+  if (large)
+    memset(large, 0, sizeof *large);
+  else if (!(large = tarn_meta_alloc(&store->meta, sizeof *large)))
+    tarn_store_give(store, want);
+  return large;
+}
+
 void *tarn_large_make(struct tarn_heap *heap, tarn_flavour flavour, size_t size, size_t alignment,
                       bool cleared) {
   struct tarn_store *store = heap->store;
@@ -93,16 +99,17 @@ void *tarn_large_make(struct tarn_heap *heap, tarn_flavour flavour, size_t size,
   size_t bytes = (size + page - 1) & ~(page - 1);
   size_t lead = guard_lead(alignment), tail = guard_tail();
   size_t units = (bytes + tail + TARN_UNIT_SIZE - 1) / TARN_UNIT_SIZE;
-  if (units > UINT32_MAX || !tarn_store_charge(store, bytes))
+  if (units > UINT32_MAX)
     return NULL;
-  struct tarn_large *large = tarn_meta_alloc(&store->meta, sizeof *large);
-  size_t unit = 0;
-  if (!large || !take_units(store, lead + units, alignment, &unit)) {
-    tarn_meta_free(&store->meta, large, sizeof *large);
-    tarn_store_uncharge(store, bytes);
+  struct tarn_wanted want = {.units = lead + units,
+                             .alignment =
+                                 alignment > TARN_UNIT_SIZE ? alignment / TARN_UNIT_SIZE : 1,
+                             .bytes = bytes,
+                             .larges = 1};
+  struct tarn_large *large = take(store, &want);
+  if (!large)
     return NULL;
-  }
-  unit += lead;
+  size_t unit = want.unit + lead;
   clean_units(store, unit, bytes, cleared);
   large->heap = heap;
   large->base = tarn_unit_base(unit);
@@ -116,11 +123,11 @@ void *tarn_large_make(struct tarn_heap *heap, tarn_flavour flavour, size_t size,
     cds_list_add_rcu(&large->node, &heap->larges);
     (void)pthread_mutex_unlock(&heap->large_lock);
   }
-  atomic_fetch_add_explicit(&store->larges, 1, memory_order_relaxed);
   return (void *)large->base;
 }
 
-void tarn_large_unlink(struct tarn_large *large) {
+/* Off its list and out of the map; it still counts. */
+static void withdraw(struct tarn_large *large) {
   struct tarn_heap *heap = large->heap;
   struct tarn_store *store = heap->store;
   size_t unit = tarn_unit_of(large->base);
@@ -138,12 +145,17 @@ void tarn_large_unlink(struct tarn_large *large) {
   if (tarn_large_lead(large))
     tarn_map_set(unit - 1, 0);
   atomic_store_explicit(&tarn_space.pools[unit].large, NULL, memory_order_relaxed);
-  tarn_store_uncharge(store, large->bytes);
-  atomic_fetch_sub_explicit(&store->larges, 1, memory_order_relaxed);
 }
 
-void tarn_large_give_back(struct tarn_store *store, struct tarn_large *large) {
-  size_t unit = tarn_unit_of(large->base);
+void tarn_large_unlink(struct tarn_large *large) {
+  struct tarn_wanted was = {.bytes = large->bytes, .larges = 1};
+  withdraw(large);
+  tarn_store_uncharge(large->heap->store, &was);
+}
+
+/* `was` says what still counts. */
+static void give_back(struct tarn_store *store, struct tarn_large *large, struct tarn_wanted *was) {
+  size_t unit = tarn_unit_of(large->base), lead = tarn_large_lead(large);
   for (size_t i = 0; i < large->units; i++) {
     struct tarn_pool *pool = &tarn_space.pools[unit + i];
     size_t left = large->bytes - i * TARN_UNIT_SIZE;
@@ -151,17 +163,25 @@ void tarn_large_give_back(struct tarn_store *store, struct tarn_large *large) {
       pool->dirty = (uint32_t)(left < TARN_UNIT_SIZE ? left : TARN_UNIT_SIZE);
   }
 #if TARN_HARDENED
-  if (!tarn_guard_end(large))
-    return; /* the units are lost: nobody could use them */
+  if (!tarn_guard_end(large)) { /* the units are lost: nobody could use them */
+    tarn_store_uncharge(store, was);
+    return;
+  }
 #endif
-  size_t lead = tarn_large_lead(large);
-  tarn_store_give_units(store, unit - lead, large->units + lead);
+  was->unit = unit - lead;
+  was->units = large->units + lead;
+  tarn_store_give(store, was);
+}
+
+void tarn_large_give_back(struct tarn_store *store, struct tarn_large *large) {
+  struct tarn_wanted was = {.larges = 0}; /* unlinked */
+  give_back(store, large, &was);
 }
 
 void tarn_large_drop(struct tarn_large *large, struct tarn_large **limbo) {
-  struct tarn_store *store = large->heap->store;
-  tarn_large_unlink(large);
-  tarn_large_give_back(store, large);
+  struct tarn_wanted was = {.bytes = large->bytes, .larges = 1};
+  withdraw(large);
+  give_back(large->heap->store, large, &was);
   large->limbo = *limbo;
   *limbo = large;
 }
@@ -180,10 +200,13 @@ void tarn_large_reclaim(struct tarn_store *store, struct tarn_large *limbo) {
 void tarn_large_free(struct tarn_large *large) {
   struct tarn_store *store = large->heap->store;
   struct tarn_large *enough = NULL;
-  tarn_large_unlink(large);
-  tarn_large_give_back(store, large);
-  if (!is_listed(store)) { /* nobody walks: nobody can still stand on the header */
-    tarn_meta_free(&store->meta, large, sizeof *large);
+  /* Where nobody walks, nobody can still stand on the header. */
+  struct tarn_wanted was = {
+      .bytes = large->bytes, .larges = 1, .header = is_listed(store) ? NULL : large};
+  withdraw(large);
+  give_back(store, large, &was);
+  if (!is_listed(store)) {
+    tarn_meta_free(&store->meta, was.header, sizeof *large);
     tarn_store_tend(store);
     return;
   }

@@ -77,27 +77,17 @@ static void describe(const struct tarn_store *store, struct tarn_pool *pool, str
                              tarn_flavour_resource(flavour), size, pool->reciprocal));
 }
 
-/* May the store hold so many units more?  One at least, or none. */
-static size_t charge_units(struct tarn_store *store, size_t most) {
-  if (most > 1 && tarn_store_charge(store, most * TARN_UNIT_SIZE))
-    return most;
-  return tarn_store_charge(store, TARN_UNIT_SIZE) ? 1 : 0;
-}
-
 struct tarn_pool *tarn_pool_make(struct tarn_store *store, struct tarn_heap *heap,
                                  tarn_flavour flavour, unsigned size_class, size_t most,
                                  size_t *count) {
-  size_t unit = 0, charged = charge_units(store, most);
-  size_t taken = charged ? tarn_store_take_some(store, charged, &unit) : 0;
-  if (taken < charged)
-    tarn_store_uncharge(store, (charged - taken) * TARN_UNIT_SIZE);
-  *count = taken;
-  if (taken == 0)
+  struct tarn_wanted want = {.units = 1, .alignment = 1, .bytes = TARN_UNIT_SIZE, .pools = most};
+  *count = 0;
+  if (!tarn_store_take(store, &want))
     return NULL;
-  struct tarn_pool *first = &tarn_space.pools[unit];
-  for (struct tarn_pool *pool = first; pool < first + taken; pool++)
+  *count = want.pools;
+  struct tarn_pool *first = &tarn_space.pools[want.unit];
+  for (struct tarn_pool *pool = first; pool < first + want.pools; pool++)
     describe(store, pool, heap, flavour, size_class, pool->dirty);
-  atomic_fetch_add_explicit(&store->pools, taken, memory_order_relaxed);
   return first;
 }
 
@@ -119,9 +109,9 @@ void tarn_pool_drop(struct tarn_store *store, struct tarn_pool *pool) {
   tarn_pool_set_owner(pool, NULL);
   pool->bin = NULL;
   pool->free = NULL;
-  tarn_store_give_units(store, (size_t)(pool - tarn_space.pools), 1);
-  tarn_store_uncharge(store, TARN_UNIT_SIZE);
-  atomic_fetch_sub_explicit(&store->pools, 1, memory_order_relaxed);
+  struct tarn_wanted was = {
+      .units = 1, .bytes = TARN_UNIT_SIZE, .pools = 1, .unit = tarn_pool_unit(pool)};
+  tarn_store_give(store, &was);
 }
 
 /* --- what is free ---------------------------------------------------------------------------- */

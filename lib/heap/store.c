@@ -6,6 +6,8 @@
 #include "heap/heap.h"
 #include <string.h>
 
+#define HEADERS_MOST 64u
+
 #if TARN_TSAN
 char tarn_rcu_token;
 #endif
@@ -127,12 +129,76 @@ static struct tarn_arena *add_arena(struct tarn_store *store, size_t count, size
   return arena;
 }
 
+/* --- charges; under the lock ----------------------------------------------------------------- */
+
+/* Relaxed: read anywhere, written under the lock. */
+static size_t look(const _Atomic size_t *figure) {
+  return atomic_load_explicit(figure, memory_order_relaxed);
+}
+static void add(_Atomic size_t *figure, size_t more) {
+  atomic_store_explicit(figure, look(figure) + more, memory_order_relaxed);
+}
+
+static bool has_room(const struct tarn_store *store, size_t bytes) {
+  size_t limit = look(&store->limit), held = look(&store->bytes);
+  return bytes <= limit && held <= limit - bytes;
+}
+
+/* As many pools of `most` as the limit allows; one does fit. */
+static size_t within_limit(const struct tarn_store *store, size_t most) {
+  size_t room = (look(&store->limit) - look(&store->bytes)) / TARN_UNIT_SIZE;
+  return room < most ? room : most;
+}
+
+static void charge(struct tarn_store *store, const struct tarn_wanted *want) {
+  add(&store->bytes, want->pools ? want->pools * TARN_UNIT_SIZE : want->bytes);
+  add(&store->pools, want->pools);
+  add(&store->larges, want->larges);
+  if (look(&store->bytes) > look(&store->bytes_max))
+    atomic_store_explicit(&store->bytes_max, look(&store->bytes), memory_order_relaxed);
+}
+
+static void uncharge(struct tarn_store *store, const struct tarn_wanted *was) {
+  add(&store->bytes, -was->bytes);
+  add(&store->pools, -was->pools);
+  add(&store->larges, -was->larges);
+}
+
+static void take_header(struct tarn_store *store, struct tarn_wanted *want) {
+  want->header = store->headers;
+  if (!want->header)
+    return;
+  store->headers = want->header->limbo;
+  store->header_count--;
+}
+static void keep_header(struct tarn_store *store, struct tarn_wanted *was) {
+  if (!was->header || store->header_count == HEADERS_MOST)
+    return;
+  was->header->limbo = store->headers;
+  store->headers = was->header;
+  store->header_count++;
+  was->header = NULL;
+}
+
+void tarn_store_uncharge(struct tarn_store *store, const struct tarn_wanted *was) {
+  (void)pthread_mutex_lock(&store->lock);
+  uncharge(store, was);
+  (void)pthread_mutex_unlock(&store->lock);
+}
+
 /* --- units ----------------------------------------------------------------------------------- */
 
+/* Relaxed: a figure.  Takers count after they have left the lock, so it may be too large. */
 static void count_dirty(struct tarn_store *store, size_t more, size_t less) {
-  /* Relaxed: a figure, and only written under the lock. */
-  size_t dirty = atomic_load_explicit(&store->dirty, memory_order_relaxed);
-  atomic_store_explicit(&store->dirty, dirty + more - less, memory_order_relaxed);
+  if (more != less)
+    atomic_fetch_add_explicit(&store->dirty, more - less, memory_order_relaxed);
+}
+
+static size_t sum_dirty(const struct tarn_pool *pool, size_t count) {
+  size_t bytes = 0;
+  for (size_t i = 0; i < count; i++)
+    bytes += pool[i].dirty;
+  return bytes;
 }
 
 /* The lowest dirty unit: its memory is there already. */
@@ -176,98 +242,123 @@ static bool becomes_huge(struct tarn_store *store, struct tarn_arena *arena) {
 
 /* How many units from `first` on are free, and dirty or clean as that is; at most `most`. */
 static size_t count_alike(struct tarn_arena *arena, size_t first, size_t most) {
-  bool dirty = tarn_arena_pool(arena, first)->dirty != 0;
+  bool dirty = tarn_arena_is_dirty(arena, first);
   size_t count = 1;
   while (count < most && first + count < arena->units && tarn_arena_is_free(arena, first + count) &&
-         (tarn_arena_pool(arena, first + count)->dirty != 0) == dirty)
+         tarn_arena_is_dirty(arena, first + count) == dirty)
     count++;
   return count;
 }
 
-/* `*count` units; if that is one, up to `most`, and how many they are. */
-static bool take_units(struct tarn_store *store, size_t *count_of, size_t most, size_t alignment,
-                       size_t *unit) {
-  size_t first = 0, count = *count_of;
-  bool huge = false;
-  (void)pthread_mutex_lock(&store->lock);
+/* Under the lock.  NULL: no memory. */
+static struct tarn_arena *find(struct tarn_store *store, size_t count, size_t alignment,
+                               size_t *first) {
   struct tarn_arena *arena = NULL;
   if (count == 1 && alignment == 1)
-    arena = find_dirty(store, &first);
+    arena = find_dirty(store, first);
   if (!arena)
-    arena = find_units(store, count, alignment, &first);
+    arena = find_units(store, count, alignment, first);
   if (!arena && (arena = add_arena(store, count, alignment)))
-    first = 0;
+    *first = 0;
+  return arena;
+}
+
+enum taking { TAKEN, NO_UNITS, AT_LIMIT };
+
+/* Takes what is wanted.  What can be done without the lock is done afterwards: two threads that
+ * make and free large objects are held up by each other here. */
+static enum taking take(struct tarn_store *store, struct tarn_wanted *want) {
+  size_t first = 0, dirty = 0;
+  bool huge = false;
+  enum taking result = AT_LIMIT;
+  (void)pthread_mutex_lock(&store->lock);
+  struct tarn_arena *arena = NULL;
+  if (has_room(store, want->bytes)) {
+    arena = find(store, want->units, want->alignment, &first);
+    result = arena ? TAKEN : NO_UNITS;
+  }
   if (arena) {
-    if (most > count)
-      *count_of = count = count_alike(arena, first, most);
-    count_dirty(store, 0, tarn_arena_take(arena, first, count));
-    *unit = tarn_unit_of(arena->base) + first;
+    if (want->pools)
+      want->units = want->pools = count_alike(arena, first, within_limit(store, want->pools));
+    charge(store, want);
+    if (want->larges)
+      take_header(store, want);
+    dirty = tarn_arena_take(arena, first, want->units);
+    want->unit = tarn_unit_of(arena->base) + first;
     huge = becomes_huge(store, arena);
   }
   (void)pthread_mutex_unlock(&store->lock);
   if (huge) /* the arena stays: the caller has units of it */
     tarn_os_huge_pages((void *)arena->base, arena->units * TARN_UNIT_SIZE, true);
-  return arena != NULL;
+  if (dirty)
+    count_dirty(store, 0, sum_dirty(&tarn_space.pools[want->unit], want->units));
+  return result;
 }
 
-static bool take_or_wait(struct tarn_store *store, size_t *count, size_t most, size_t alignment,
-                         size_t *unit) {
-  if (take_units(store, count, most, alignment, unit))
-    return true;
+bool tarn_store_take(struct tarn_store *store, struct tarn_wanted *want) {
+  enum taking result = take(store, want);
+  if (result != NO_UNITS)
+    return result == TAKEN;
   /* A purge may have claimed units, or have an arena on its way to the space: not while its lock is
    * held. */
   tarn_purge_lock(store);
-  bool good = take_units(store, count, most, alignment, unit);
+  result = take(store, want);
   tarn_purge_unlock(store);
-  return good;
+  return result == TAKEN;
 }
 
-bool tarn_store_take_units_aligned(struct tarn_store *store, size_t count, size_t alignment,
-                                   size_t *unit) {
-  return take_or_wait(store, &count, count, alignment, unit);
-}
-
-size_t tarn_store_take_some(struct tarn_store *store, size_t most, size_t *unit) {
-  size_t count = 1;
-  return take_or_wait(store, &count, most, 1, unit) ? count : 0;
-}
-
-bool tarn_store_take_units(struct tarn_store *store, size_t count, size_t *unit) {
-  return tarn_store_take_units_aligned(store, count, 1, unit);
+/* The units are free from `now` on; how many of them are dirty. */
+static size_t date(struct tarn_pool *pool, size_t count, uint32_t now) {
+  size_t dirty = 0;
+  for (size_t i = 0; i < count; i++)
+    if (pool[i].dirty) {
+      pool[i].freed_at = now;
+      dirty++;
+    }
+  return dirty;
 }
 
 /* Units become free; under the lock. */
 static void put_units(struct tarn_store *store, struct tarn_arena *arena, size_t first,
-                      size_t count, uint32_t now) {
+                      size_t count, size_t dirty, uint32_t now) {
   size_t longest = arena->longest;
-  count_dirty(store, tarn_arena_give(arena, first, count, now), 0);
+  tarn_arena_give(arena, first, count, dirty, now);
   hint_at(store, arena, longest);
 }
 
-void tarn_store_give_units(struct tarn_store *store, size_t unit, size_t count) {
-  uintptr_t base = tarn_unit_base(unit);
+void tarn_store_give(struct tarn_store *store, struct tarn_wanted *was) {
+  uintptr_t base = tarn_unit_base(was->unit);
+  struct tarn_pool *pool = &tarn_space.pools[was->unit];
   uint32_t now = tarn_os_ticks();
-  for (size_t i = 0; i < count; i++)
-    tarn_map_set(unit + i, 0);
+  for (size_t i = 0; i < was->units; i++)
+    tarn_map_set(was->unit + i, 0);
+  size_t dirty = date(pool, was->units, now);
+  if (dirty) /* first: it is never too small */
+    count_dirty(store, sum_dirty(pool, was->units), 0);
   (void)pthread_mutex_lock(&store->lock);
   struct tarn_arena *arena = *tarn_arena_slot(base);
-  put_units(store, arena, (base - arena->base) / TARN_UNIT_SIZE, count, now);
+  put_units(store, arena, (base - arena->base) / TARN_UNIT_SIZE, was->units, dirty, now);
   if (arena->free_units + arena->claimed == arena->units)
     arena->emptied_at = now;
+  uncharge(store, was);
+  keep_header(store, was);
   tarn_purge_note(store, now);
   (void)pthread_mutex_unlock(&store->lock);
 }
 
 void tarn_store_claim(struct tarn_store *store, struct tarn_arena *arena, size_t first,
                       size_t count) {
-  count_dirty(store, 0, tarn_arena_take(arena, first, count));
+  (void)tarn_arena_take(arena, first, count);
+  count_dirty(store, 0, sum_dirty(tarn_arena_pool(arena, first), count));
   arena->claimed += count;
 }
 
 void tarn_store_unclaim(struct tarn_store *store, struct tarn_arena *arena, size_t first,
                         size_t count, uint32_t now) {
+  struct tarn_pool *pool = tarn_arena_pool(arena, first);
   arena->claimed -= count;
-  put_units(store, arena, first, count, now);
+  count_dirty(store, sum_dirty(pool, count), 0);
+  put_units(store, arena, first, count, date(pool, count, now), now);
 }
 
 bool tarn_store_make_tables(struct tarn_store *store) {
@@ -286,28 +377,6 @@ bool tarn_store_make_tables(struct tarn_store *store) {
 }
 
 /* --- counts ---------------------------------------------------------------------------------- */
-
-bool tarn_store_charge(struct tarn_store *store, size_t bytes) {
-  /* Relaxed throughout: the counter guards no data, and only its own value decides. */
-  size_t held = atomic_load_explicit(&store->bytes, memory_order_relaxed);
-  size_t limit = atomic_load_explicit(&store->limit, memory_order_relaxed);
-  do {
-    if (bytes > limit || held > limit - bytes)
-      return false;
-  } while (!atomic_compare_exchange_weak_explicit(&store->bytes, &held, held + bytes,
-                                                  memory_order_relaxed, memory_order_relaxed));
-  held += bytes;
-  size_t most = atomic_load_explicit(&store->bytes_max, memory_order_relaxed);
-  while (held > most &&
-         !atomic_compare_exchange_weak_explicit(&store->bytes_max, &most, held,
-                                                memory_order_relaxed, memory_order_relaxed)) {
-  }
-  return true;
-}
-
-void tarn_store_uncharge(struct tarn_store *store, size_t bytes) {
-  atomic_fetch_sub_explicit(&store->bytes, bytes, memory_order_relaxed);
-}
 
 void tarn_store_allocated(struct tarn_store *store, size_t bytes) {
   atomic_fetch_add_explicit(&store->allocated, bytes, memory_order_relaxed);

@@ -77,6 +77,8 @@ struct tarn_store {
    * tarn_store_visit. */
   pthread_mutex_t visit_lock;
   struct tarn_purge purge;
+  struct tarn_large *headers; /* under the lock: kept ones, so that their lock is not taken, too */
+  unsigned header_count;
   size_t abandoned_end; /* their units lie below; as `abandoned` */
   /* Written under the lock (release), read by anybody (acquire); heaps go away at stops only. */
   _Atomic(struct tarn_heap *) heaps[TARN_HEAP_MAX];
@@ -86,13 +88,14 @@ struct tarn_store {
   struct tarn_large *limbo;   /* headers of dead large objects that wait for a grace period */
   unsigned limbo_count;
 
+  /* The next ones are written under the lock, but for the limit. */
   _Atomic size_t bytes; /* held by pools and large objects */
   _Atomic size_t bytes_max;
   _Atomic size_t limit; /* the hard limit; SIZE_MAX for none */
   _Atomic size_t pools; /* in use */
   _Atomic size_t larges;
   _Atomic size_t returned;    /* bytes purged */
-  _Atomic size_t dirty;       /* bytes of free units that may be backed; written under the lock */
+  _Atomic size_t dirty;       /* bytes of free units that may be backed; or more for a moment */
   _Atomic uint64_t allocated; /* bytes handed to bins and large objects, ever */
   _Atomic uint64_t debt;      /* the same since the last collection: what triggers the next */
 };
@@ -101,23 +104,30 @@ tarn_status tarn_store_start(struct tarn_store *store, const struct tarn_hooks *
 /* All heaps are gone.  Gives back arenas, metadata, the id. */
 void tarn_store_end(struct tarn_store *store);
 
-/*
- * `count` units in a row, descriptors committed, map words 0; their memory is as `dirty` in the
- * descriptors says.  A single unit is a dirty one if there is any.  The caller holds no heap's
- * lock: when nothing is left it waits for a purge that may have claimed some.
- */
-bool tarn_store_take_units(struct tarn_store *store, size_t count, size_t *unit);
-/* The lowest unit of those that are to be taken first, and up to `most` in all that follow it and
- * are free and like it; how many, 0: none. */
-size_t tarn_store_take_some(struct tarn_store *store, size_t most, size_t *unit);
-/* At an address that is a multiple of `alignment` units, a power of two. */
-bool tarn_store_take_units_aligned(struct tarn_store *store, size_t count, size_t alignment,
-                                   size_t *unit);
-void tarn_store_give_units(struct tarn_store *store, size_t unit, size_t count);
+/* Units in a row, and what they are for, or were. */
+struct tarn_wanted {
+  size_t units;
+  size_t alignment; /* of their address, in units, a power of two */
+  size_t bytes;     /* that count towards the limit */
+  size_t pools;     /* not 0: one unit, and up to so many in all that follow it and are like it;
+                       `units` and `pools` then say how many, and their bytes count */
+  size_t larges;    /* 1: a large object's */
+  struct tarn_large *header; /* of one, kept from a dead one and as that left it, or NULL */
+  size_t unit;               /* the first one; the answer */
+};
 
-/* Counts `bytes` towards the limit; false: they would pass it. */
-bool tarn_store_charge(struct tarn_store *store, size_t bytes);
-void tarn_store_uncharge(struct tarn_store *store, size_t bytes);
+/*
+ * Takes units: descriptors committed, map words 0; their memory is as `dirty` in the descriptors
+ * says.  A single unit is a dirty one if there is any.  False: the limit is in the way, or there is
+ * no memory.  The caller holds no heap's lock: when nothing is left it waits for a purge that may
+ * have claimed some.
+ */
+bool tarn_store_take(struct tarn_store *store, struct tarn_wanted *want);
+/* The opposite; here `bytes` is all that counts.  A header is kept for the next one, and is NULL
+ * then, if there are not enough. */
+void tarn_store_give(struct tarn_store *store, struct tarn_wanted *was);
+/* What the units are for is gone before they are given back: does not count any more. */
+void tarn_store_uncharge(struct tarn_store *store, const struct tarn_wanted *was);
 
 /* Counts an allocation of `bytes` (of a stretch, not of each block). */
 void tarn_store_allocated(struct tarn_store *store, size_t bytes);

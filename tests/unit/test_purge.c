@@ -50,8 +50,9 @@ static void open_store(struct tarn_store *store) {
 }
 
 static size_t take(struct tarn_store *store, size_t count, size_t alignment) {
-  size_t unit = SIZE_MAX;
-  assert_true(tarn_store_take_units_aligned(store, count, alignment, &unit));
+  struct tarn_wanted want = {.units = count, .alignment = alignment, .unit = SIZE_MAX};
+  assert_true(tarn_store_take(store, &want));
+  size_t unit = want.unit;
   assert_int_equal((tarn_unit_base(unit) >> TARN_UNIT_SHIFT) % alignment, 0);
   for (size_t i = 0; i < count; i++) {
     assert_int_equal(tarn_map_get(unit + i), 0);
@@ -67,7 +68,7 @@ static void give(struct tarn_store *store, size_t unit, size_t count, uint32_t d
     if (dirty)
       *(char *)tarn_unit_base(unit + i) = 1;
   }
-  tarn_store_give_units(store, unit, count);
+  tarn_store_give(store, &(struct tarn_wanted){.units = count, .unit = unit});
 }
 
 static void units_are_aligned_as_asked(void **unused) {
