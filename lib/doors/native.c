@@ -83,23 +83,27 @@ static void *fail(tarn_thread *self, tarn_status status) {
 }
 
 /*
- * What can be had at once: a raw block from a bin of the thread, `first_bin` from its start (0: the
- * heap has none there).  NULL: the slow path, which also finds out what is wrong with the
- * arguments.
+ * What can be had at once: a raw block from a bin of the thread for the world's atomic heap.  NULL:
+ * the slow path, which also finds out what is wrong with the arguments.
  */
-static inline void *alloc_fast(tarn_thread *self, size_t first_bin, size_t size, size_t *dirty) {
+static inline void *alloc_fast(tarn_thread *self, size_t size, size_t *dirty) {
+  struct tarn_local *local = tarn_local_of(self);
+  unsigned size_class = 0;
   /* Relaxed, as in tarn_safepoint: a thread that only reuses blocks must be stopped as well.  What
    * else it is called for has to wait for a poll. */
-  if (TARN_UNLIKELY(size > TARN_LARGE_LIMIT || first_bin == 0 ||
-                    (__atomic_load_n(&self->tarn_poll, __ATOMIC_RELAXED) & TARN_POLL_STOP)))
+  if (TARN_UNLIKELY(__atomic_load_n(&self->tarn_poll, __ATOMIC_RELAXED) & TARN_POLL_STOP))
     return NULL;
-  struct tarn_bin *bins = (struct tarn_bin *)(void *)((char *)self + first_bin);
-  return tarn_fast_alloc(tarn_local_of(self), bins + tarn_class_fast(size), dirty);
+  if (TARN_LIKELY(size <= TARN_CLASS_TABLE_MOST))
+    size_class = tarn_class_table[(size + 7) / 8];
+  else if (size <= TARN_LARGE_LIMIT)
+    size_class = tarn_class_of(size);
+  else
+    return NULL;
+  return tarn_fast_alloc(local, &local->bins[TARN_FLAVOUR_RAW][size_class], dirty);
 }
 
 /* Its users end in calls that need no frame of theirs. */
 #define SLOW_PATH __attribute__((noinline)) static
-#define RAW_BINS TARN_BIN_OFFSET(TARN_FLAVOUR_RAW, 0)
 
 SLOW_PATH void *heap_alloc_slow(tarn_thread *self, tarn_heap *heap, size_t size) {
   if (!may_touch(self))
@@ -115,9 +119,8 @@ SLOW_PATH void *heap_alloc_slow(tarn_thread *self, tarn_heap *heap, size_t size)
 
 void *tarn_heap_alloc(tarn_thread *self, tarn_heap *heap, size_t size) {
   size_t dirty;
-  if (TARN_LIKELY(tarn_thread_is_running(self) && heap &&
-                  heap->store == tarn_local_of(self)->store)) {
-    void *block = alloc_fast(self, heap->first_raw_bin, size, &dirty);
+  if (TARN_LIKELY(tarn_thread_is_running(self) && heap == tarn_local_of(self)->raw_heap)) {
+    void *block = alloc_fast(self, size, &dirty);
     if (TARN_LIKELY(block != NULL))
       return tarn_clear(block, dirty);
   }
@@ -134,7 +137,7 @@ SLOW_PATH void *alloc_atomic_slow(tarn_thread *self, size_t size) {
 
 void *tarn_alloc_atomic(tarn_thread *self, size_t size) {
   size_t dirty;
-  void *block = tarn_thread_is_running(self) ? alloc_fast(self, RAW_BINS, size, &dirty) : NULL;
+  void *block = tarn_thread_is_running(self) ? alloc_fast(self, size, &dirty) : NULL;
   return TARN_LIKELY(block != NULL) ? tarn_clear(block, dirty) : alloc_atomic_slow(self, size);
 }
 
@@ -155,7 +158,7 @@ SLOW_PATH void *alloc_raw_slow(tarn_thread *self, size_t size) {
 
 void *tarn_alloc_raw(tarn_thread *self, size_t size) {
   size_t dirty;
-  void *block = tarn_thread_is_running(self) ? alloc_fast(self, RAW_BINS, size, &dirty) : NULL;
+  void *block = tarn_thread_is_running(self) ? alloc_fast(self, size, &dirty) : NULL;
   return TARN_LIKELY(block != NULL) ? block : alloc_raw_slow(self, size);
 }
 

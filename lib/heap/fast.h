@@ -20,17 +20,23 @@
 /* Slow paths and checks of local.c. */
 bool tarn_local_is_damaged(const struct tarn_pool *pool, const void *block);
 
-/* memset for sizes that are small in most cases; `size` is a multiple of 8.  Returns the block. */
+/* memset for the first `size` bytes of a block, a multiple of 8 that is small in most cases, and 0
+ * or at least 16.  Stores may overlap.  Returns the block. */
 static inline void *tarn_clear(void *block, size_t size) {
+  if (size == 0)
+    return block;
   if (TARN_UNLIKELY(size > 256))
     return memset(block, 0, size);
-  char *at = block, *end = at + size;
-  for (; end - at >= 64; at += 64)
+  char *at = block, *last = at + size - 16;
+  for (; last - at >= 48; at += 64)
     memset(at, 0, 64);
-  for (; end - at >= 16; at += 16)
+  if (last - at >= 16) {
+    memset(at, 0, 32);
+    memset(last - 16, 0, 16);
+  } else if (last > at) {
     memset(at, 0, 16);
-  if (at < end)
-    memset(at, 0, 8);
+  }
+  memset(last, 0, 16);
   return block;
 }
 
@@ -93,7 +99,7 @@ static inline bool tarn_fast_free(struct tarn_local *local, void *block, bool on
   /* The place first: at an odd one the words cannot be read everywhere. */
   if ((checks_place &&
        TARN_UNLIKELY(offset >= pool->cursor || !tarn_is_block_start(offset, pool->reciprocal))) ||
-      (!only_raw && pool->flavour != TARN_FLAVOUR_RAW) || TARN_UNLIKELY(words[0] == key))
+      TARN_UNLIKELY(words[0] == key))
     return false;
 #if TARN_HARDENED
   tarn_local_quarantine(local, block, tarn_pool_block_size(pool));

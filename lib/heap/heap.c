@@ -23,8 +23,6 @@ tarn_status tarn_heap_make(struct tarn_store *store, tarn_heap_kind kind, struct
     index++;
   if (index < TARN_HEAP_MAX) {
     heap->index = index;
-    if (index < 2 && kind == TARN_HEAP_ATOMIC) /* its bins lie in the threads' records */
-      heap->first_raw_bin = TARN_BIN_OFFSET(TARN_FLAVOUR_RAW, 0);
     atomic_store_explicit(&store->heaps[index], heap, memory_order_release);
     if (index >= tarn_store_heap_limit(store))
       atomic_store_explicit(&store->heap_limit, index + 1, memory_order_release);

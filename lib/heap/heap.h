@@ -23,8 +23,6 @@ struct tarn_shelf {
 
 struct tarn_heap {
   struct tarn_store *store;
-  uint32_t
-      first_raw_bin; /* TARN_BIN_OFFSET of its raw bins; 0: only the first atomic heap has them */
   tarn_heap_kind kind;
   unsigned index;                    /* in store->heaps */
   unsigned types;                    /* that were made for this heap; atomic */

@@ -36,8 +36,9 @@ struct tarn_local {
     uintptr_t pools_bias;
     uintptr_t secret;
   } space;
-  bool abandoned;   /* the thread was not taken along by a fork: see heap/revive.c */
-  size_t uncounted; /* bytes handed out that the store does not know yet */
+  struct tarn_heap *raw_heap; /* the one whose raw bins lie in `bins` */
+  bool abandoned;             /* the thread was not taken along by a fork: see heap/revive.c */
+  size_t uncounted;           /* bytes handed out that the store does not know yet */
   struct tarn_outbox outbox;
   struct tarn_spares spares;
 #if TARN_HARDENED

@@ -88,7 +88,7 @@ typedef enum tarn_pool_list {
 typedef struct tarn_pool *tarn_pool_head;
 
 struct tarn_pool {
-  _Atomic(struct tarn_local *) mine; /* the owner, for its own frees */
+  _Atomic(struct tarn_local *) mine; /* the owner of a raw pool, for its own frees; else NULL */
   struct tarn_bin *bin;              /* the owner's bin that has it; NULL without owner */
   void *free; /* blocks freed by the owner, linked through their second word */
   struct tarn_pool *next, *prev;
@@ -136,9 +136,15 @@ static inline size_t tarn_pool_unit(const struct tarn_pool *pool) {
 static inline struct tarn_local *tarn_pool_owner(const struct tarn_pool *pool) {
   return atomic_load_explicit(&tarn_space.owners[tarn_pool_unit(pool)], memory_order_relaxed);
 }
+/* Alone for spare pools, whose owner stays. */
+static inline void tarn_pool_set_mine(struct tarn_pool *pool, struct tarn_local *owner) {
+  if (pool->flavour != TARN_FLAVOUR_RAW)
+    owner = NULL;
+  atomic_store_explicit(&pool->mine, owner, memory_order_relaxed);
+}
 static inline void tarn_pool_set_owner(struct tarn_pool *pool, struct tarn_local *owner) {
   atomic_store_explicit(&tarn_space.owners[tarn_pool_unit(pool)], owner, memory_order_relaxed);
-  atomic_store_explicit(&pool->mine, owner, memory_order_relaxed);
+  tarn_pool_set_mine(pool, owner);
 }
 static inline size_t tarn_pool_block_size(const struct tarn_pool *pool) {
   return tarn_class_size(pool->size_class);

@@ -26,7 +26,7 @@ static struct tarn_pool *take_at(struct tarn_local *local, uint32_t i) {
   tarn_remote_end_spare(local->store, pool);
   tarn_pool_set_list(pool, TARN_LIST_NONE);
   /* Not in the table of owners, where it stands still: others use the line. */
-  atomic_store_explicit(&pool->mine, local, memory_order_relaxed);
+  tarn_pool_set_mine(pool, local);
   pool->free = NULL;
   pool->cursor = 0;
   return pool;
@@ -49,7 +49,7 @@ void tarn_spare_put(struct tarn_local *local, struct tarn_pool *pool) {
   }
   tarn_pool_set_list(pool, TARN_LIST_SPARE);
   pool->bin = NULL;
-  atomic_store_explicit(&pool->mine, NULL, memory_order_relaxed);
+  tarn_pool_set_mine(pool, NULL);
   tarn_remote_begin_spare(pool);
   spares->keys[spares->count] = key_of(pool->heap, pool->flavour, pool->size_class);
   spares->pools[spares->count++] = pool;

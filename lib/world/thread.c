@@ -222,6 +222,7 @@ static bool find_stack(struct tarn_mutator *mutator) {
 static tarn_status fill_record(tarn_world *world, struct tarn_mutator *mutator) {
   mutator->world = world;
   mutator->local.store = &world->store;
+  mutator->local.raw_heap = world->atomic_heap;
   mutator->local.pub.tarn_holds = 0;
   mutator->local.pub.tarn_frames = NULL;
   tarn_local_open(&mutator->local);
