@@ -396,6 +396,12 @@ static void *alloc_piece(struct tarn_local *local, struct request *request) {
   return block;
 }
 
+/* What the thread keeps and does not use.  The spare pools last: others become such before. */
+static bool gives_up_some(struct tarn_local *local) {
+  bool some = tarn_local_empty_quarantine(local);
+  return tarn_spare_drop_all(local) || some;
+}
+
 static void *alloc(struct tarn_local *local, struct request *request) {
   const struct tarn_hooks *hooks = local->store->hooks;
   void *block = alloc_piece(local, request);
@@ -403,7 +409,7 @@ static void *alloc(struct tarn_local *local, struct request *request) {
     if (!hooks->before_refill(local, request->size))
       return NULL;
     block = alloc_once(local, request);
-    if (!block && (tarn_local_empty_quarantine(local) | tarn_spare_drop_all(local)))
+    if (!block && gives_up_some(local))
       block = alloc_once(local, request);
     if (!block && !hooks->exhausted(local, request->size, tries))
       return NULL;
@@ -495,6 +501,7 @@ void tarn_local_open(struct tarn_local *local) {
 #if TARN_HARDENED
   local->random += (uintptr_t)local ^ tarn_os_now();
 #endif
+  local->spares.step = 0; /* the record may have been another thread's */
   tarn_remote_open(local);
 }
 
@@ -760,6 +767,7 @@ static void forget_heap_bins(struct tarn_local *local, const struct tarn_heap *h
 
 void tarn_local_forget(struct tarn_local *local) {
   struct tarn_store *store = local->store;
+  TARN_ASSERT(local->spares.count == 0); /* each stop begins with that */
   for (unsigned i = 0; i < tarn_store_heap_limit(store); i++)
     if (tarn_store_heap(store, i))
       forget_heap_bins(local, tarn_store_heap(store, i));

@@ -77,20 +77,25 @@ static void describe(const struct tarn_store *store, struct tarn_pool *pool, str
                              tarn_flavour_resource(flavour), size, pool->reciprocal));
 }
 
-/* May the store hold so many units more?  One at least, or none. */
-static size_t charge_units(struct tarn_store *store, size_t most) {
-  if (most > 1 && tarn_store_charge(store, most * TARN_UNIT_SIZE))
-    return most;
-  return tarn_store_charge(store, TARN_UNIT_SIZE) ? 1 : 0;
+/* Takes up to `most` units that the store may hold.  The others are charged once it is known how
+ * many they are: nobody is refused memory for some that were only asked for. */
+static size_t take_charged(struct tarn_store *store, size_t most, size_t *unit) {
+  if (!tarn_store_charge(store, TARN_UNIT_SIZE))
+    return 0;
+  size_t taken = tarn_store_take_some(store, most, unit);
+  if (taken == 0) {
+    tarn_store_uncharge(store, TARN_UNIT_SIZE);
+  } else if (taken > 1 && !tarn_store_charge(store, (taken - 1) * TARN_UNIT_SIZE)) {
+    tarn_store_give_units(store, *unit + 1, taken - 1);
+    taken = 1;
+  }
+  return taken;
 }
 
 struct tarn_pool *tarn_pool_make(struct tarn_store *store, struct tarn_heap *heap,
                                  tarn_flavour flavour, unsigned size_class, size_t most,
                                  size_t *count) {
-  size_t unit = 0, charged = charge_units(store, most);
-  size_t taken = charged ? tarn_store_take_some(store, charged, &unit) : 0;
-  if (taken < charged)
-    tarn_store_uncharge(store, (charged - taken) * TARN_UNIT_SIZE);
+  size_t unit = 0, taken = take_charged(store, most, &unit);
   *count = taken;
   if (taken == 0)
     return NULL;

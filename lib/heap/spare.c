@@ -98,5 +98,6 @@ bool tarn_spare_drop_all(struct tarn_local *local) {
   bool some = local->spares.count != 0;
   while (local->spares.count)
     drop_at(local, local->spares.count - 1);
+  local->spares.step = 0; /* memory is short, or a while has passed */
   return some;
 }
