@@ -53,7 +53,7 @@ void tarn_spare_put(struct tarn_local *local, struct tarn_pool *pool) {
   tarn_remote_begin_spare(pool);
   spares->keys[spares->count] = key_of(pool->heap, pool->flavour, pool->size_class);
   spares->pools[spares->count++] = pool;
-  if (spares->count == CALL_AT)
+  if (spares->count >= CALL_AT)
     tarn_purge_hint(store);
 }
 
