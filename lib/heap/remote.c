@@ -315,7 +315,10 @@ bool tarn_remote_purge(size_t unit, uint32_t now, uint32_t delay) {
   /* Bits that came early may be in the owner's hands again while their count is underway. */
   for (unsigned word = 0; word < (all + 63u) / 64; word++)
     set += (uint32_t)__builtin_popcountll(atomic_load_explicit(&at[word], memory_order_relaxed));
-  bool done = set == all && tarn_os_purge((void *)tarn_unit_base(unit), TARN_UNIT_SIZE);
+  /* The unit may have become a pool of another class after the first look; with the count in hand
+   * it stays what it is. */
+  bool done = set == all && tarn_map_get(unit) == map &&
+              tarn_os_purge((void *)tarn_unit_base(unit), TARN_UNIT_SIZE);
   /* Release: pairs with take_count. */
   atomic_store_explicit(&pool->remote, done ? all | PURGED : all, memory_order_release);
   return done;
