@@ -623,7 +623,8 @@ static bool free_to_abandoned(struct tarn_store *store, const struct tarn_place 
   struct tarn_heap *heap = pool->heap;
   (void)pthread_mutex_lock(&heap->lock);
   bool abandoned = tarn_pool_is_abandoned(pool);
-  bool twice = *tarn_block_words(block) == tarn_free_key(TARN_KIND_RAW, block);
+  bool twice =
+      *tarn_block_words(block) == tarn_free_key(TARN_KIND_RAW, block) || tarn_remote_is_spare(pool);
   if (abandoned && !twice) {
     clear_block(block, TARN_KIND_RAW, place->size);
     tarn_revive_freed(pool);
@@ -634,6 +635,10 @@ static bool free_to_abandoned(struct tarn_store *store, const struct tarn_place 
   return abandoned;
 }
 
+/* In a spare pool of another thread whose memory went back the first word does not tell.  Other
+ * builds find that when the block is handed over, if the pool is still spare then. */
+#define CHECKS_OTHERS (TARN_CHECKING || TARN_HARDENED)
+
 /* The block at `place`, of a pool, is in use as far as its first word tells. */
 static void free_to_pool(struct tarn_store *store, struct tarn_local *local,
                          const struct tarn_place *place) {
@@ -642,7 +647,7 @@ static void free_to_pool(struct tarn_store *store, struct tarn_local *local,
   struct tarn_pool *pool = tarn_pool_of(place->block);
   bool own = local && tarn_pool_owner(pool) == local;
   if (*tarn_block_words(block) == tarn_free_key(kind, block) ||
-      (own && !is_out(local, pool, block)))
+      (own ? !is_out(local, pool, block) : CHECKS_OTHERS && tarn_remote_is_spare(pool)))
     store->hooks->corrupt(store, block, "freed twice, or never allocated");
   if (TARN_UNLIKELY(store->abandoned) && !own && free_to_abandoned(store, place))
     return;

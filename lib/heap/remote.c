@@ -281,6 +281,10 @@ void tarn_remote_end_spare(struct tarn_store *store, struct tarn_pool *pool) {
     renew(store, pool);
 }
 
+bool tarn_remote_is_spare(const struct tarn_pool *pool) {
+  return (atomic_load_explicit(&pool->remote, memory_order_relaxed) & SPARE) != 0;
+}
+
 /* A spare pool; `state` is what `remote` has been. */
 static bool purge_spare(size_t unit, uint32_t state, uint32_t now, uint32_t delay) {
   struct tarn_pool *pool = &tarn_space.pools[unit];
