@@ -396,6 +396,12 @@ static void *alloc_piece(struct tarn_local *local, struct request *request) {
   return block;
 }
 
+/* What the thread keeps and does not use.  The spare pools last: others become such before. */
+static bool gives_up_some(struct tarn_local *local) {
+  bool some = tarn_local_empty_quarantine(local);
+  return tarn_spare_drop_all(local) || some;
+}
+
 static void *alloc(struct tarn_local *local, struct request *request) {
   const struct tarn_hooks *hooks = local->store->hooks;
   void *block = alloc_piece(local, request);
@@ -403,7 +409,7 @@ static void *alloc(struct tarn_local *local, struct request *request) {
     if (!hooks->before_refill(local, request->size))
       return NULL;
     block = alloc_once(local, request);
-    if (!block && (tarn_local_empty_quarantine(local) | tarn_spare_drop_all(local)))
+    if (!block && gives_up_some(local))
       block = alloc_once(local, request);
     if (!block && !hooks->exhausted(local, request->size, tries))
       return NULL;
@@ -495,6 +501,7 @@ void tarn_local_open(struct tarn_local *local) {
 #if TARN_HARDENED
   local->random += (uintptr_t)local ^ tarn_os_now();
 #endif
+  local->spares.step = 0; /* the record may have been another thread's */
   tarn_remote_open(local);
 }
 
@@ -616,7 +623,8 @@ static bool free_to_abandoned(struct tarn_store *store, const struct tarn_place 
   struct tarn_heap *heap = pool->heap;
   (void)pthread_mutex_lock(&heap->lock);
   bool abandoned = tarn_pool_is_abandoned(pool);
-  bool twice = *tarn_block_words(block) == tarn_free_key(TARN_KIND_RAW, block);
+  bool twice =
+      *tarn_block_words(block) == tarn_free_key(TARN_KIND_RAW, block) || tarn_remote_is_spare(pool);
   if (abandoned && !twice) {
     clear_block(block, TARN_KIND_RAW, place->size);
     tarn_revive_freed(pool);
@@ -627,6 +635,10 @@ static bool free_to_abandoned(struct tarn_store *store, const struct tarn_place 
   return abandoned;
 }
 
+/* In a spare pool of another thread whose memory went back the first word does not tell.  Other
+ * builds find that when the block is handed over, if the pool is still spare then. */
+#define CHECKS_OTHERS (TARN_CHECKING || TARN_HARDENED)
+
 /* The block at `place`, of a pool, is in use as far as its first word tells. */
 static void free_to_pool(struct tarn_store *store, struct tarn_local *local,
                          const struct tarn_place *place) {
@@ -635,7 +647,7 @@ static void free_to_pool(struct tarn_store *store, struct tarn_local *local,
   struct tarn_pool *pool = tarn_pool_of(place->block);
   bool own = local && tarn_pool_owner(pool) == local;
   if (*tarn_block_words(block) == tarn_free_key(kind, block) ||
-      (own && !is_out(local, pool, block)))
+      (own ? !is_out(local, pool, block) : CHECKS_OTHERS && tarn_remote_is_spare(pool)))
     store->hooks->corrupt(store, block, "freed twice, or never allocated");
   if (TARN_UNLIKELY(store->abandoned) && !own && free_to_abandoned(store, place))
     return;
@@ -760,6 +772,7 @@ static void forget_heap_bins(struct tarn_local *local, const struct tarn_heap *h
 
 void tarn_local_forget(struct tarn_local *local) {
   struct tarn_store *store = local->store;
+  TARN_ASSERT(local->spares.count == 0); /* each stop begins with that */
   for (unsigned i = 0; i < tarn_store_heap_limit(store); i++)
     if (tarn_store_heap(store, i))
       forget_heap_bins(local, tarn_store_heap(store, i));

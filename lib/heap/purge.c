@@ -337,7 +337,9 @@ static void *run(void *data) {
   do {
     nap(purge);
     /* Acquire: see the bell. */
-    (void)__atomic_fetch_and(&purge->bell, ~(uint32_t)BELL_RUNG, __ATOMIC_ACQUIRE);
+    uint32_t bell = __atomic_fetch_and(&purge->bell, ~(uint32_t)BELL_RUNG, __ATOMIC_ACQUIRE);
+    if (bell & BELL_RUNG) /* a pool that became spare is to be looked at again after the delay */
+      busy_at = tarn_os_ticks();
     size_t given = settle(store);
     (void)purge_old(store, SIZE_MAX, &given);
     if (given)

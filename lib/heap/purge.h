@@ -86,7 +86,7 @@ void tarn_purge_note(struct tarn_store *store, uint32_t now);
  * The caller has published that work.  Any thread, any lock. */
 void tarn_purge_want(struct tarn_store *store);
 /* The same where nothing is lost if nobody comes this time: calls the thread that stays, if there
- * is one.  Costs a look if it has been called. */
+ * is one, which then does rounds for longer than the delay.  Costs a look if it has been called. */
 void tarn_purge_hint(struct tarn_store *store);
 
 /*

@@ -281,6 +281,10 @@ void tarn_remote_end_spare(struct tarn_store *store, struct tarn_pool *pool) {
     renew(store, pool);
 }
 
+bool tarn_remote_is_spare(const struct tarn_pool *pool) {
+  return (atomic_load_explicit(&pool->remote, memory_order_relaxed) & SPARE) != 0;
+}
+
 /* A spare pool; `state` is what `remote` has been. */
 static bool purge_spare(size_t unit, uint32_t state, uint32_t now, uint32_t delay) {
   struct tarn_pool *pool = &tarn_space.pools[unit];
@@ -315,7 +319,10 @@ bool tarn_remote_purge(size_t unit, uint32_t now, uint32_t delay) {
   /* Bits that came early may be in the owner's hands again while their count is underway. */
   for (unsigned word = 0; word < (all + 63u) / 64; word++)
     set += (uint32_t)__builtin_popcountll(atomic_load_explicit(&at[word], memory_order_relaxed));
-  bool done = set == all && tarn_os_purge((void *)tarn_unit_base(unit), TARN_UNIT_SIZE);
+  /* The unit may have become a pool of another class after the first look; with the count in hand
+   * it stays what it is. */
+  bool done = set == all && tarn_map_get(unit) == map &&
+              tarn_os_purge((void *)tarn_unit_base(unit), TARN_UNIT_SIZE);
   /* Release: pairs with take_count. */
   atomic_store_explicit(&pool->remote, done ? all | PURGED : all, memory_order_release);
   return done;

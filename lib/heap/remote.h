@@ -110,6 +110,10 @@ void tarn_remote_after_fork(struct tarn_local *self);
 void tarn_remote_begin_spare(struct tarn_pool *pool);
 void tarn_remote_end_spare(struct tarn_store *store, struct tarn_pool *pool);
 
+/* Is it spare, so that none of its blocks is handed out?  Any thread; for the owner, or for who has
+ * a block that is said to be in use: then the answer does not change. */
+bool tarn_remote_is_spare(const struct tarn_pool *pool);
+
 /*
  * Gives back the memory of the unit if it is a pool all of whose blocks were freed by other threads
  * and wait for an owner that does not come, or one that was spare `delay` ticks ago at the latest,

@@ -29,8 +29,9 @@
  * are dropped.
  *
  * Lost for good are blocks in the outboxes and the quarantines of the dead that are of other pools
- * than theirs, and a
- * pool that a dead thread was just taking from or giving back to the store.
+ * than theirs, and pools that a dead thread was just taking from the store, in a row perhaps,
+ * giving back to it, or remaking.  Spare pools of the dead are revived like any, but only for their
+ * class; until then a purge gives their memory back.
  *
  * Abandoned pools become others under the heap's lock only, so who has it and finds one abandoned
  * may do with it as its owner would.

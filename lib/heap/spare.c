@@ -53,7 +53,7 @@ void tarn_spare_put(struct tarn_local *local, struct tarn_pool *pool) {
   tarn_remote_begin_spare(pool);
   spares->keys[spares->count] = key_of(pool->heap, pool->flavour, pool->size_class);
   spares->pools[spares->count++] = pool;
-  if (spares->count == CALL_AT)
+  if (spares->count >= CALL_AT)
     tarn_purge_hint(store);
 }
 
@@ -98,5 +98,6 @@ bool tarn_spare_drop_all(struct tarn_local *local) {
   bool some = local->spares.count != 0;
   while (local->spares.count)
     drop_at(local, local->spares.count - 1);
+  local->spares.step = 0; /* memory is short, or a while has passed */
   return some;
 }

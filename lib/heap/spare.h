@@ -50,7 +50,7 @@ struct tarn_pool *tarn_spare_make(struct tarn_local *local, struct tarn_heap *he
 /* The newest as it is, owned and on no list; NULL: there is none. */
 struct tarn_pool *tarn_spare_pop(struct tarn_local *local);
 
-/* All of them go to the store; false: there was none. */
+/* All of them go to the store, and rows begin with one unit again; false: there was none. */
 bool tarn_spare_drop_all(struct tarn_local *local);
 
 #endif

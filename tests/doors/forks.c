@@ -5,7 +5,8 @@
  * threads of the parent are inside the C library's streams, which it locks before a fork.  Also
  * vfork and posix_spawn.
  *
- * And what threads that are not there had free is used by children, and by their children.
+ * And what threads that are not there had free is used by children, and by their children; so are
+ * the pools that they, and the thread that forks, had emptied and kept.
  */
 #include "door_test.h"
 #include <malloc.h>
@@ -272,10 +273,91 @@ static void inherit(int depth) {
     CHECK(pthread_join(threads[i], NULL) == 0);
 }
 
+/* --- pools that were empty -------------------------------------------------------------------- */
+
+#define KEEPERS 3
+#define KEPT 200 /* blocks of 4 KiB: fewer than a thread keeps pools for */
+#define PAGE 4096
+
+static pthread_barrier_t kept_stages;
+
+static void take_and_leave(unsigned seed) {
+  void *blocks[KEPT];
+  for (int i = 0; i < KEPT; i++) {
+    CHECK((blocks[i] = malloc(PAGE)));
+    door_fill(blocks[i], PAGE, seed + (unsigned)i);
+  }
+  for (int i = 0; i < KEPT; i++) {
+    CHECK(door_filled(blocks[i], PAGE, seed + (unsigned)i));
+    free(blocks[i]);
+  }
+}
+
+static void *keep(void *data) {
+  take_and_leave(1);
+  (void)pthread_barrier_wait(&kept_stages);
+  (void)pthread_barrier_wait(&kept_stages); /* in the parent only */
+  take_and_leave(2);
+  return data;
+}
+
+/* All that was kept, at once; half of it by another thread. */
+static void *use_kept(void *again) {
+  static void *blocks[2][2 * KEPT];
+  void **mine = blocks[again ? 0 : 1];
+  pthread_t thread;
+  for (int i = 0; i < 2 * KEPT; i++) {
+    CHECK((mine[i] = calloc(1, PAGE)));
+    for (int k = 0; k < PAGE / 8; k++)
+      CHECK(((uint64_t *)mine[i])[k] == 0);
+    door_fill(mine[i], PAGE, (unsigned)(i + (again ? 3 : 5)));
+  }
+  if (again)
+    CHECK(pthread_create(&thread, NULL, use_kept, NULL) == 0 && pthread_join(thread, NULL) == 0);
+  for (int i = 0; i < 2 * KEPT; i++) {
+    CHECK(door_filled(mine[i], PAGE, (unsigned)(i + (again ? 3 : 5))));
+    free(mine[i]);
+  }
+  return NULL;
+}
+
+static void be_heir_of_kept(bool trims) {
+  size_t before = mallinfo2().arena;
+  (void)alarm(60);
+  if (trims)
+    (void)malloc_trim(0);
+  (void)use_kept(&before);
+  size_t after = mallinfo2().arena;
+  if (after > before + ((size_t)1 << 20))
+    dprintf(2, "pools had %zu bytes before, and %zu after\n", before, after);
+  CHECK(after <= before + ((size_t)1 << 20));
+  _exit(0);
+}
+
+static void inherit_kept(void) {
+  pthread_t threads[KEEPERS];
+  CHECK(pthread_barrier_init(&kept_stages, NULL, KEEPERS + 1) == 0);
+  for (int i = 0; i < KEEPERS; i++)
+    CHECK(pthread_create(&threads[i], NULL, keep, NULL) == 0);
+  (void)pthread_barrier_wait(&kept_stages);
+  take_and_leave(7);
+  for (int trims = 0; trims < 2; trims++) {
+    pid_t child = fork();
+    if (child == 0)
+      be_heir_of_kept(trims);
+    wait_for(child);
+    take_and_leave(9);
+  }
+  (void)pthread_barrier_wait(&kept_stages);
+  for (int i = 0; i < KEEPERS; i++)
+    CHECK(pthread_join(threads[i], NULL) == 0);
+}
+
 int main(void) {
   static uint32_t seeds[4] = {1, 2, 3, 4};
   pthread_t threads[7];
   door_required(100);
+  inherit_kept();
   inherit(0);
   for (int i = 0; i < OWNERS * OWNED; i++)
     if (stays(i % OWNED))

@@ -6,6 +6,7 @@
  */
 #include "door_test.h"
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -113,6 +114,72 @@ static void free_twice_elsewhere(void) {
     CHECK(pthread_create(&thread, NULL, free_it, hidden) == 0 && pthread_join(thread, NULL) == 0);
 }
 
+/* --- where a pool has become empty, and its memory went back while its thread keeps it ----------
+ */
+
+#define KEPT 64u /* more than a pool's, and fewer than a thread keeps */
+static void *kept[KEPT];
+
+/* The first one's pool is empty afterwards, and none of the thread's bins has it. */
+static void leave_pools_empty(void) {
+  for (unsigned i = 0; i < KEPT; i++)
+    CHECK((kept[i] = malloc(8192)));
+  for (unsigned i = 0; i < KEPT; i++)
+    free(kept[i]);
+}
+static void *trim(void *data) { /* not its own thread's */
+  CHECK(malloc_trim(0) == 1);
+  return data;
+}
+static void trim_elsewhere(void) {
+  pthread_t thread;
+  CHECK(pthread_create(&thread, NULL, trim, NULL) == 0 && pthread_join(thread, NULL) == 0);
+}
+static void free_purged_twice(void) {
+  leave_pools_empty();
+  trim_elsewhere();
+  free(kept[0]);
+}
+static void realloc_purged(void) {
+  leave_pools_empty();
+  trim_elsewhere();
+  free(realloc(kept[0], 20000));
+}
+static void free_purged_twice_elsewhere(void) {
+  pthread_t thread;
+  leave_pools_empty();
+  trim_elsewhere();
+  CHECK(pthread_create(&thread, NULL, free_it, kept[0]) == 0 && pthread_join(thread, NULL) == 0);
+}
+
+static void *leave_and_wait(void *ready) {
+  leave_pools_empty();
+  CHECK(write(*(int *)ready, "", 1) == 1);
+  (void)pause();
+  return NULL;
+}
+/* In a child, which does not have the thread that had the pools. */
+static void free_others_twice(bool purges) {
+  int ends[2], status = 0;
+  char byte;
+  pthread_t thread;
+  CHECK(pipe(ends) == 0 && pthread_create(&thread, NULL, leave_and_wait, &ends[1]) == 0);
+  CHECK(read(ends[0], &byte, 1) == 1);
+  pid_t pid = fork();
+  CHECK(pid >= 0);
+  if (pid == 0) {
+    if (purges)
+      CHECK(malloc_trim(0) == 1);
+    free(kept[0]);
+    _exit(0);
+  }
+  CHECK(waitpid(pid, &status, 0) == pid);
+  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT)
+    abort();
+}
+static void free_others_twice_in_a_child(void) { free_others_twice(false); }
+static void free_others_purged_twice_in_a_child(void) { free_others_twice(true); }
+
 static void aborts(void (*fn)(void), const char *words) {
   int status = child(fn, NULL, NULL);
   if (!WIFSIGNALED(status) || !strstr(said, words))
@@ -152,6 +219,11 @@ int main(int count, char **arguments) {
   checking = strcmp(arguments[1], "1") == 0;
   aborts(free_twice, "freed twice");
   aborts(free_twice_elsewhere, "freed twice");
+  aborts(free_purged_twice, "freed twice");
+  aborts(realloc_purged, "freed twice");
+  aborts(free_purged_twice_elsewhere, "freed twice");
+  aborts(free_others_twice_in_a_child, "freed twice");
+  aborts(free_others_purged_twice_in_a_child, "freed twice");
   aborts(free_large_twice, "not the start of a block");
   aborts(realloc_foreign, "this malloc did not allocate it");
   aborts(write_after_free, "a free block was written to");
