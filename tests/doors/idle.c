@@ -8,7 +8,6 @@
 #include "door_test.h"
 #include <dirent.h>
 #include <pthread.h>
-#include <sys/wait.h>
 
 #define BLOCKS 60000
 #define SIZE 1000
@@ -109,14 +108,6 @@ static void spike(void) {
   }
 }
 
-static void wait_for(pid_t child) {
-  int status = 1;
-  CHECK(child > 0 && waitpid(child, &status, 0) == child);
-  if (status != 0)
-    dprintf(2, "a child's status is %#x\n", (unsigned)status);
-  CHECK(status == 0);
-}
-
 static void *nothing(void *data) {
   free(malloc(100));
   return data;
@@ -132,7 +123,6 @@ static void *last(void *data) {
 
 static void be_child(int number) {
   pthread_t thread;
-  (void)alarm(20);
   CHECK(purgers() == 0);
   free(malloc(100));
   CHECK(purgers() == 0);
@@ -163,7 +153,7 @@ int main(int argc, char **argv) {
     pid_t child = fork();
     if (child == 0)
       be_child(i % 2);
-    wait_for(child);
+    door_wait_for(child);
   }
   return 0;
 }
