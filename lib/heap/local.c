@@ -396,6 +396,12 @@ static void *alloc_piece(struct tarn_local *local, struct request *request) {
   return block;
 }
 
+/* What the thread keeps of free memory: true: there was some. */
+static bool give_up_kept(struct tarn_local *local) {
+  bool some = tarn_local_empty_quarantine(local);
+  return tarn_spare_drop_all(local) || some;
+}
+
 static void *alloc(struct tarn_local *local, struct request *request) {
   const struct tarn_hooks *hooks = local->store->hooks;
   void *block = alloc_piece(local, request);
@@ -403,7 +409,7 @@ static void *alloc(struct tarn_local *local, struct request *request) {
     if (!hooks->before_refill(local, request->size))
       return NULL;
     block = alloc_once(local, request);
-    if (!block && (tarn_local_empty_quarantine(local) | tarn_spare_drop_all(local)))
+    if (!block && give_up_kept(local))
       block = alloc_once(local, request);
     if (!block && !hooks->exhausted(local, request->size, tries))
       return NULL;
