@@ -10,8 +10,10 @@
  * Threads.  `self` is the calling thread's record, or `nobody`, which is empty.  The first
  * allocation of a thread attaches it; it is detached by the destructor of world/thread.c's key, and
  * `self` is `nobody` from then on (hook `retired`).  Destructors that run later and allocate attach
- * the thread again, and the key's destructor runs again, in the next round.  A thread that
- * allocates in the last round of all (PTHREAD_DESTRUCTOR_ITERATIONS) or after it leaves a record
+ * the thread again, and the key's destructor runs again, in the next round.  After the last round
+ * of all (PTHREAD_DESTRUCTOR_ITERATIONS) nothing would clean up: there each allocation attaches and
+ * detaches.  The rounds are counted by the key's destructor, so a thread whose first allocation of
+ * all comes in a destructor may be taken for one that has rounds left, and leaves a record
  * behind, with the pools in its bins.  A free never attaches: it goes the way of a free by another
  * thread.
  *
@@ -264,12 +266,21 @@ static struct tarn_local *enter(void) {
   inside = INSIDE_ENTERING;
   if (have_world() && tarn_thread_attach(door.world, &thread) == TARN_OK) {
     self = tarn_local_of(thread); /* serves what pthread_create allocates */
-    if (is_second())
+    if (is_second() && !tarn_thread_is_over())
       tarn_purge_begin(door.store);
   }
   inside = NOT_INSIDE;
   errno = kept;
   return thread ? self : NULL;
+}
+
+/* After an allocation that began by `enter`. */
+static void leave_if_over(void) {
+  if (TARN_LIKELY(!tarn_thread_is_over()) || inside != NOT_INSIDE || self == &nobody)
+    return;
+  int kept = errno;
+  (void)tarn_thread_detach(tarn_thread_of(tarn_mutator_of_local(self)));
+  errno = kept;
 }
 
 void tarn_door_start(void) {
@@ -313,11 +324,7 @@ static void *out_of_memory(void) {
   return NULL;
 }
 
-/* Whatever else there is: sets errno when it fails. */
-static void *alloc_somehow(enum want want, size_t alignment, size_t size) {
-  struct tarn_local *local = self != &nobody ? self : enter();
-  if (!local)
-    return inside == NOT_INSIDE ? NULL : alloc_early(want, alignment, size);
+static void *alloc_from(struct tarn_local *local, enum want want, size_t alignment, size_t size) {
   switch (want) {
   case WANT_ZEROED:
     return tarn_local_alloc(local, door.heap, TARN_FLAVOUR_RAW, rounded(size));
@@ -326,6 +333,18 @@ static void *alloc_somehow(enum want want, size_t alignment, size_t size) {
   default:
     return tarn_local_alloc_raw(local, door.heap, rounded(size));
   }
+}
+
+/* Whatever else there is: sets errno when it fails. */
+static void *alloc_somehow(enum want want, size_t alignment, size_t size) {
+  if (self != &nobody)
+    return alloc_from(self, want, alignment, size);
+  struct tarn_local *local = enter();
+  if (!local)
+    return inside == NOT_INSIDE ? NULL : alloc_early(want, alignment, size);
+  void *block = alloc_from(local, want, alignment, size);
+  leave_if_over();
+  return block;
 }
 
 static __attribute__((noinline)) void *alloc_slow(enum want want, size_t alignment, size_t size) {

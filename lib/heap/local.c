@@ -621,6 +621,7 @@ static bool free_to_abandoned(struct tarn_store *store, const struct tarn_place 
   if (!tarn_pool_is_abandoned(pool))
     return false;
   struct tarn_heap *heap = pool->heap;
+  tarn_remote_collect_heap(heap); /* takes such pools out of its mailbox */
   (void)pthread_mutex_lock(&heap->lock);
   bool abandoned = tarn_pool_is_abandoned(pool);
   bool twice =

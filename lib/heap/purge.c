@@ -261,19 +261,53 @@ static size_t settle(struct tarn_store *store) {
  * Units that become free do not even pay for that: the count of what is dirty and ASLEEP are
  * under the store's lock, both for who counts and looks whether to ring, and for the thread that
  * looks and goes to sleep.
+ *
+ * Nor is one lost when the thread ends.  Its last exchange takes the whole word: a ring before it
+ * is seen there, and handed on to the threads of the program with all that is still dirty; one
+ * after it finds no LISTENS, and whoever rang asks them himself.  A thread that does not stay has
+ * no LISTENS either: who comes to do a round for it (tarn_purge_tend) rings instead, under the
+ * store's lock, and the thread does not end before it has done one.
  */
 enum { BELL_LISTENS = 1, BELL_RUNG = 2, BELL_ASLEEP = 4, BELL_END = 8 };
+
+/* What purge_due says: nothing, a round, or a round at `again_at`. */
+enum { DUE_NOT, DUE_NOW, DUE_LATER };
 
 /* Relaxed: a look; what matters is under the lock or follows from an exchange. */
 static uint32_t look_at_bell(const struct tarn_purge *purge) {
   return __atomic_load_n(&purge->bell, __ATOMIC_RELAXED);
 }
 
-static void ring(struct tarn_purge *purge) {
+/* False: nobody listens, or not any more. */
+static bool ring(struct tarn_purge *purge) {
   /* Release: see above. */
   uint32_t before = __atomic_fetch_or(&purge->bell, BELL_RUNG, __ATOMIC_RELEASE);
   if ((before & (BELL_ASLEEP | BELL_RUNG)) == BELL_ASLEEP)
     tarn_os_wake_all(&purge->bell);
+  return (before & BELL_LISTENS) != 0;
+}
+
+/* Release: who takes it (acquire) finds the work that it was set for. */
+static void set_due(struct tarn_store *store) {
+  __atomic_store_n(&store->purge_due, DUE_NOW, __ATOMIC_RELEASE);
+}
+static bool take_due(struct tarn_store *store) {
+  return __atomic_exchange_n(&store->purge_due, DUE_NOT, __ATOMIC_ACQUIRE) != DUE_NOT;
+}
+
+/* Is there so much that somebody should tend to it? */
+static bool is_dirty(const struct tarn_store *store) {
+  size_t dirty = atomic_load_explicit(&store->dirty, memory_order_relaxed);
+  return dirty >= (store->purge.delay ? LEAST_DIRTY : 1);
+}
+
+/* Under the store's lock: what a thread that is gone has left is the program's to do. */
+static void hand_on(struct tarn_store *store) {
+  /* Acquire: a ring's work is to be found by who takes purge_due. */
+  uint32_t bell = __atomic_exchange_n(&store->purge.bell, 0, __ATOMIC_ACQUIRE);
+  store->purge.running = false;
+  if ((bell & BELL_RUNG) || is_dirty(store))
+    set_due(store);
 }
 
 /* From one round to the next.  What others freed in a pool becomes free units in one round, which
@@ -292,8 +326,7 @@ static void nap(struct tarn_purge *purge) {
 /* Under the store's lock; false: the bell has rung. */
 static bool falls_asleep(struct tarn_store *store) {
   uint32_t bell = BELL_LISTENS;
-  /* Of before the thread was there; relaxed, as in tarn_purge_tend. */
-  if (__atomic_exchange_n(&store->purge_due, 0, __ATOMIC_RELAXED))
+  if (take_due(store)) /* of before the thread was there */
     return false;
   /* Relaxed: the order of the exchanges is all. */
   return __atomic_compare_exchange_n(&store->purge.bell, &bell, BELL_LISTENS | BELL_ASLEEP, false,
@@ -315,12 +348,12 @@ static enum next decide(struct tarn_store *store, uint32_t busy_at) {
   uint32_t patience = arena_delay(purge) + 2 * purge->delay;
   enum next next = NEXT_ROUND;
   (void)pthread_mutex_lock(&store->lock);
-  bool idle = atomic_load_explicit(&store->dirty, memory_order_relaxed) < LEAST_DIRTY &&
+  uint32_t bell = look_at_bell(purge);
+  bool idle = !is_dirty(store) && !(bell & BELL_RUNG) &&
               tarn_tick_passed(busy_at + patience, tarn_os_ticks());
-  if ((look_at_bell(purge) & BELL_END) || (idle && !purge->stays)) {
+  if ((bell & BELL_END) || (idle && !purge->stays)) {
     next = NEXT_END;
-    purge->running = false;
-    __atomic_store_n(&purge->bell, 0, __ATOMIC_RELAXED);
+    hand_on(store);
   } else if (idle && falls_asleep(store)) {
     next = NEXT_SLEEP;
   }
@@ -368,34 +401,27 @@ static bool may_start(const struct tarn_purge *purge, uint32_t now) {
   return !purge->stays && can_start(purge, now);
 }
 
-static void set_due(struct tarn_store *store, uint32_t value) {
-  __atomic_store_n(&store->purge_due, value, __ATOMIC_RELAXED); /* see tarn_store_tend */
-}
-
 void tarn_purge_note(struct tarn_store *store, uint32_t now) {
   struct tarn_purge *purge = &store->purge;
-  size_t dirty = atomic_load_explicit(&store->dirty, memory_order_relaxed);
-  if (purge->ended || dirty < (purge->delay ? LEAST_DIRTY : 1))
+  if (purge->ended || !is_dirty(store))
     return;
   if (purge->running) {
     if ((look_at_bell(purge) & (BELL_ASLEEP | BELL_RUNG)) == BELL_ASLEEP)
-      ring(purge);
+      (void)ring(purge);
     return;
   }
   if (may_start(purge, now) || tarn_tick_passed(purge->round_at + purge->delay / 2, now))
-    set_due(store, 1);
+    set_due(store);
 }
 
 void tarn_purge_want(struct tarn_store *store) {
-  if (look_at_bell(&store->purge) & BELL_LISTENS)
-    ring(&store->purge);
-  else
-    set_due(store, 1);
+  if (!(look_at_bell(&store->purge) & BELL_LISTENS) || !ring(&store->purge))
+    set_due(store);
 }
 
 void tarn_purge_hint(struct tarn_store *store) {
   if ((look_at_bell(&store->purge) & (BELL_LISTENS | BELL_RUNG)) == BELL_LISTENS)
-    ring(&store->purge);
+    (void)ring(&store->purge);
 }
 
 /* Under the store's lock, before start_thread without it. */
@@ -416,24 +442,44 @@ static void start_thread(struct tarn_store *store) {
   purge->retry_at = tarn_os_ticks() + RETRY;
   (void)__atomic_fetch_sub(&purge->threads, 1, __ATOMIC_RELEASE); /* as at the end of run */
   (void)pthread_mutex_unlock(&store->lock);
-  set_due(store, 1); /* the next round is the program's */
+  set_due(store); /* the next round is the program's */
+}
+
+/* What is still too young is nobody's to ask for again: perhaps no further unit becomes free. */
+static void come_back(struct tarn_store *store, uint32_t now) {
+  struct tarn_purge *purge = &store->purge;
+  uint32_t none = DUE_NOT;
+  if (purge->delay == 0 || !is_dirty(store))
+    return;
+  __atomic_store_n(&purge->again_at, now + purge->delay / 2, __ATOMIC_RELAXED);
+  /* Release, for again_at. */
+  (void)__atomic_compare_exchange_n(&store->purge_due, &none, DUE_LATER, false, __ATOMIC_RELEASE,
+                                    __ATOMIC_RELAXED);
+}
+
+/* Acquire, for again_at; if another round sets that meanwhile, either value is good. */
+static bool is_too_early(const struct tarn_store *store, uint32_t now) {
+  return __atomic_load_n(&store->purge_due, __ATOMIC_ACQUIRE) == DUE_LATER &&
+         !tarn_tick_passed(__atomic_load_n(&store->purge.again_at, __ATOMIC_RELAXED), now);
 }
 
 /* A round by a thread of the program: a little at a time, but for who wants it at once. */
-static void do_round(struct tarn_store *store, bool settles) {
+static void do_round(struct tarn_store *store, bool settles, uint32_t now) {
   size_t given = 0;
   if (settles)
     (void)settle(store);
-  if (!purge_old(store, store->purge.delay ? 1 : SIZE_MAX, &given))
-    set_due(store, 1);
+  if (purge_old(store, store->purge.delay ? 1 : SIZE_MAX, &given))
+    come_back(store, now);
+  else
+    set_due(store);
 }
 
 void tarn_purge_tend(struct tarn_store *store) {
   struct tarn_purge *purge = &store->purge;
   int kept = errno;
-  if (!__atomic_exchange_n(&store->purge_due, 0, __ATOMIC_RELAXED))
-    return; /* somebody else does */
   uint32_t now = tarn_os_ticks();
+  if (is_too_early(store, now) || !take_due(store))
+    return; /* or somebody else does */
   (void)pthread_mutex_lock(&store->lock);
   bool starts = may_start(purge, now);
   bool rounds = !purge->ended && !purge->running && !starts;
@@ -444,14 +490,14 @@ void tarn_purge_tend(struct tarn_store *store) {
   } else if (rounds) {
     purge->round_at = now;
     purge->settled_at = settles ? now : purge->settled_at;
-  } else if (purge->stays && purge->running) {
-    ring(purge); /* it was asked for before the thread was there */
+  } else if (purge->running) {
+    (void)ring(purge); /* the thread does, perhaps once more before it ends */
   }
   (void)pthread_mutex_unlock(&store->lock);
   if (starts)
     start_thread(store);
   else if (rounds)
-    do_round(store, settles);
+    do_round(store, settles, now);
   errno = kept;
 }
 
@@ -526,14 +572,11 @@ void tarn_purge_unlock(struct tarn_store *store) { (void)pthread_mutex_unlock(&s
 
 void tarn_purge_after_fork(struct tarn_store *store) {
   struct tarn_purge *purge = &store->purge;
-  purge->running = false;
+  hand_on(store);
   purge->failed = false;
-  __atomic_store_n(&purge->bell, 0, __ATOMIC_RELAXED);
   __atomic_store_n(&purge->threads, 0, __ATOMIC_RELAXED);
   __atomic_store_n(&purge->asked, 0, __ATOMIC_RELAXED);
 #if TARN_TSAN
   purge->threaded = false; /* it ends children of threaded processes that make threads */
 #endif
-  /* What is free and dirty now may be all that ever is. */
-  tarn_purge_note(store, tarn_os_ticks());
 }

@@ -50,8 +50,9 @@ struct tarn_purge {
   uint32_t settled_at; /* last one with a look for other work */
   bool ended;          /* no round begins any more */
 
-  uint32_t threads; /* atomic, a futex: threads that may still touch the store */
-  uint32_t bell;    /* atomic, a futex that the thread sleeps on; its bits are in purge.c */
+  uint32_t again_at; /* atomic: the tick of the next round of the program, if purge_due says so */
+  uint32_t threads;  /* atomic, a futex: threads that may still touch the store */
+  uint32_t bell;     /* atomic, a futex that the thread sleeps on; its bits are in purge.c */
 };
 
 /* Values for the fields of the first group; `delay_ns` as in the option. */

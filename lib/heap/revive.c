@@ -25,13 +25,15 @@
  * what the forking thread had in its outbox is forgotten there (tarn_remote_after_fork), for its
  * key is written; and so is what of it waits in quarantine, where builds have one.  Nor may a pool
  * be revived while a mailbox has it: those of the dead are never opened again, the forking thread's
- * is looked through at the fork, and the heap's is emptied under the heap's lock, where such pools
- * are dropped.
+ * is looked through at the fork, and the heap's is emptied before anything is revived, where such
+ * pools are dropped; none comes into it later.
  *
  * Lost for good are blocks in the outboxes and the quarantines of the dead that are of other pools
  * than theirs, and pools that a dead thread was just taking from the store, in a row perhaps,
  * giving back to it, or remaking.  Spare pools of the dead are revived like any, but only for their
  * class; until then a purge gives their memory back.
+ * What others free in a pool is lost as well, once a dead thread had raised its count from zero and
+ * not yet put it into a mailbox: that is one pool for each dead thread at most.
  *
  * Abandoned pools become others under the heap's lock only, so who has it and finds one abandoned
  * may do with it as its owner would.

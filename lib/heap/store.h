@@ -61,7 +61,7 @@ struct tarn_store {
   bool tables;   /* mark bytes exist.  Written at stops only */
   bool huge_pages;    /* ask for them; set before the first allocation */
   bool abandoned;     /* there may be abandoned pools; set in the child of a fork only */
-  uint32_t purge_due; /* atomic, relaxed: somebody should call tarn_purge_tend */
+  uint32_t purge_due; /* atomic: not 0: somebody should call tarn_purge_tend; see purge.c */
   const struct tarn_hooks *hooks;
   struct tarn_meta meta;
   pthread_mutex_t lock;
@@ -184,7 +184,7 @@ size_t tarn_store_trim(struct tarn_store *store, size_t keep);
 /* For every place that the contract of tarn_purge_tend allows: cheap when there is nothing to do.
  */
 static inline void tarn_store_tend(struct tarn_store *store) {
-  /* Relaxed: a hint; what it is about is under locks. */
+  /* Relaxed: only a look. */
   if (__builtin_expect(__atomic_load_n(&store->purge_due, __ATOMIC_RELAXED) != 0, 0))
     tarn_purge_tend(store);
 }

@@ -15,6 +15,7 @@
 #include "world/thread.h"
 #include "world/stop.h"
 #include "world/world.h"
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -24,6 +25,9 @@ _Thread_local struct tarn_mutator *tarn_thread_records;
 static pthread_key_t exit_key;
 static bool exit_key_made;
 static pthread_once_t exit_once = PTHREAD_ONCE_INIT;
+
+/* Rounds of destructors in which that of the key has run. */
+static _Thread_local unsigned char exit_rounds __attribute__((tls_model("initial-exec")));
 
 /* --- finding one's own records --------------------------------------------------------------- */
 
@@ -395,12 +399,19 @@ tarn_status tarn_thread_detach(tarn_thread *self) {
   return detach_now(mutator) ? TARN_OK : TARN_EUNBALANCED;
 }
 
-/* The thread exits. */
+/* The thread exits.  The key is set again even if nobody attaches meanwhile: so this runs in each
+ * round and knows the last one, after which it cannot clean up.  But ThreadSanitizer takes the
+ * thread apart in the last round, and nothing of ours may run after that. */
 static void detach_all(void *value) {
-  (void)value;
   while (tarn_thread_records)
     (void)detach_now(tarn_thread_records);
+  if (exit_rounds < PTHREAD_DESTRUCTOR_ITERATIONS)
+    exit_rounds++;
+  if (exit_rounds < PTHREAD_DESTRUCTOR_ITERATIONS && !TARN_TSAN)
+    (void)pthread_setspecific(exit_key, value);
 }
+
+bool tarn_thread_is_over(void) { return exit_rounds >= PTHREAD_DESTRUCTOR_ITERATIONS; }
 
 /* The record of a thread that is gone, in a world without a collector; see world/thread.h. */
 static void abandon(struct tarn_mutator *mutator) {

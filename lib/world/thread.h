@@ -109,6 +109,13 @@ static inline tarn_thread *tarn_thread_of(struct tarn_mutator *mutator) {
   return &mutator->local.pub;
 }
 
+/*
+ * Is the calling thread in its last round of destructors of thread-specific data, or past them all?
+ * Then nobody detaches it any more: who attaches has to.  Known of threads that had attached before
+ * the rounds began.
+ */
+bool tarn_thread_is_over(void);
+
 tarn_status tarn_registry_start(tarn_world *world);
 void tarn_registry_end(tarn_world *world);
 

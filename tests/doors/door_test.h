@@ -15,7 +15,9 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define CHECK(condition)                                                 \
@@ -40,6 +42,25 @@ static inline bool door_is_there(void) {
 static inline void door_required(unsigned seconds) {
   (void)alarm(seconds);
   CHECK(door_is_there() != door_is_plain());
+}
+
+/* The child must end by itself, and well.  It is killed after a while: an alarm does nothing where
+ * the only thread left blocks all signals. */
+static inline void door_wait_for(pid_t child) {
+  int status = 1;
+  pid_t ended = 0;
+  CHECK(child > 0);
+  for (int i = 0; i < 3000 && (ended = waitpid(child, &status, WNOHANG)) == 0; i++)
+    (void)usleep(10000);
+  if (ended == 0) {
+    dprintf(2, "a child does not end\n");
+    (void)kill(child, SIGKILL);
+    ended = waitpid(child, &status, 0);
+  }
+  CHECK(ended == child);
+  if (status != 0)
+    dprintf(2, "a child's status is %#x\n", (unsigned)status);
+  CHECK(status == 0);
 }
 
 /* Fills a block with bytes that follow from `seed`, and checks them. */

@@ -1,31 +1,47 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An idle program gives its memory back: a library's own thread does it, in programs that have
- * threads anyway, with none of them ending and with all of them.  A program with one thread keeps
- * to one.  The thread is no reason for a process not to end, and a child of a fork begins without.
- * The environment has TARN_PURGE_DELAY=200ms.
+ * An idle program gives its memory back within two delays of its last free: a library's own thread
+ * does it, in programs that have threads anyway, with none of them ending and with all of them.  A
+ * program with one thread keeps to one.  The thread is no reason for a process not to end, and a
+ * child of a fork begins without.  The environment has TARN_PURGE_DELAY=500ms.
  */
 #include "door_test.h"
 #include <dirent.h>
+#include <fcntl.h>
 #include <pthread.h>
-#include <sys/wait.h>
+#include <time.h>
 
-#define BLOCKS 60000
+#define MIB ((size_t)1 << 20)
+#define THREADS 4
+#define BLOCKS 52000 /* about 50 MiB a thread, 200 in all */
 #define SIZE 1000
+#define PEAK (190 * MIB)
+#define MOST (64 * MIB) /* afterwards */
+#define TWO_DELAYS_MS 1000
+/* For the purger to get a processor of a busy machine, and for the system to take the memory. */
+#define SLACK_MS 500
 
 struct owner {
   pthread_t thread;
   char **blocks;
+  uint64_t freed_at; /* ms */
 };
-static struct owner owners[2];
-static pthread_barrier_t filled, over;
+static struct owner owners[THREADS];
+static pthread_barrier_t filled, freed, over;
 
+static uint64_t now_ms(void) {
+  struct timespec time;
+  CHECK(clock_gettime(CLOCK_MONOTONIC, &time) == 0);
+  return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
+}
+
+/* Allocates nothing, for it is asked while the program shall be idle. */
 static size_t resident(void) {
-  unsigned long pages = 0;
-  FILE *file = fopen("/proc/self/statm", "r");
-  CHECK(file && fscanf(file, "%*u %lu", &pages) == 1);
-  CHECK(fclose(file) == 0);
-  return pages * (size_t)sysconf(_SC_PAGESIZE);
+  char text[200] = "", *rest;
+  int file = open("/proc/self/statm", O_RDONLY);
+  CHECK(file >= 0 && read(file, text, sizeof text - 1) > 0 && close(file) == 0);
+  (void)strtoul(text, &rest, 10);
+  return strtoul(rest, NULL, 10) * (size_t)sysconf(_SC_PAGESIZE);
 }
 
 static unsigned purgers(void) {
@@ -65,56 +81,69 @@ static void drop(struct owner *owner) {
   for (int i = 0; i < BLOCKS; i++)
     free(owner->blocks[i]);
   free(owner->blocks);
+  owner->freed_at = now_ms();
 }
 
 enum way { OWN, OWN_AND_EXIT, ORPHANS, REMOTE, WAYS };
 static enum way way;
 
+static bool stay(void) { return way == OWN || way == REMOTE; }
+static bool free_themselves(void) { return way == OWN || way == OWN_AND_EXIT; }
+
 static void *own(void *data) {
   fill(data);
-  if (way == OWN || way == OWN_AND_EXIT)
-    drop(data);
   (void)pthread_barrier_wait(&filled);
-  if (way == OWN || way == REMOTE)
+  (void)pthread_barrier_wait(&filled); /* what there is then has been looked at */
+  if (free_themselves())
+    drop(data);
+  (void)pthread_barrier_wait(&freed);
+  if (stay())
     (void)pthread_barrier_wait(&over);
   return NULL;
 }
 
-static void spike(void) {
-  bool stay = way == OWN || way == REMOTE;
-  size_t before = resident();
-  CHECK(pthread_barrier_init(&filled, NULL, 3) == 0 && pthread_barrier_init(&over, NULL, 3) == 0);
-  for (int i = 0; i < 2; i++)
-    CHECK(pthread_create(&owners[i].thread, NULL, own, &owners[i]) == 0);
-  (void)pthread_barrier_wait(&filled);
-  for (int i = 0; i < 2 && !stay; i++)
+static void join_all(void) {
+  for (int i = 0; i < THREADS; i++)
     CHECK(pthread_join(owners[i].thread, NULL) == 0);
-  for (int i = 0; i < 2 && (way == ORPHANS || way == REMOTE); i++)
-    drop(&owners[i]);
-  /* Two delays, and as much as a busy machine takes; nothing is allocated or freed meanwhile. */
-  size_t most = before + ((size_t)8 << 20), now = 0;
-  for (int i = 0; i < 20; i++) {
-    (void)usleep(400000);
-    if ((now = resident()) <= most)
-      break;
-  }
-  if (now > most)
-    dprintf(2, "way %d: %zu bytes resident, %zu before\n", (int)way, now, before);
-  CHECK(now <= most);
-  CHECK(has_purger());
-  if (stay) {
-    (void)pthread_barrier_wait(&over);
-    for (int i = 0; i < 2; i++)
-      CHECK(pthread_join(owners[i].thread, NULL) == 0);
-  }
 }
 
-static void wait_for(pid_t child) {
-  int status = 1;
-  CHECK(child > 0 && waitpid(child, &status, 0) == child);
-  if (status != 0)
-    dprintf(2, "a child's status is %#x\n", (unsigned)status);
-  CHECK(status == 0);
+/* Nothing is allocated or freed meanwhile. */
+static void wait_until_small(void) {
+  uint64_t last = 0, now;
+  size_t size;
+  for (int i = 0; i < THREADS; i++)
+    last = owners[i].freed_at > last ? owners[i].freed_at : last;
+  do {
+    (void)usleep(20000);
+    now = now_ms(); /* first: what is found small later than this may have been so in time */
+    size = resident();
+  } while (size > MOST && now < last + TWO_DELAYS_MS + SLACK_MS);
+  if (size > MOST)
+    dprintf(2, "way %d: %zu bytes resident %u ms after the last free\n", (int)way, size,
+            (unsigned)(now - last));
+  CHECK(size <= MOST);
+}
+
+static void spike(void) {
+  CHECK(pthread_barrier_init(&filled, NULL, THREADS + 1) == 0 &&
+        pthread_barrier_init(&freed, NULL, THREADS + 1) == 0 &&
+        pthread_barrier_init(&over, NULL, THREADS + 1) == 0);
+  for (int i = 0; i < THREADS; i++)
+    CHECK(pthread_create(&owners[i].thread, NULL, own, &owners[i]) == 0);
+  (void)pthread_barrier_wait(&filled);
+  CHECK(resident() >= PEAK);
+  (void)pthread_barrier_wait(&filled);
+  (void)pthread_barrier_wait(&freed);
+  if (!stay())
+    join_all();
+  for (int i = 0; i < THREADS && !free_themselves(); i++)
+    drop(&owners[i]);
+  wait_until_small();
+  CHECK(has_purger());
+  if (stay()) {
+    (void)pthread_barrier_wait(&over);
+    join_all();
+  }
 }
 
 static void *nothing(void *data) {
@@ -132,7 +161,6 @@ static void *last(void *data) {
 
 static void be_child(int number) {
   pthread_t thread;
-  (void)alarm(20);
   CHECK(purgers() == 0);
   free(malloc(100));
   CHECK(purgers() == 0);
@@ -163,7 +191,7 @@ int main(int argc, char **argv) {
     pid_t child = fork();
     if (child == 0)
       be_child(i % 2);
-    wait_for(child);
+    door_wait_for(child);
   }
   return 0;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Threads that come and go: thousands one after the other, hundreds at once; destructors of thread
- * keys that allocate and free in every round; blocks that other threads free, also after their
- * thread is gone; and threads that only free.
+ * keys that allocate and free in every round, and leave nothing behind, so that a process ends with
+ * its last thread; blocks that other threads free, also after their thread is gone; and threads
+ * that only free.
  */
 #include "door_test.h"
 #include <malloc.h>
@@ -114,6 +115,44 @@ static void destructors(void) {
     }
 }
 
+static size_t resident(void) {
+  unsigned long pages = 0;
+  FILE *file = fopen("/proc/self/statm", "r");
+  CHECK(file && fscanf(file, "%*u %lu", &pages) == 1);
+  CHECK(fclose(file) == 0);
+  return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Threads that allocate up to the end of their last round. */
+static void late_threads(int count) {
+  static unsigned all = 3;
+  for (int i = 0; i < count; i++) {
+    pthread_t thread;
+    start(&thread, set_keys, &all);
+    (void)join(thread);
+  }
+}
+
+static void late_threads_leave_nothing(void) {
+  late_threads(100);
+  size_t before = resident();
+  late_threads(1000);
+  size_t now = resident();
+  if (now > before + ((size_t)8 << 20))
+    dprintf(2, "%zu bytes resident, %zu before\n", now, before);
+  CHECK(now <= before + ((size_t)8 << 20));
+}
+
+/* No thread of the library's own keeps a process whose threads have all ended. */
+static void a_process_ends_with_its_threads(void) {
+  pid_t child = fork();
+  if (child == 0) {
+    late_threads(2);
+    pthread_exit(NULL);
+  }
+  door_wait_for(child);
+}
+
 /* A key whose value is freed by a thread that never allocated. */
 static void *only_free(void *data) {
   void **blocks = data;
@@ -179,6 +218,8 @@ int main(void) {
   one_after_the_other();
   many_at_once();
   destructors();
+  a_process_ends_with_its_threads();
+  late_threads_leave_nothing();
   freed_by_others();
   exchanges();
   return 0;

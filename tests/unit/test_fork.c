@@ -10,11 +10,16 @@
 
 #include <cmocka.h>
 #include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 #include <tarn/tarn.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "heap/heap.h"
+#include "heap/local.h"
+#include "inspect/options.h"
 #include "world/world.h"
 
 /* Zeal builds would collect at every allocation of every thread. */
@@ -374,6 +379,120 @@ static void worlds_come_and_go_while_others_fork(void **state) {
   assert_int_equal(tarn_world_destroy(world), TARN_OK);
 }
 
+/* --- a world without a collector, as the malloc door has it ---------------------------------- */
+
+static bool go_on(struct tarn_local *local, size_t bytes) {
+  (void)local;
+  (void)bytes;
+  return true;
+}
+static bool give_up(struct tarn_local *local, size_t bytes, unsigned tries) {
+  (void)local;
+  (void)bytes;
+  (void)tries;
+  return false;
+}
+static void ignore(struct tarn_local *local, tarn_status status) {
+  (void)local;
+  (void)status;
+}
+__attribute__((noreturn)) static void die(struct tarn_store *store, const void *block,
+                                          const char *what) {
+  (void)store;
+  (void)dprintf(2, "%p: %s\n", block, what);
+  abort();
+}
+
+static tarn_world *make_uncollected(void) {
+  static const struct tarn_hooks hooks = {.before_refill = go_on,
+                                          .exhausted = give_up,
+                                          .fail = ignore,
+                                          .corrupt = die,
+                                          .uncollected = true};
+  struct tarn_config config;
+  struct tarn_config_report report = {.secure = true};
+  tarn_world *world = NULL;
+  assert_int_equal(tarn_config_resolve(NULL, NULL, &config, &report), TARN_OK);
+  config.collect = config.scan_stack = config.verify = false;
+  config.purger = false;
+  assert_int_equal(tarn_world_make(&config, &hooks, NULL, &world), TARN_OK);
+  tarn_worlds_add(world);
+  return world;
+}
+
+#define LEFT_SIZE 1024
+#define LEFT (TARN_UNIT_SIZE / LEFT_SIZE) /* one pool */
+
+static struct {
+  tarn_world *world;
+  struct tarn_pool *pool;
+  void *blocks[LEFT];
+  pthread_barrier_t barrier;
+} left;
+
+static void *make_left(void *data) {
+  tarn_thread *self;
+  assert_int_equal(tarn_thread_attach(left.world, &self), TARN_OK);
+  for (size_t i = 0; i < LEFT; i++) {
+    left.blocks[i] = tarn_local_alloc_raw(tarn_local_of(self), left.world->atomic_heap, LEFT_SIZE);
+    assert_non_null(left.blocks[i]);
+    *(char *)left.blocks[i] = 1;
+  }
+  left.pool = tarn_pool_of((uintptr_t)left.blocks[0]);
+  assert_ptr_equal(tarn_pool_of((uintptr_t)left.blocks[LEFT - 1]), left.pool);
+  assert_int_equal(tarn_thread_detach(self), TARN_OK);
+  return data;
+}
+
+/* As tarn_heap_take does, where a block is freed between its two steps: the pool gets an owner
+ * while it is in the heap's mailbox. */
+static void *take_left(void *data) {
+  struct tarn_heap *heap = left.world->atomic_heap;
+  tarn_thread *self;
+  assert_int_equal(tarn_thread_attach(left.world, &self), TARN_OK);
+  (void)pthread_mutex_lock(&heap->lock);
+  tarn_pool_unlink(&heap->shelves[TARN_FLAVOUR_RAW][left.pool->size_class].full, left.pool);
+  tarn_pool_set_owner(left.pool, tarn_local_of(self));
+  (void)pthread_mutex_unlock(&heap->lock);
+  (void)pthread_barrier_wait(&left.barrier);
+  (void)pthread_barrier_wait(&left.barrier);
+  (void)pthread_mutex_lock(&heap->lock);
+  tarn_pool_set_owner(left.pool, NULL);
+  tarn_heap_shelve(heap, left.pool);
+  (void)pthread_mutex_unlock(&heap->lock);
+  assert_int_equal(tarn_thread_detach(self), TARN_OK);
+  return data;
+}
+
+static int free_left(tarn_world *world) {
+  /* A thread that is gone had taken it, and was about to empty the mailbox. */
+  __atomic_store_n(&world->store.purge_due, 0, __ATOMIC_RELAXED);
+  for (size_t i = 1; i < LEFT; i++)
+    tarn_store_free_stranger(&world->store, left.blocks[i]);
+  if (tarn_pool_owner(left.pool))
+    return 1;                                   /* was not given up */
+  tarn_remote_collect_heap(world->atomic_heap); /* of those that came when it was nobody's */
+  if (atomic_load(&world->atomic_heap->orphans))
+    return 2;
+  return tarn_map_get(tarn_pool_unit(left.pool)) == 0 ? 0 : 3; /* all blocks are free: it is gone */
+}
+
+static void a_pool_left_behind_is_in_no_mailbox(void **state) {
+  (void)state;
+  pthread_t thread;
+  left.world = make_uncollected();
+  assert_int_equal(pthread_barrier_init(&left.barrier, NULL, 2), 0);
+  assert_int_equal(pthread_create(&thread, NULL, make_left, NULL), 0);
+  assert_int_equal(pthread_join(thread, NULL), 0);
+  tarn_store_free_stranger(&left.world->store, left.blocks[0]);
+  assert_ptr_equal(atomic_load(&left.world->atomic_heap->orphans), left.pool);
+  assert_int_equal(pthread_create(&thread, NULL, take_left, NULL), 0);
+  (void)pthread_barrier_wait(&left.barrier);
+  assert_int_equal(in_child(free_left, left.world), 0);
+  (void)pthread_barrier_wait(&left.barrier);
+  assert_int_equal(pthread_join(thread, NULL), 0); /* such a world stays, as a malloc does */
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_child_of_an_attached_thread_goes_on),
@@ -383,6 +502,7 @@ int main(void) {
       cmocka_unit_test(all_worlds_of_the_process_are_taken_along),
       cmocka_unit_test(threads_fork_at_the_same_time_inside_holds),
       cmocka_unit_test(worlds_come_and_go_while_others_fork),
+      cmocka_unit_test(a_pool_left_behind_is_in_no_mailbox),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -493,6 +493,66 @@ static void it_can_be_let_go_and_made_again(void **unused) {
   end(f);
 }
 
+static struct tarn_store *store_of(struct fixture *f) {
+  return (struct tarn_store *)(void *)f->world;
+}
+static bool is_due(struct fixture *f) {
+  return __atomic_load_n(&store_of(f)->purge_due, __ATOMIC_RELAXED) != 0;
+}
+
+/* Nothing but what every slow path does. */
+static bool is_clean_after_a_call(void *data) {
+  struct fixture *f = data;
+  tarn_store_tend(store_of(f));
+  return is_clean(f);
+}
+
+static void what_it_leaves_when_it_is_let_go_is_done(void **unused) {
+  (void)unused;
+  struct fixture *f = begin_staying("purge-delay=1s,collect=0");
+  begin_purger(f);
+  dirty(f, 4 * MIB, 100000);
+  tarn_purge_let_go(store_of(f));
+  assert_true(wait_for(no_purger, NULL));
+  assert_true(support_stats(f->world).dirty_bytes >= MIB); /* too young for its last round, */
+  assert_true(is_due(f));
+  assert_true(wait_for(is_clean_after_a_call, f)); /* and for the first of this thread's */
+  assert_true(no_purger(NULL));
+  end(f);
+}
+
+/* As a thread that does not stay: who comes by does not take a wish away from it. */
+static void a_wish_is_handed_to_the_thread(void **unused) {
+  (void)unused;
+  struct fixture *f = begin("purge-delay=1s,collect=0");
+  dirty(f, 4 * MIB, 100000);
+  assert_true(wait_for(a_purger, NULL));
+  bool rung = false;
+  for (unsigned i = 0; i < 20 && !rung; i++) { /* a round may be beginning */
+    tarn_purge_want(store_of(f));
+    tarn_store_tend(store_of(f));
+    rung = __atomic_load_n(&purge_of(f)->bell, __ATOMIC_RELAXED) != 0;
+  }
+  assert_true(rung);
+  end(f);
+}
+
+static void have_a_wish_in_child(void *data) {
+  struct fixture *f = data;
+  CHILD_CHECK(is_due(f));
+  tarn_store_tend(store_of(f));
+  CHILD_CHECK(!is_due(f));
+}
+
+static void a_child_keeps_a_wish(void **unused) {
+  (void)unused;
+  struct fixture *f = begin_staying("purge-delay=10s,collect=0");
+  begin_purger(f);
+  tarn_purge_want(store_of(f));
+  support_good_child(have_a_wish_in_child, f);
+  end(f);
+}
+
 static void stay_in_child(void *data) {
   struct fixture *f = data;
   (void)alarm(60);
@@ -757,6 +817,9 @@ static void a_fork_may_come_at_any_moment(void **unused) {
   assert_int_equal(pthread_create(&thread, NULL, trim_on, &trimmer), 0);
   for (unsigned i = 0; i < (SUPPORT_SANITIZED ? 5 : 40); i++) {
     dirty(f, 3 * MIB, i % 2 ? 5000 : 100000);
+    /* A thread's first steps are in AddressSanitizer's allocator, whose locks no fork takes. */
+    if (SUPPORT_SANITIZED && i == 0)
+      (void)wait_for(a_purger, NULL);
     support_good_child(use_in_child, f);
   }
   atomic_store(&trimmer.stop, true);
@@ -835,6 +898,9 @@ int main(void) {
     cmocka_unit_test(no_ring_is_lost),
     cmocka_unit_test(frees_into_pools_of_nobody_wake_it),
     cmocka_unit_test(it_can_be_let_go_and_made_again),
+    cmocka_unit_test(what_it_leaves_when_it_is_let_go_is_done),
+    cmocka_unit_test(a_wish_is_handed_to_the_thread),
+    cmocka_unit_test(a_child_keeps_a_wish),
     cmocka_unit_test(a_child_makes_its_own),
     cmocka_unit_test(without_a_delay_memory_goes_back_at_once),
     cmocka_unit_test(trim_gives_back_all_but_what_is_to_be_kept),
