@@ -5,10 +5,10 @@
  * A refill looks, in this order, at: what other threads freed; the rest of the bin's run; blocks
  * that the thread freed into the current pool; the next free stretch of the current pool, found in
  * the side table; the thread's other pools with free blocks; its spare pools of the class; the
- * heap's shelf; its other spare pools; a new pool; and if there is no memory for that, the few free
- * blocks of full pools.
- * Free memory of typed pools is cleared in pieces small enough to stay in the first-level cache,
- * just before the bin bumps through them.
+ * heap's shelf; its other spare pools; full pools with more than a few free blocks; new ones; and
+ * if there is no memory for these, the few free blocks of full pools. Free memory of typed pools is
+ * cleared in pieces small enough to stay in the first-level cache, just before the bin bumps
+ * through them.
  */
 #include "heap/local.h"
 #include "heap/fast.h"
@@ -263,6 +263,25 @@ static struct tarn_pool *full_pool(struct tarn_bin *bin) {
   return NULL;
 }
 
+#define HOLES_LOOK 4u
+
+/*
+ * A full pool that would wake soon, off its list: rather than touch new memory.  Looks at a few of
+ * them, and at others the next time.
+ */
+static struct tarn_pool *holey_pool(struct tarn_bin *bin) {
+  for (unsigned i = 0; i < HOLES_LOOK && bin->full; i++) {
+    struct tarn_pool *pool = bin->full;
+    uint32_t wake = tarn_pool_wake(pool), holes = wake - pool->room;
+    if (pool->free && holes >= (wake + 3) / 4) {
+      tarn_pool_unlink(&bin->full, pool);
+      return pool;
+    }
+    bin->full = pool->next;
+  }
+  return NULL;
+}
+
 /* One of the thread's pools that are known to have free blocks, off its list. */
 static struct tarn_pool *partial_pool(struct tarn_bin *bin) {
   struct tarn_pool *pool = bin->partial;
@@ -283,8 +302,9 @@ static struct tarn_pool *find_pool(struct tarn_local *local, struct tarn_heap *h
     return pool;
   if ((pool = tarn_spare_take(local, heap, flavour, size_class, true)))
     return pool;
-  pool = tarn_spare_make(local, heap, flavour, size_class);
-  return pool ? pool : full_pool(bin);
+  if ((pool = holey_pool(bin)) || (pool = tarn_spare_make(local, heap, flavour, size_class)))
+    return pool;
+  return full_pool(bin);
 }
 
 static bool next_pool(struct tarn_local *local, struct tarn_heap *heap, struct tarn_bin *bin,

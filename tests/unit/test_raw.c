@@ -630,17 +630,18 @@ static void expect_wake(struct fixture *f, size_t size) {
   for (size_t i = 0; i < capacity; i++)
     blocks[i] = tarn_alloc_raw(f->self, size);
   const struct tarn_pool *pool = pool_of(blocks[0]);
-  size_t wake = tarn_pool_wake(pool);
+  size_t wake = tarn_pool_wake(pool), few = (wake + 3) / 4 - 1;
   assert_true(pool_of(blocks[capacity - 1]) == pool);
   (void)block_of(f->self, size, pool, false);
-  for (size_t i = 0; i + 1 < wake; i++)
+  for (size_t i = 0; i < few; i++)
     tarn_free(f->self, blocks[i]);
-  /* One too few: the second pool is used up, and a third one made. */
+  /* Too few: the second pool is used up, and a third one made. */
   for (size_t i = 0; i < capacity; i++)
     (void)block_of(f->self, size, pool, false);
   support_drop_spares(f->world);
   assert_int_equal(support_stats(f->world).pools, pools + 3);
-  tarn_free(f->self, blocks[wake - 1]);
+  for (size_t i = few; i < wake; i++)
+    tarn_free(f->self, blocks[i]);
   for (size_t i = 1; i < capacity; i++)
     (void)block_of(f->self, size, pool, false); /* what is current is used up first */
   for (size_t i = wake; i-- > 0;)
@@ -654,6 +655,30 @@ static void a_full_pool_is_used_again_once_enough_of_it_is_free_and_not_before(v
   const size_t sizes[] = {16, 24, 64, 120, 512, 1024, 3072, 8192, 20480, 32768};
   for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
     expect_wake(f, sizes[i]);
+}
+
+static void a_pool_that_would_wake_soon_is_used_before_a_new_one_is_made(void **state) {
+  struct fixture *f = *state;
+  const size_t sizes[] = {16, 24, 64, 120, 512, 1024};
+  static void *blocks[4096];
+  for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
+    size_t capacity = capacity_of(sizes[s]);
+    for (size_t i = 0; i < capacity; i++)
+      blocks[i] = tarn_alloc_raw(f->self, sizes[s]);
+    const struct tarn_pool *pool = pool_of(blocks[0]);
+    size_t holes = (tarn_pool_wake(pool) + 3) / 4;
+    assert_true(pool_of(blocks[capacity - 1]) == pool && holes < tarn_pool_wake(pool));
+    for (size_t i = 0; i < capacity; i++) /* the second one */
+      (void)block_of(f->self, sizes[s], pool, false);
+    support_drop_spares(f->world);
+    for (size_t i = 0; i < holes; i++)
+      tarn_free(f->self, blocks[i]);
+    assert_int_equal(pool->list, TARN_LIST_FULL);
+    for (size_t i = holes; i-- > 0;)
+      assert_ptr_equal(block_of(f->self, sizes[s], pool, true), blocks[i]);
+    (void)block_of(f->self, sizes[s], pool, false);
+    collect(f->self); /* nothing of it is in a root */
+  }
 }
 
 static void at_the_limit_one_free_block_of_a_full_pool_is_found(void **state) {
@@ -1000,6 +1025,7 @@ int main(void) {
       WITH_WORLD(keys_of_the_last_tenant_do_not_look_like_a_double_free),
       WITH_WORLD(swept_blocks_do_not_look_like_a_double_free),
       WITH_WORLD(a_full_pool_is_used_again_once_enough_of_it_is_free_and_not_before),
+      WITH_WORLD(a_pool_that_would_wake_soon_is_used_before_a_new_one_is_made),
       WITH_WORLD(at_the_limit_one_free_block_of_a_full_pool_is_found),
       cmocka_unit_test(blocks_freed_in_any_order_leave_no_pool),
       WITH_WORLD(raw_blocks_live_as_long_as_roots_say_so),
