@@ -307,12 +307,25 @@ static struct tarn_pool *find_pool(struct tarn_local *local, struct tarn_heap *h
   return full_pool(bin);
 }
 
+/* Would the run go on in memory that was never touched, while another pool has blocks that were?
+ * Then that one comes first. */
+static bool can_wait(const struct tarn_bin *bin) {
+  const struct tarn_pool *pool = bin->pool;
+  return bin->partial && is_raw(pool) && bin->head.bump == bin->head.limit &&
+         bin->run_end != bin->head.limit && pool_offset(pool, bin->head.limit) >= pool->virgin &&
+         tarn_pool_used(pool) != 0;
+}
+
 static bool next_pool(struct tarn_local *local, struct tarn_heap *heap, struct tarn_bin *bin,
                       tarn_flavour flavour, unsigned size_class) {
   if (bin->pool) {
     struct tarn_pool *old = bin->pool;
+    bool waits = can_wait(bin);
     put_back_run(bin);
-    tarn_pool_append(&bin->full, old, TARN_LIST_FULL);
+    if (waits)
+      tarn_pool_append(&bin->partial, old, TARN_LIST_PARTIAL);
+    else
+      tarn_pool_append(&bin->full, old, TARN_LIST_FULL);
   }
   struct tarn_pool *pool = find_pool(local, heap, bin, flavour, size_class);
   if (pool)
@@ -331,11 +344,12 @@ static void *take_block(struct tarn_local *local, struct tarn_heap *heap, struct
       void *block = is_raw(bin->pool) ? pop_free(local, bin, dirty) : NULL;
       if (block || (block = bump(bin, dirty)))
         return block;
-      if (next_piece(local, bin))
+      bool waits = can_wait(bin);
+      if (!waits && next_piece(local, bin))
         continue;
       if ((block = pop_free(local, bin, dirty)))
         return block;
-      if (next_stretch(local, bin))
+      if (!waits && next_stretch(local, bin))
         continue;
     }
     if (!next_pool(local, heap, bin, flavour, size_class))
@@ -411,7 +425,7 @@ static void *alloc_piece(struct tarn_local *local, struct request *request) {
   if (!bin || !bin->pool || (is_raw(bin->pool) && bin->pool->free))
     return NULL;
   void *block = bump(bin, &request->dirty);
-  if (!block && next_piece(local, bin))
+  if (!block && !can_wait(bin) && next_piece(local, bin))
     block = bump(bin, &request->dirty);
   return block;
 }

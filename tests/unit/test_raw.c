@@ -642,9 +642,11 @@ static void expect_wake(struct fixture *f, size_t size) {
   assert_int_equal(support_stats(f->world).pools, pools + 3);
   for (size_t i = few; i < wake; i++)
     tarn_free(f->self, blocks[i]);
-  for (size_t i = 1; i < capacity; i++)
-    (void)block_of(f->self, size, pool, false); /* what is current is used up first */
-  for (size_t i = wake; i-- > 0;)
+  void *next = tarn_alloc_raw(f->self, size);
+  for (size_t i = 1; pool_of(next) != pool && i <= 4096 / size; i++) /* a page is used up first */
+    next = tarn_alloc_raw(f->self, size);
+  assert_ptr_equal(next, blocks[wake - 1]);
+  for (size_t i = wake - 1; i-- > 0;)
     assert_ptr_equal(block_of(f->self, size, pool, true), blocks[i]);
   assert_int_equal(support_stats(f->world).pools, pools + 3);
   (void)block_of(f->self, size, pool, false);
@@ -679,6 +681,27 @@ static void a_pool_that_would_wake_soon_is_used_before_a_new_one_is_made(void **
     (void)block_of(f->self, sizes[s], pool, false);
     collect(f->self); /* nothing of it is in a root */
   }
+}
+
+static void memory_that_was_never_touched_waits_for_what_was(void **state) {
+  struct fixture *f = *state;
+  enum { SIZE = 64, PAGE_BLOCKS = 4096 / SIZE };
+  static void *blocks[4096];
+  size_t capacity = capacity_of(SIZE);
+  for (size_t i = 0; i < capacity; i++)
+    blocks[i] = tarn_alloc_raw(f->self, SIZE);
+  const struct tarn_pool *first = pool_of(blocks[0]);
+  const struct tarn_pool *second = pool_of(block_of(f->self, SIZE, first, false));
+  for (size_t i = 0; i < capacity / 2; i++)
+    tarn_free(f->self, blocks[i]);
+  for (size_t i = 1; i < PAGE_BLOCKS; i++) /* a page is begun, and used up */
+    (void)block_of(f->self, SIZE, second, true);
+  for (size_t i = 0; i < capacity / 2; i++)
+    (void)block_of(f->self, SIZE, first, true);
+  assert_int_equal(second->virgin, 4096);
+  for (size_t i = PAGE_BLOCKS; i < capacity; i++)
+    (void)block_of(f->self, SIZE, second, true);
+  support_verify(f->self);
 }
 
 static void at_the_limit_one_free_block_of_a_full_pool_is_found(void **state) {
@@ -1026,6 +1049,7 @@ int main(void) {
       WITH_WORLD(swept_blocks_do_not_look_like_a_double_free),
       WITH_WORLD(a_full_pool_is_used_again_once_enough_of_it_is_free_and_not_before),
       WITH_WORLD(a_pool_that_would_wake_soon_is_used_before_a_new_one_is_made),
+      WITH_WORLD(memory_that_was_never_touched_waits_for_what_was),
       WITH_WORLD(at_the_limit_one_free_block_of_a_full_pool_is_found),
       cmocka_unit_test(blocks_freed_in_any_order_leave_no_pool),
       WITH_WORLD(raw_blocks_live_as_long_as_roots_say_so),
