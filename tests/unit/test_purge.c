@@ -511,6 +511,7 @@ static void what_it_leaves_when_it_is_let_go_is_done(void **unused) {
   (void)unused;
   struct fixture *f = begin_staying("purge-delay=1s,collect=0");
   begin_purger(f);
+  assert_true(wait_for(a_purger, NULL)); /* or its absence below may be that of before */
   dirty(f, 4 * MIB, 100000);
   tarn_purge_let_go(store_of(f));
   assert_true(wait_for(no_purger, NULL));
