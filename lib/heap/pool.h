@@ -77,7 +77,7 @@ typedef enum tarn_pool_list {
   TARN_LIST_NONE = 0,       /* the unit is free, or a large object's */
   TARN_LIST_CURRENT = 1,    /* a bin's current pool; on no list */
   TARN_LIST_FULL = 2,       /* owned: fewer than TARN_WAKE blocks to hand out, or none */
-  TARN_LIST_PARTIAL = 3,    /* owned: has locally freed blocks */
+  TARN_LIST_PARTIAL = 3,    /* owned: has locally freed blocks, or, raw, never touched ones */
   TARN_LIST_SHELF = 4,      /* not owned; the heap's pools with something to hand out */
   TARN_LIST_SHELF_FULL = 5, /* not owned; nothing to hand out */
   TARN_LIST_CONDEMNED = 6,  /* not owned; dead objects wait for their `free` function */
@@ -155,7 +155,7 @@ struct tarn_bin {
   struct tarn_bin_head head;
   char *run_end;
   struct tarn_pool *pool; /* the current one, or NULL */
-  tarn_pool_head partial; /* owned, with blocks on `free` */
+  tarn_pool_head partial; /* owned; see TARN_LIST_PARTIAL */
   tarn_pool_head full;    /* owned, oldest first */
   char *fresh;            /* raw: what lies from here on in the run is zero */
   uint32_t size;          /* of a block; 0 before the first pool */

@@ -499,7 +499,7 @@ static bool check_state(struct check *check, const struct tarn_pool *pool) {
     good = pool->capacity - used < tarn_pool_wake(pool);
     break;
   case TARN_LIST_PARTIAL:
-    good = pool->free != NULL;
+    good = pool->free || (some && pool->flavour == TARN_FLAVOUR_RAW);
     break;
   case TARN_LIST_SHELF:
     good = some;
