@@ -111,6 +111,7 @@ void tarn_pool_drop(struct tarn_store *store, struct tarn_pool *pool) {
   pool->free = NULL;
   struct tarn_wanted was = {
       .units = 1, .bytes = TARN_UNIT_SIZE, .pools = 1, .unit = tarn_pool_unit(pool)};
+  tarn_map_set(was.unit, 0);
   tarn_store_give(store, &was);
 }
 

@@ -307,14 +307,16 @@ bool tarn_store_take(struct tarn_store *store, struct tarn_wanted *want) {
   return result == TAKEN;
 }
 
-/* The units are free from `now` on; how many of them are dirty. */
-static size_t date(struct tarn_pool *pool, size_t count, uint32_t now) {
-  size_t dirty = 0;
+/* The units are free from `now` on: counts their dirty bytes; how many of them are dirty. */
+static size_t date(struct tarn_store *store, struct tarn_pool *pool, size_t count, uint32_t now) {
+  size_t dirty = 0, bytes = 0;
   for (size_t i = 0; i < count; i++)
     if (pool[i].dirty) {
       pool[i].freed_at = now;
+      bytes += pool[i].dirty;
       dirty++;
     }
+  count_dirty(store, bytes, 0);
   return dirty;
 }
 
@@ -330,11 +332,7 @@ void tarn_store_give(struct tarn_store *store, struct tarn_wanted *was) {
   uintptr_t base = tarn_unit_base(was->unit);
   struct tarn_pool *pool = &tarn_space.pools[was->unit];
   uint32_t now = tarn_os_ticks();
-  for (size_t i = 0; i < was->units; i++)
-    tarn_map_set(was->unit + i, 0);
-  size_t dirty = date(pool, was->units, now);
-  if (dirty) /* first: it is never too small */
-    count_dirty(store, sum_dirty(pool, was->units), 0);
+  size_t dirty = date(store, pool, was->units, now); /* first: the count is never too small */
   (void)pthread_mutex_lock(&store->lock);
   struct tarn_arena *arena = *tarn_arena_slot(base);
   put_units(store, arena, (base - arena->base) / TARN_UNIT_SIZE, was->units, dirty, now);
@@ -355,10 +353,9 @@ void tarn_store_claim(struct tarn_store *store, struct tarn_arena *arena, size_t
 
 void tarn_store_unclaim(struct tarn_store *store, struct tarn_arena *arena, size_t first,
                         size_t count, uint32_t now) {
-  struct tarn_pool *pool = tarn_arena_pool(arena, first);
+  size_t dirty = date(store, tarn_arena_pool(arena, first), count, now);
   arena->claimed -= count;
-  count_dirty(store, sum_dirty(pool, count), 0);
-  put_units(store, arena, first, count, date(pool, count, now), now);
+  put_units(store, arena, first, count, dirty, now);
 }
 
 bool tarn_store_make_tables(struct tarn_store *store) {

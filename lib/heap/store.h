@@ -123,8 +123,8 @@ struct tarn_wanted {
  * have claimed some.
  */
 bool tarn_store_take(struct tarn_store *store, struct tarn_wanted *want);
-/* The opposite; here `bytes` is all that counts.  A header is kept for the next one, and is NULL
- * then, if there are not enough. */
+/* The opposite, with map words of 0; here `bytes` is all that counts.  A header is kept for the
+ * next one, and is NULL then, if there are not enough. */
 void tarn_store_give(struct tarn_store *store, struct tarn_wanted *was);
 /* What the units are for is gone before they are given back: does not count any more. */
 void tarn_store_uncharge(struct tarn_store *store, const struct tarn_wanted *was);

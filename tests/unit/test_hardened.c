@@ -608,7 +608,7 @@ int main(void) {
 
 int main(void) {
   (void)puts("skipped: built without TARN_HARDENED");
-  return 0;
+  return 77; /* which the test run shows as skipped */
 }
 
 #endif

@@ -596,14 +596,9 @@ static void what_was_never_touched_is_not_purged(void **unused) {
   end(f);
 }
 
+#if TARN_FAULTS
 static void a_purge_that_is_refused_changes_nothing(void **unused) {
   (void)unused;
-  tarn_os_fault_kinds(TARN_FAULT_PURGE);
-  if (!tarn_os_fault_is_on(TARN_FAULT_PURGE)) {
-    print_message("skipped: built without fault injection\n");
-    skip();
-  }
-  tarn_os_fault_kinds(0);
   struct fixture *f = begin_quiet();
   make_spares(f, 1);
   use_up_current(f);
@@ -616,6 +611,7 @@ static void a_purge_that_is_refused_changes_nothing(void **unused) {
   assert_true(support_is_filled(block, SIZE, 0));
   end(f);
 }
+#endif
 
 /* Nothing was free when the thread that purges went to sleep; then it is called, however many there
  * were spare before, and stays until their time has come. */
@@ -747,32 +743,34 @@ static void a_child_has_them_all(void **unused) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(an_empty_pool_stays_with_its_thread),
-      cmocka_unit_test(the_same_class_gets_the_newest),
-      cmocka_unit_test(the_same_class_passes_others_over),
-      cmocka_unit_test(another_class_gets_the_oldest_remade),
-      cmocka_unit_test(objects_made_of_raw_memory_are_zero),
-      cmocka_unit_test(another_heap_may_get_it),
-      cmocka_unit_test(there_are_never_more_than_so_many),
-      cmocka_unit_test(without_a_delay_none_is_kept),
-      cmocka_unit_test(units_are_taken_in_rows_that_double),
-      cmocka_unit_test(a_thread_begins_with_one_unit),
-      cmocka_unit_test(rows_begin_anew_where_pools_went),
-      cmocka_unit_test(a_short_row_charges_no_more_than_it_gets),
-      cmocka_unit_test(stops_and_trims_leave_none),
-      cmocka_unit_test(a_stop_takes_those_of_blocked_threads),
-      cmocka_unit_test(a_thread_that_goes_leaves_none),
-      cmocka_unit_test(at_the_limit_they_make_room),
-      cmocka_unit_test(a_purge_takes_the_memory_after_the_delay),
-      cmocka_unit_test(a_pool_that_was_used_meanwhile_is_not_idle),
-      cmocka_unit_test(the_owner_finds_zero_memory_and_a_whole_pool),
-      cmocka_unit_test(a_pool_whose_memory_went_back_is_clean_in_the_store),
-      cmocka_unit_test(after_collections_too_the_marks_are_forgotten),
-      cmocka_unit_test(what_was_never_touched_is_not_purged),
-      cmocka_unit_test(a_purge_that_is_refused_changes_nothing),
-      cmocka_unit_test(a_sleeping_purger_comes_for_them),
-      cmocka_unit_test(a_second_free_is_reported),
-      cmocka_unit_test(a_child_has_them_all),
+    cmocka_unit_test(an_empty_pool_stays_with_its_thread),
+    cmocka_unit_test(the_same_class_gets_the_newest),
+    cmocka_unit_test(the_same_class_passes_others_over),
+    cmocka_unit_test(another_class_gets_the_oldest_remade),
+    cmocka_unit_test(objects_made_of_raw_memory_are_zero),
+    cmocka_unit_test(another_heap_may_get_it),
+    cmocka_unit_test(there_are_never_more_than_so_many),
+    cmocka_unit_test(without_a_delay_none_is_kept),
+    cmocka_unit_test(units_are_taken_in_rows_that_double),
+    cmocka_unit_test(a_thread_begins_with_one_unit),
+    cmocka_unit_test(rows_begin_anew_where_pools_went),
+    cmocka_unit_test(a_short_row_charges_no_more_than_it_gets),
+    cmocka_unit_test(stops_and_trims_leave_none),
+    cmocka_unit_test(a_stop_takes_those_of_blocked_threads),
+    cmocka_unit_test(a_thread_that_goes_leaves_none),
+    cmocka_unit_test(at_the_limit_they_make_room),
+    cmocka_unit_test(a_purge_takes_the_memory_after_the_delay),
+    cmocka_unit_test(a_pool_that_was_used_meanwhile_is_not_idle),
+    cmocka_unit_test(the_owner_finds_zero_memory_and_a_whole_pool),
+    cmocka_unit_test(a_pool_whose_memory_went_back_is_clean_in_the_store),
+    cmocka_unit_test(after_collections_too_the_marks_are_forgotten),
+    cmocka_unit_test(what_was_never_touched_is_not_purged),
+#if TARN_FAULTS
+    cmocka_unit_test(a_purge_that_is_refused_changes_nothing),
+#endif
+    cmocka_unit_test(a_sleeping_purger_comes_for_them),
+    cmocka_unit_test(a_second_free_is_reported),
+    cmocka_unit_test(a_child_has_them_all),
   };
   support_plain_order();
   return cmocka_run_group_tests(tests, NULL, NULL);
