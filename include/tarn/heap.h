@@ -16,6 +16,9 @@
  * to 8.  Large blocks are aligned to 64 KiB.
  *
  * Every block comes zeroed, except where a function says otherwise.
+ *
+ * `tarn_heap_alloc`, `tarn_alloc_atomic`, `tarn_alloc_raw` and `tarn_free` are inlined (see
+ * tarn/inline.h); what is described here as `..._outline` is what they do, too.
  */
 #ifndef TARN_HEAP_H
 #define TARN_HEAP_H
@@ -71,10 +74,10 @@ TARN_API tarn_heap_kind tarn_heap_kind_of(const tarn_heap *heap);
  * (both only after a full collection, where one was possible), TARN_EDETACHED, TARN_EWRONGTHREAD,
  * TARN_EUNBALANCED (inside a blocked region).
  */
-TARN_API void *tarn_heap_alloc(tarn_thread *self, tarn_heap *heap, size_t size);
+TARN_API void *tarn_heap_alloc_outline(tarn_thread *self, tarn_heap *heap, size_t size);
 
 /* The same from the world's own atomic heap: raw bytes that are never scanned. */
-TARN_API void *tarn_alloc_atomic(tarn_thread *self, size_t size);
+TARN_API void *tarn_alloc_atomic_outline(tarn_thread *self, size_t size);
 
 /* The same for `count` times `size` bytes; TARN_EOVERFLOW also when the product does not fit. */
 TARN_API void *tarn_alloc_atomic_array(tarn_thread *self, size_t count, size_t size);
@@ -83,7 +86,7 @@ TARN_API void *tarn_alloc_atomic_array(tarn_thread *self, size_t count, size_t s
  * The same, uncleared: the contents are undefined.  For what is overwritten at once, and for memory
  * that is managed by hand: blocks that the thread freed last come first.
  */
-TARN_API void *tarn_alloc_raw(tarn_thread *self, size_t size);
+TARN_API void *tarn_alloc_raw_outline(tarn_thread *self, size_t size);
 
 /*
  * An uncleared block at a multiple of `alignment`: a power of two, at most TARN_ALIGNMENT_MAX, else
@@ -113,7 +116,7 @@ TARN_API void *tarn_realloc(tarn_thread *self, void *block, size_t size);
  * freed. A block freed twice and an address that is not a block's start are reported and abort.
  * Cost: a few instructions for blocks of the thread's own pools, an atomic operation for others.
  */
-TARN_API void tarn_free(tarn_thread *self, void *block);
+TARN_API void tarn_free_outline(tarn_thread *self, void *block);
 
 /*
  * Gives free memory back to the system at once, but for about `keep` bytes, and empty parts of the

@@ -3,17 +3,23 @@
  * tarn/inline.h: the hot paths, inlined.
  *
  * `tarn_new` bumps through the run of the thread's bin for the type; `tarn_safepoint` is a load and
- * a branch.  For foreign-function users each has an out-of-line twin with the same meaning:
- * `tarn_new_outline`, `tarn_safepoint_outline`.
+ * a branch; `tarn_heap_alloc`, `tarn_alloc_atomic`, `tarn_alloc_raw` and `tarn_free` take and give
+ * small raw blocks of the thread's own pools.  What each of them means stands with its out-of-line
+ * twin, here or in tarn/heap.h: the same name and `_outline`, for foreign-function users and for
+ * code that is cold.
  *
- * The structures here show what those paths need and nothing else.  Their fields are read and
- * written by the owning thread only, or by the collector while that thread is stopped;
- * `tarn_poll` is the exception: other threads set bits in it, atomically, to call for attention.
+ * The structures here show what those paths need and nothing else: programs use none of their
+ * fields, nor the functions `tarn_inline_...`.  They are read and written by the owning thread
+ * only, or by the collector while that thread is stopped, with three exceptions.  In `tarn_poll`
+ * other threads set bits, atomically, to call for attention; a wrong thread reads `tarn_running`,
+ * and finds that it is wrong; any thread reads a pool's `mine`, and finds that it is not its own.
  */
 #ifndef TARN_INLINE_H
 #define TARN_INLINE_H
 
+#include <string.h>
 #include <tarn/base.h>
+#include <tarn/heap.h>
 #include <tarn/type.h>
 
 TARN_BEGIN_DECLS
@@ -25,10 +31,27 @@ typedef struct tarn_frame {
   size_t count;
 } tarn_frame;
 
-/* The hot part of a bin: zeroed free memory from `bump` to `limit`, both NULL at first. */
+struct tarn_pool;
+
+/* The hot part of a bin: free memory from `bump` to `limit`, both NULL at first.  All of it is
+ * zero, but in a bin of raw blocks, where only what lies at `fresh` and beyond is. */
 struct tarn_bin_head {
   char *bump;
   char *limit;
+  char *fresh;
+  struct tarn_pool *pool; /* the current one, or NULL */
+  uint32_t size;          /* of a block; 0 before the first pool */
+  uint32_t taken;         /* blocks taken off the current pool's list of free ones */
+};
+
+/* What the owner of a pool needs of it to take and free blocks. */
+struct tarn_pool_own {
+  struct tarn_thread *mine; /* the owner of a raw pool; else NULL */
+  void *free;               /* blocks that the owner freed, linked through their second word */
+  uint32_t room;            /* frees until the pool wants attention */
+  uint32_t cursor;          /* from this offset on no word tells whether a block is in use */
+  uint32_t virgin;          /* from this offset on no block was handed out ever */
+  uint32_t reciprocal;      /* 2^32 / block size, rounded up */
 };
 
 /* The hot part of a type. */
@@ -42,7 +65,23 @@ struct tarn_thread {
   uint32_t tarn_poll; /* not zero: come to the slow path.  Use only through __atomic builtins */
   uint32_t tarn_holds;
   tarn_frame *tarn_frames;
+  uintptr_t tarn_running; /* the thread's pointer to its own data while it runs, else 0 */
+  tarn_heap *tarn_raw;    /* the heap whose raw bins follow below */
+  const unsigned char *tarn_classes; /* of sizes up to TARN_INLINE_MOST, by words of 8 bytes */
+  uintptr_t tarn_base, tarn_size;    /* the heap range */
+  uintptr_t tarn_pools;              /* of its descriptors, less those of the addresses below it */
+  uintptr_t tarn_marks;              /* the same of its mark bytes */
+  uintptr_t tarn_secret;             /* marks what is free */
+  const bool *tarn_marks_exist;      /* changes in stops only */
 };
+
+/* In bytes from the start of the thread, and of each: its bins for raw blocks of `tarn_raw`. */
+#define TARN_INLINE_BINS ((size_t)128)
+#define TARN_INLINE_BIN ((size_t)64)
+#define TARN_INLINE_MOST ((size_t)1024)
+
+/* The bit of `tarn_poll` that asks the thread to stop. */
+#define TARN_INLINE_STOP 1u
 
 /* What `tarn_new` and `tarn_safepoint` do when the fast path is not enough. */
 TARN_API void *tarn_new_slow(tarn_thread *self, const tarn_type *type);
@@ -81,6 +120,165 @@ static inline void tarn_safepoint(tarn_thread *self) {
 
 TARN_API void *tarn_new_outline(tarn_thread *self, const tarn_type *type);
 TARN_API void tarn_safepoint_outline(tarn_thread *self);
+
+/* --- plain blocks ---------------------------------------------------------------------------- */
+
+/* The pool's last block is free, or so many that it is to be used again. */
+TARN_API void tarn_free_attend(tarn_thread *self, struct tarn_pool_own *pool);
+
+/* Is the caller the thread, and running?  The address of its own data is free to read, and no two
+ * threads have the same. */
+static inline bool tarn_inline_is_running(const tarn_thread *self) {
+#if (defined(__x86_64__) || defined(__aarch64__)) && \
+    (defined(__clang__) ? __clang_major__ >= 14 : __GNUC__ >= 11)
+  return self && __atomic_load_n(&self->tarn_running, __ATOMIC_RELAXED) ==
+                     (uintptr_t)__builtin_thread_pointer();
+#else
+  (void)self;
+  return false;
+#endif
+}
+
+/* The next block of a raw bin's run, or NULL; as tarn_inline_take. */
+static inline void *tarn_inline_bump(struct tarn_bin_head *bin, struct tarn_pool_own *pool,
+                                     size_t *dirty) {
+  char *block = bin->bump;
+  if (TARN_UNLIKELY((size_t)(bin->limit - block) < bin->size))
+    return NULL;
+  bin->bump = block + bin->size;
+  pool->cursor += bin->size;
+  *dirty = block >= bin->fresh ? 0 : bin->size;
+  *(uintptr_t *)(void *)block = 0;
+  return block;
+}
+
+/*
+ * A raw block of a bin of the thread, or NULL: take the slow path.  Its first word is zero; of the
+ * rest at most the first `*dirty` bytes are other than zero.
+ */
+static inline void *tarn_inline_take(const tarn_thread *self, struct tarn_bin_head *bin,
+                                     size_t *dirty) {
+  struct tarn_pool_own *pool = (struct tarn_pool_own *)(void *)bin->pool;
+  if (TARN_UNLIKELY(!pool))
+    return NULL;
+  uintptr_t *words = (uintptr_t *)pool->free;
+  if (TARN_UNLIKELY(!words))
+    return tarn_inline_bump(bin, pool, dirty);
+  if (TARN_UNLIKELY(words[0] != ((uintptr_t)words ^ self->tarn_secret)))
+    return NULL;
+  pool->free = (void *)words[1];
+  bin->taken++;
+  words[0] = 0;
+  *dirty = bin->size;
+  return words;
+}
+
+/*
+ * Clears what is dirty of a block whose first word is zero already: 0 bytes, or at least 16, a
+ * multiple of 8.  The second word by itself: it was just read by itself, and stores of two sizes to
+ * one place wait for each other.
+ */
+static inline void *tarn_inline_clear(void *block, size_t dirty) {
+  if (dirty == 0)
+    return block;
+  if (TARN_UNLIKELY(dirty > 256))
+    return memset(block, 0, dirty);
+  ((uintptr_t *)block)[1] = 0;
+  char *at = (char *)block + 16, *end = (char *)block + dirty;
+  for (; end - at >= 16; at += 16)
+    memset(at, 0, 16);
+  if (at < end)
+    memset(at, 0, 8);
+  return block;
+}
+
+/*
+ * The pool of a raw block in use, if that is the thread's own; NULL: take the slow path, which also
+ * finds a double free, or what is no block.  `checks_place`: NULL for an address inside a block.
+ */
+static inline struct tarn_pool_own *tarn_inline_own(const tarn_thread *self, const void *block,
+                                                    bool checks_place) {
+  uintptr_t at = (uintptr_t)block;
+  if (TARN_UNLIKELY(at - self->tarn_base >= self->tarn_size))
+    return NULL;
+  struct tarn_pool_own *pool =
+      (struct tarn_pool_own *)(self->tarn_pools + (at >> 9 & ~(uintptr_t)127));
+  /* Relaxed: a thread that reads itself wrote it. */
+  if (TARN_UNLIKELY(__atomic_load_n(&pool->mine, __ATOMIC_RELAXED) != self))
+    return NULL;
+  uint32_t offset = (uint32_t)(at & 0xffff);
+  /* The place first: at an odd one the word cannot be read everywhere.  In 32 bits the product is
+   * small for the start of a block only. */
+  if (checks_place && TARN_UNLIKELY(offset >= pool->cursor ||
+                                    (uint32_t)(offset * pool->reciprocal) >= pool->reciprocal))
+    return NULL;
+  return TARN_LIKELY(*(const uintptr_t *)block != (at ^ self->tarn_secret)) ? pool : NULL;
+}
+
+/* Puts a block of tarn_inline_own on its pool's list.  True: the pool wants attention. */
+static inline bool tarn_inline_give(const tarn_thread *self, struct tarn_pool_own *pool,
+                                    void *block) {
+  uintptr_t *words = (uintptr_t *)block;
+  words[0] = (uintptr_t)block ^ self->tarn_secret;
+  /* Two stores, and no vector of them: the next allocation waits for the second one's value. */
+  __asm__("" : "+m"(words[0]));
+  words[1] = (uintptr_t)pool->free;
+  pool->free = block;
+  return TARN_UNLIKELY(--pool->room == 0);
+}
+
+/* The mark byte of a block that is freed is that of no block. */
+static inline void tarn_inline_unmark(const tarn_thread *self, const void *block) {
+  if (TARN_UNLIKELY(*self->tarn_marks_exist))
+    *(unsigned char *)(self->tarn_marks + ((uintptr_t)block >> 4)) = 0;
+}
+
+/* A small raw block of the thread's own bins; NULL: take the slow path. */
+static inline void *tarn_inline_alloc(tarn_thread *self, size_t size, size_t *dirty) {
+  /* Relaxed, as in tarn_safepoint: a thread that only reuses blocks must be stopped as well.  What
+   * else it is called for waits for a poll. */
+  if (TARN_UNLIKELY(!tarn_inline_is_running(self) || size > TARN_INLINE_MOST ||
+                    (__atomic_load_n(&self->tarn_poll, __ATOMIC_RELAXED) & TARN_INLINE_STOP)))
+    return NULL;
+  char *bins = (char *)self + TARN_INLINE_BINS;
+  size_t size_class = self->tarn_classes[(size + 7) / 8];
+  return tarn_inline_take(
+      self, (struct tarn_bin_head *)(void *)(bins + size_class * TARN_INLINE_BIN), dirty);
+}
+
+static inline void *tarn_heap_alloc(tarn_thread *self, tarn_heap *heap, size_t size) {
+  size_t dirty;
+  void *block;
+  if (TARN_LIKELY(self && heap == self->tarn_raw) &&
+      TARN_LIKELY((block = tarn_inline_alloc(self, size, &dirty)) != NULL))
+    return tarn_inline_clear(block, dirty);
+  return tarn_heap_alloc_outline(self, heap, size);
+}
+
+static inline void *tarn_alloc_atomic(tarn_thread *self, size_t size) {
+  size_t dirty;
+  void *block = tarn_inline_alloc(self, size, &dirty);
+  return TARN_LIKELY(block != NULL) ? tarn_inline_clear(block, dirty)
+                                    : tarn_alloc_atomic_outline(self, size);
+}
+
+static inline void *tarn_alloc_raw(tarn_thread *self, size_t size) {
+  size_t dirty;
+  void *block = tarn_inline_alloc(self, size, &dirty);
+  return TARN_LIKELY(block != NULL) ? block : tarn_alloc_raw_outline(self, size);
+}
+
+static inline void tarn_free(tarn_thread *self, void *block) {
+  struct tarn_pool_own *pool =
+      tarn_inline_is_running(self) ? tarn_inline_own(self, block, true) : NULL;
+  if (TARN_UNLIKELY(!pool)) {
+    tarn_free_outline(self, block);
+    return;
+  }
+  tarn_inline_unmark(self, block);
+  if (tarn_inline_give(self, pool, block))
+    tarn_free_attend(self, pool);
+}
 
 /*
  * A new array of `count` elements, all zero, its count stored.  NULL: as tarn_heap_alloc, and

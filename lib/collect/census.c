@@ -117,7 +117,7 @@ static void clear_dead(struct tarn_pool *pool, uint8_t epoch) {
   size_t size = tarn_pool_block_size(pool);
   tarn_kind kind = tarn_flavour_kind((tarn_flavour)pool->flavour);
   uintptr_t base = tarn_pool_base(pool);
-  for (uintptr_t at = 0; at + size <= pool->virgin; at += size) {
+  for (uintptr_t at = 0; at + size <= pool->own.virgin; at += size) {
     uint8_t byte = *tarn_mark_byte(base + at);
     if (byte == epoch || tarn_mark_is_dead(byte))
       continue;
@@ -143,15 +143,15 @@ static void count_pool(struct tarn_pool *pool, void *data) {
 #if TARN_CHECKING
   clear_dead(pool, epoch);
 #endif
-  count_bytes(tarn_mark_byte(tarn_pool_base(pool)), (pool->virgin + 15) >> TARN_GRANULE_SHIFT,
+  count_bytes(tarn_mark_byte(tarn_pool_base(pool)), (pool->own.virgin + 15) >> TARN_GRANULE_SHIFT,
               epoch, &live, &dead);
   census->live_objects += live;
   census->live_bytes += live * tarn_pool_block_size(pool);
   pool->live = (uint16_t)live;
   pool->list = was_condemned ? TARN_LIST_CONDEMNED : TARN_LIST_NONE;
   tarn_pool_set_used(pool, live + dead);
-  pool->cursor = 0;
-  pool->free = NULL;
+  pool->own.cursor = 0;
+  pool->own.free = NULL;
   if (was_condemned)
     return; /* it is on the release list, or a thread works on it */
   pool->next = pool->prev = NULL;

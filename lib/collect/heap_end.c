@@ -77,8 +77,8 @@ static void condemn_pool(struct tarn_pool *pool, void *data) {
   if (found == 0 || pool->list == TARN_LIST_CONDEMNED)
     return;
   /* Everything else in it is free, and with the cursor at 0 the mark bytes say so. */
-  pool->cursor = 0;
-  pool->free = NULL;
+  pool->own.cursor = 0;
+  pool->own.free = NULL;
   pool->list = TARN_LIST_NONE;
   tarn_pool_set_used(pool, found + live);
   pool->next = pool->prev = NULL;

@@ -53,7 +53,7 @@ static size_t pass_over_pool(struct tarn_collector *collector, struct tarn_mutat
 #endif
     words[0] = 0;
     *tarn_mark_byte(block) = TARN_MARK_NONE; /* beyond the cursor, which stands at 0: free */
-    pool->room--;                            /* = used, on this list */
+    pool->own.room--;                        /* = used, on this list */
   }
   return ran;
 }
@@ -154,7 +154,7 @@ static void take_back_pool(struct tarn_pool *pool, void *data) {
       /* Its function was running in a thread that is not in this process: it ran there. */
       *tarn_block_words((void *)block) = 0;
       *tarn_mark_byte(block) = TARN_MARK_NONE;
-      pool->room--;
+      pool->own.room--;
     }
   tarn_release_add_pool(take->collector, pool);
 }

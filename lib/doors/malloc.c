@@ -363,7 +363,7 @@ void *tarn_door_calloc(size_t count, size_t size) {
   if (TARN_UNLIKELY(__builtin_mul_overflow(count, size, &bytes)))
     bytes = SIZE_MAX; /* refused like any other that is too large */
   void *block = alloc_fast(bytes, &dirty);
-  return TARN_LIKELY(block != NULL) ? tarn_clear(block, dirty)
+  return TARN_LIKELY(block != NULL) ? tarn_inline_clear(block, dirty)
                                     : alloc_slow(WANT_ZEROED, ALIGNMENT, bytes);
 }
 

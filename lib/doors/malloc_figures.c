@@ -24,7 +24,7 @@ struct figures {
 __attribute__((no_sanitize_thread)) static void add_pool(struct tarn_pool *pool, void *data) {
   struct figures *figures = data;
   /* A copy, for functions that the sanitizer does see. */
-  struct tarn_pool seen = {.room = pool->room,
+  struct tarn_pool seen = {.own.room = pool->own.room,
                            .list = pool->list,
                            .capacity = pool->capacity,
                            .size_class = pool->size_class};

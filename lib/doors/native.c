@@ -117,12 +117,12 @@ SLOW_PATH void *heap_alloc_slow(tarn_thread *self, tarn_heap *heap, size_t size)
                           raw ? TARN_FLAVOUR_RAW : TARN_FLAVOUR_CONTAINER, size);
 }
 
-void *tarn_heap_alloc(tarn_thread *self, tarn_heap *heap, size_t size) {
+void *tarn_heap_alloc_outline(tarn_thread *self, tarn_heap *heap, size_t size) {
   size_t dirty;
-  if (TARN_LIKELY(tarn_thread_is_running(self) && heap == tarn_local_of(self)->raw_heap)) {
+  if (TARN_LIKELY(tarn_thread_is_running(self) && heap == self->tarn_raw)) {
     void *block = alloc_fast(self, size, &dirty);
     if (TARN_LIKELY(block != NULL))
-      return tarn_clear(block, dirty);
+      return tarn_inline_clear(block, dirty);
   }
   return heap_alloc_slow(self, heap, size);
 }
@@ -135,10 +135,11 @@ SLOW_PATH void *alloc_atomic_slow(tarn_thread *self, size_t size) {
   return may_touch(self) ? heap_alloc_slow(self, atomic_heap(self), size) : NULL;
 }
 
-void *tarn_alloc_atomic(tarn_thread *self, size_t size) {
+void *tarn_alloc_atomic_outline(tarn_thread *self, size_t size) {
   size_t dirty;
   void *block = tarn_thread_is_running(self) ? alloc_fast(self, size, &dirty) : NULL;
-  return TARN_LIKELY(block != NULL) ? tarn_clear(block, dirty) : alloc_atomic_slow(self, size);
+  return TARN_LIKELY(block != NULL) ? tarn_inline_clear(block, dirty)
+                                    : alloc_atomic_slow(self, size);
 }
 
 void *tarn_alloc_atomic_array(tarn_thread *self, size_t count, size_t size) {
@@ -156,7 +157,7 @@ SLOW_PATH void *alloc_raw_slow(tarn_thread *self, size_t size) {
   return tarn_local_alloc_raw(tarn_local_of(self), atomic_heap(self), size);
 }
 
-void *tarn_alloc_raw(tarn_thread *self, size_t size) {
+void *tarn_alloc_raw_outline(tarn_thread *self, size_t size) {
   size_t dirty;
   void *block = tarn_thread_is_running(self) ? alloc_fast(self, size, &dirty) : NULL;
   return TARN_LIKELY(block != NULL) ? block : alloc_raw_slow(self, size);
@@ -238,9 +239,13 @@ SLOW_PATH void free_slow(tarn_thread *self, void *block) {
   tarn_local_free(local, block);
 }
 
-void tarn_free(tarn_thread *self, void *block) {
+void tarn_free_outline(tarn_thread *self, void *block) {
   if (TARN_LIKELY(tarn_thread_is_running(self) &&
                   tarn_fast_free(tarn_local_of(self), block, false)))
     return;
   free_slow(self, block);
+}
+
+void tarn_free_attend(tarn_thread *self, struct tarn_pool_own *pool) {
+  tarn_local_attend(tarn_local_of(self), (struct tarn_pool *)(void *)pool);
 }

@@ -11,7 +11,6 @@
 #define TARN_HEAP_FAST_H
 
 #include "heap/local.h"
-#include <string.h>
 
 /* Checking builds: every byte of a free block but its first two words.  Hardened ones: the same,
  * and the second word, while it is in quarantine. */
@@ -20,64 +19,25 @@
 /* Slow paths and checks of local.c. */
 bool tarn_local_is_damaged(const struct tarn_pool *pool, const void *block);
 
-/* memset for the first `size` bytes of a block, a multiple of 8 that is small in most cases, and 0
- * or at least 16.  Stores may overlap.  Returns the block. */
-static inline void *tarn_clear(void *block, size_t size) {
-  if (size == 0)
-    return block;
-  if (TARN_UNLIKELY(size > 256))
-    return memset(block, 0, size);
-  char *at = block, *last = at + size - 16;
-  for (; last - at >= 48; at += 64)
-    memset(at, 0, 64);
-  if (last - at >= 16) {
-    memset(at, 0, 32);
-    memset(last - 16, 0, 16);
-  } else if (last > at) {
-    memset(at, 0, 16);
-  }
-  memset(last, 0, 16);
-  return block;
-}
-
 /* Does the block lie in what the bin has not handed out yet of its piece? */
 static inline bool tarn_is_in_run(const struct tarn_bin *bin, const void *block) {
   return (uintptr_t)block - (uintptr_t)bin->head.bump <
          (uintptr_t)(bin->head.limit - bin->head.bump);
 }
 
-/* The next block of a raw bin's run, or NULL; as tarn_fast_alloc. */
-static inline void *tarn_fast_bump(struct tarn_bin *bin, size_t *dirty) {
-  char *block = bin->head.bump;
-  if (TARN_UNLIKELY((size_t)(bin->head.limit - block) < bin->size))
-    return NULL;
-  bin->head.bump = block + bin->size;
-  bin->pool->cursor += bin->size;
-  *dirty = block >= bin->fresh ? 0 : bin->size;
-  *(uintptr_t *)(void *)block = 0;
-  return block;
-}
-
-/*
- * A raw block of a bin of the thread, or NULL: take the slow path.  Its first word is zero; of the
- * rest at most the first `*dirty` bytes are other than zero.
- */
+/* A raw block of a bin of the thread, as tarn_inline_take has it. */
 static inline void *tarn_fast_alloc(struct tarn_local *local, struct tarn_bin *bin, size_t *dirty) {
-  struct tarn_pool *pool = bin->pool;
-  if (TARN_ZEAL || TARN_UNLIKELY(!pool))
+#if TARN_ZEAL
+  (void)local, (void)bin, (void)dirty;
+  return NULL;
+#else
+#if TARN_CHECKING || TARN_HARDENED
+  struct tarn_pool *pool = bin->head.pool;
+  if (pool && pool->own.free && (TARN_HARDENED || tarn_local_is_damaged(pool, pool->own.free)))
     return NULL;
-  uintptr_t *words = pool->free;
-  if (TARN_UNLIKELY(!words))
-    return tarn_fast_bump(bin, dirty);
-  if (TARN_UNLIKELY(TARN_CHECKING || TARN_HARDENED
-                        ? tarn_local_is_damaged(pool, words)
-                        : words[0] != ((uintptr_t)words ^ local->space.secret)))
-    return NULL;
-  pool->free = tarn_block_next(words);
-  bin->taken++;
-  words[0] = 0;
-  *dirty = bin->size;
-  return words;
+#endif
+  return tarn_inline_take(&local->pub, &bin->head, dirty);
+#endif
 }
 
 /*
@@ -86,35 +46,20 @@ static inline void *tarn_fast_alloc(struct tarn_local *local, struct tarn_bin *b
  * found in checking and in hardened builds only.
  */
 static inline bool tarn_fast_free(struct tarn_local *local, void *block, bool only_raw) {
-  uintptr_t at = (uintptr_t)block;
-  if (TARN_UNLIKELY(at - local->space.base >= local->space.size))
+  struct tarn_pool_own *own =
+      tarn_inline_own(&local->pub, block, !only_raw || TARN_CHECKING || TARN_HARDENED);
+  if (TARN_UNLIKELY(!own))
     return false;
-  struct tarn_pool *pool = (struct tarn_pool *)(local->space.pools_bias + tarn_pool_shift(at));
-  /* Relaxed: a thread that reads itself wrote it, see heap/pool.h. */
-  if (TARN_UNLIKELY(atomic_load_explicit(&pool->mine, memory_order_relaxed) != local))
-    return false;
-  uint32_t offset = (uint32_t)(at & (TARN_UNIT_SIZE - 1));
-  uintptr_t *words = (uintptr_t *)block, key = at ^ local->space.secret;
-  bool checks_place = !only_raw || TARN_CHECKING || TARN_HARDENED;
-  /* The place first: at an odd one the words cannot be read everywhere. */
-  if ((checks_place &&
-       TARN_UNLIKELY(offset >= pool->cursor || !tarn_is_block_start(offset, pool->reciprocal))) ||
-      TARN_UNLIKELY(words[0] == key))
-    return false;
+  struct tarn_pool *pool = (struct tarn_pool *)(void *)own;
 #if TARN_HARDENED
   tarn_local_quarantine(local, block, tarn_pool_block_size(pool));
 #else
 #if TARN_CHECKING
-  memset(words + 1, TARN_POISON, tarn_pool_block_size(pool) - sizeof *words);
+  memset((uintptr_t *)block + 1, TARN_POISON, tarn_pool_block_size(pool) - sizeof(uintptr_t));
 #endif
-  if (!only_raw && TARN_UNLIKELY(local->store->tables))
-    *tarn_mark_byte(at) = TARN_MARK_NONE;
-  words[0] = key;
-  /* Two stores, and no vector of them: the next allocation waits for the second one's value. */
-  __asm__("" : "+m"(words[0]));
-  tarn_block_link(block, pool->free);
-  pool->free = block;
-  if (TARN_UNLIKELY(--pool->room == 0))
+  if (!only_raw)
+    tarn_inline_unmark(&local->pub, block);
+  if (tarn_inline_give(&local->pub, own, block))
     tarn_local_attend(local, pool);
 #endif
   return true;

@@ -49,7 +49,7 @@ static void drop_pool(struct tarn_pool *pool, void *data) {
     return;
   if (drop->store->tables) {
     uint8_t *marks = tarn_mark_byte(tarn_pool_base(pool));
-    size_t bytes = (pool->virgin + 15) >> TARN_GRANULE_SHIFT;
+    size_t bytes = (pool->own.virgin + 15) >> TARN_GRANULE_SHIFT;
     for (size_t i = 0; i < bytes; i++)
       if (marks[i]) /* a look first: most of the table may not exist yet */
         marks[i] = TARN_MARK_NONE;
@@ -96,7 +96,7 @@ static struct tarn_shelf *shelf_of(struct tarn_heap *heap, const struct tarn_poo
 void tarn_heap_shelve(struct tarn_heap *heap, struct tarn_pool *pool) {
   struct tarn_shelf *shelf = shelf_of(heap, pool);
   pool->bin = NULL;
-  if (pool->free || tarn_pool_used(pool) < pool->capacity)
+  if (pool->own.free || tarn_pool_used(pool) < pool->capacity)
     tarn_pool_append(&shelf->some, pool, TARN_LIST_SHELF);
   else
     tarn_pool_append(&shelf->full, pool, TARN_LIST_SHELF_FULL);

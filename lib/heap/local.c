@@ -51,13 +51,13 @@ static uint32_t pool_offset(const struct tarn_pool *pool, const char *address) {
 static bool is_raw(const struct tarn_pool *pool) { return pool->flavour == TARN_FLAVOUR_RAW; }
 
 static size_t piece_size(const struct tarn_bin *bin, size_t room) {
-  const struct tarn_pool *pool = bin->pool;
-  size_t size = bin->size;
+  const struct tarn_pool *pool = bin->head.pool;
+  size_t size = bin->head.size;
   uint32_t start = pool_offset(pool, bin->head.limit);
   size_t wanted = PIECE_FRESH;
   /* A raw piece keeps to one sort of memory, and fresh pages wait for their turn. */
-  if (start < pool->virgin)
-    wanted = is_raw(pool) ? pool->virgin - start : PIECE_USED;
+  if (start < pool->own.virgin)
+    wanted = is_raw(pool) ? pool->own.virgin - start : PIECE_USED;
 #if TARN_ZEAL
   wanted = 0; /* every allocation comes to the slow path */
 #endif
@@ -68,19 +68,19 @@ static size_t piece_size(const struct tarn_bin *bin, size_t room) {
 /* Moves the limit of the bin's run on by a piece, cleared but in raw pools; false: it is used up.
  */
 static bool next_piece(struct tarn_local *local, struct tarn_bin *bin) {
-  struct tarn_pool *pool = bin->pool;
+  struct tarn_pool *pool = bin->head.pool;
   size_t room = (size_t)(bin->run_end - bin->head.limit);
   if (room == 0)
     return false;
   size_t piece = piece_size(bin, room);
   uint32_t start = pool_offset(pool, bin->head.limit), end = start + (uint32_t)piece;
-  if (start < pool->virgin && !is_raw(pool))
-    memset(bin->head.limit, 0, (end < pool->virgin ? end : pool->virgin) - start);
-  if (end > pool->virgin)
-    pool->virgin = end;
+  if (start < pool->own.virgin && !is_raw(pool))
+    memset(bin->head.limit, 0, (end < pool->own.virgin ? end : pool->own.virgin) - start);
+  if (end > pool->own.virgin)
+    pool->own.virgin = end;
   if (!is_raw(pool))
-    pool->cursor = end;
-  pool->room += (uint32_t)(piece / bin->size);
+    pool->own.cursor = end;
+  pool->own.room += (uint32_t)(piece / bin->head.size);
   bin->head.limit += piece;
   count(local, piece);
   return true;
@@ -89,35 +89,35 @@ static bool next_piece(struct tarn_local *local, struct tarn_bin *bin) {
 /* The next free stretch of the current pool becomes the bin's run. */
 static bool next_stretch(struct tarn_local *local, struct tarn_bin *bin) {
   uint32_t start, end;
-  struct tarn_pool *pool = bin->pool;
+  struct tarn_pool *pool = bin->head.pool;
   if (!tarn_pool_stretch(pool, local->store->epoch, &start, &end)) {
     /* The cursor has passed what lives; the bin may keep the pool for what others freed in it. */
-    bin->head.bump = bin->head.limit = bin->run_end = pool_address(pool, pool->cursor);
+    bin->head.bump = bin->head.limit = bin->run_end = pool_address(pool, pool->own.cursor);
     return false;
   }
-  pool->cursor = start;
+  pool->own.cursor = start;
   bin->head.bump = bin->head.limit = pool_address(pool, start);
   bin->run_end = pool_address(pool, end);
-  bin->fresh = pool_address(pool, pool->virgin);
+  bin->head.fresh = pool_address(pool, pool->own.virgin);
   return next_piece(local, bin);
 }
 
 /* How many bytes at the start of a raw block of the run may be other than zero. */
 static size_t dirty_part(const struct tarn_bin *bin, const char *block) {
-  if (!is_raw(bin->pool) || block >= bin->fresh)
+  if (!is_raw(bin->head.pool) || block >= bin->head.fresh)
     return 0;
-  size_t dirty = (size_t)(bin->fresh - block);
-  return dirty < bin->size ? dirty : bin->size;
+  size_t dirty = (size_t)(bin->head.fresh - block);
+  return dirty < bin->head.size ? dirty : bin->head.size;
 }
 
 /* The next block of the run; `*dirty` as above. */
 static void *bump(struct tarn_bin *bin, size_t *dirty) {
   char *block = bin->head.bump;
-  if ((size_t)(bin->head.limit - block) < bin->size)
+  if ((size_t)(bin->head.limit - block) < bin->head.size)
     return NULL;
-  bin->head.bump = block + bin->size;
-  if (is_raw(bin->pool))
-    bin->pool->cursor += bin->size;
+  bin->head.bump = block + bin->head.size;
+  if (is_raw(bin->head.pool))
+    bin->head.pool->own.cursor += bin->head.size;
   *dirty = dirty_part(bin, block);
   return block;
 }
@@ -126,7 +126,7 @@ static void *bump(struct tarn_bin *bin, size_t *dirty) {
 /* Can there be a free block of the pool? */
 static bool is_place(const struct tarn_pool *pool, const void *block) {
   uintptr_t offset = (uintptr_t)block - tarn_pool_base(pool);
-  return offset < pool->cursor && tarn_is_block_start((uint32_t)offset, pool->reciprocal);
+  return offset < pool->own.cursor && tarn_is_block_start((uint32_t)offset, pool->own.reciprocal);
 }
 /* Leads the link to what can follow on the pool's list?  To the end, or to a free block. */
 static bool is_good_link(const struct tarn_pool *pool, tarn_kind kind, const void *next) {
@@ -174,16 +174,16 @@ _Noreturn static void report_damage(const struct tarn_local *local, const struct
 
 /* A block that was freed into the current pool, uncleared but for its first words. */
 static void *pop_free(struct tarn_local *local, struct tarn_bin *bin, size_t *dirty) {
-  struct tarn_pool *pool = bin->pool;
-  uintptr_t *words = pool->free;
+  struct tarn_pool *pool = bin->head.pool;
+  uintptr_t *words = pool->own.free;
   if (!words)
     return NULL;
   if (tarn_local_is_damaged(pool, words))
     report_damage(local, pool, words);
-  pool->free = tarn_block_next(words);
-  bin->taken++;
-  *dirty = bin->size;
-  count(local, bin->size);
+  pool->own.free = tarn_block_next(words);
+  bin->head.taken++;
+  *dirty = bin->head.size;
+  count(local, bin->head.size);
   return words;
 }
 
@@ -192,14 +192,14 @@ static void *pop_free(struct tarn_local *local, struct tarn_bin *bin, size_t *di
 /* The bin lets its pool go; what it did not use of its run is found again by the next stretch: the
  * cursor is where the bin stopped. */
 static void put_back_run(struct tarn_bin *bin) {
-  struct tarn_pool *pool = bin->pool;
+  struct tarn_pool *pool = bin->head.pool;
   uint32_t rest = (uint32_t)(bin->head.limit - bin->head.bump);
   if (!is_raw(pool))
-    pool->cursor -= rest;
-  pool->room -= rest / bin->size;
+    pool->own.cursor -= rest;
+  pool->own.room -= rest / bin->head.size;
   tarn_pool_set_list(pool, TARN_LIST_NONE);
-  bin->head.bump = bin->head.limit = bin->run_end = bin->fresh = NULL;
-  bin->pool = NULL;
+  bin->head.bump = bin->head.limit = bin->run_end = bin->head.fresh = NULL;
+  bin->head.pool = NULL;
 }
 
 #if TARN_HARDENED
@@ -214,7 +214,7 @@ static void scatter(struct tarn_local *local, struct tarn_pool *pool) {
   uint16_t order[SKIPPED_MOST];
   uint32_t size = (uint32_t)tarn_pool_block_size(pool);
   uint32_t most = pool->capacity / 2u < SKIPPED_MOST ? pool->capacity / 2u : SKIPPED_MOST;
-  if (pool->cursor != 0 || pool->free || tarn_pool_used(pool) != 0 || tarn_harden_plain)
+  if (pool->own.cursor != 0 || pool->own.free || tarn_pool_used(pool) != 0 || tarn_harden_plain)
     return;
   uint32_t count = tarn_random_below(&local->random, most + 1);
   for (uint32_t i = 0; i < count; i++) { /* each finds its place among those before it */
@@ -228,12 +228,12 @@ static void scatter(struct tarn_local *local, struct tarn_pool *pool) {
     memset(words + 1, TARN_POISON, size - sizeof *words);
 #endif
     words[0] = tarn_free_key(tarn_flavour_kind((tarn_flavour)pool->flavour), words);
-    tarn_block_link(words, pool->free);
-    pool->free = words;
+    tarn_block_link(words, pool->own.free);
+    pool->own.free = words;
   }
-  if (pool->virgin < count * size)
-    pool->virgin = count * size;
-  pool->cursor = count * size;
+  if (pool->own.virgin < count * size)
+    pool->own.virgin = count * size;
+  pool->own.cursor = count * size;
 }
 #else
 static void scatter(struct tarn_local *local, struct tarn_pool *pool) { (void)local, (void)pool; }
@@ -241,12 +241,13 @@ static void scatter(struct tarn_local *local, struct tarn_pool *pool) { (void)lo
 
 static void adopt(struct tarn_local *local, struct tarn_bin *bin, struct tarn_pool *pool) {
   scatter(local, pool);
-  bin->taken = 0;
+  bin->head.taken = 0;
   pool->bin = bin;
   tarn_pool_set_list(pool, TARN_LIST_CURRENT);
-  bin->pool = pool;
-  bin->size = (uint32_t)tarn_pool_block_size(pool);
-  bin->head.bump = bin->head.limit = bin->run_end = bin->fresh = pool_address(pool, pool->cursor);
+  bin->head.pool = pool;
+  bin->head.size = (uint32_t)tarn_pool_block_size(pool);
+  bin->head.bump = bin->head.limit = bin->run_end = bin->head.fresh =
+      pool_address(pool, pool->own.cursor);
 }
 
 /* One of the thread's full pools that has a free block after all, off its list. */
@@ -254,7 +255,7 @@ static struct tarn_pool *full_pool(struct tarn_bin *bin) {
   struct tarn_pool *pool = bin->full;
   if (pool)
     do {
-      if (pool->free) {
+      if (pool->own.free) {
         tarn_pool_unlink(&bin->full, pool);
         return pool;
       }
@@ -272,8 +273,8 @@ static struct tarn_pool *full_pool(struct tarn_bin *bin) {
 static struct tarn_pool *holey_pool(struct tarn_bin *bin) {
   for (unsigned i = 0; i < HOLES_LOOK && bin->full; i++) {
     struct tarn_pool *pool = bin->full;
-    uint32_t wake = tarn_pool_wake(pool), holes = wake - pool->room;
-    if (pool->free && holes >= (wake + 3) / 4) {
+    uint32_t wake = tarn_pool_wake(pool), holes = wake - pool->own.room;
+    if (pool->own.free && holes >= (wake + 3) / 4) {
       tarn_pool_unlink(&bin->full, pool);
       return pool;
     }
@@ -310,16 +311,16 @@ static struct tarn_pool *find_pool(struct tarn_local *local, struct tarn_heap *h
 /* Would the run go on in memory that was never touched, while another pool has blocks that were?
  * Then that one comes first. */
 static bool can_wait(const struct tarn_bin *bin) {
-  const struct tarn_pool *pool = bin->pool;
+  const struct tarn_pool *pool = bin->head.pool;
   return bin->partial && is_raw(pool) && bin->head.bump == bin->head.limit &&
-         bin->run_end != bin->head.limit && pool_offset(pool, bin->head.limit) >= pool->virgin &&
-         tarn_pool_used(pool) != 0;
+         bin->run_end != bin->head.limit &&
+         pool_offset(pool, bin->head.limit) >= pool->own.virgin && tarn_pool_used(pool) != 0;
 }
 
 static bool next_pool(struct tarn_local *local, struct tarn_heap *heap, struct tarn_bin *bin,
                       tarn_flavour flavour, unsigned size_class) {
-  if (bin->pool) {
-    struct tarn_pool *old = bin->pool;
+  if (bin->head.pool) {
+    struct tarn_pool *old = bin->head.pool;
     bool waits = can_wait(bin);
     put_back_run(bin);
     if (waits)
@@ -340,8 +341,8 @@ static void *take_block(struct tarn_local *local, struct tarn_heap *heap, struct
   (void)tarn_remote_collect(local);
   tarn_remote_flush(local);
   for (;;) {
-    if (bin->pool) {
-      void *block = is_raw(bin->pool) ? pop_free(local, bin, dirty) : NULL;
+    if (bin->head.pool) {
+      void *block = is_raw(bin->head.pool) ? pop_free(local, bin, dirty) : NULL;
       if (block || (block = bump(bin, dirty)))
         return block;
       bool waits = can_wait(bin);
@@ -422,7 +423,7 @@ static void *alloc_piece(struct tarn_local *local, struct request *request) {
     return NULL;
   struct tarn_bin *bins = bins_of(local, request->heap, request->flavour);
   struct tarn_bin *bin = bins ? bins + tarn_class_of(request->size) : NULL;
-  if (!bin || !bin->pool || (is_raw(bin->pool) && bin->pool->free))
+  if (!bin || !bin->head.pool || (is_raw(bin->head.pool) && bin->head.pool->own.free))
     return NULL;
   void *block = bump(bin, &request->dirty);
   if (!block && !can_wait(bin) && next_piece(local, bin))
@@ -500,7 +501,7 @@ static void clear_block(void *block, tarn_kind kind, size_t size) {
 static bool is_out(struct tarn_local *local, const struct tarn_pool *pool, const void *block) {
   if (pool->list == TARN_LIST_SPARE)
     return false;
-  if ((uintptr_t)block - tarn_pool_base(pool) >= pool->cursor)
+  if ((uintptr_t)block - tarn_pool_base(pool) >= pool->own.cursor)
     return tarn_store_marked(local->store, block);
   return !tarn_is_in_run(pool->bin, block);
 }
@@ -528,10 +529,13 @@ void tarn_local_attend(struct tarn_local *local, struct tarn_pool *pool) {
 }
 
 void tarn_local_open(struct tarn_local *local) {
-  local->space = (struct tarn_local_space){.base = tarn_space.base,
-                                           .size = tarn_space.size,
-                                           .pools_bias = tarn_space.pools_bias,
-                                           .secret = tarn_free_secret};
+  local->pub.tarn_classes = tarn_class_table;
+  local->pub.tarn_base = tarn_space.base;
+  local->pub.tarn_size = tarn_space.size;
+  local->pub.tarn_pools = tarn_space.pools_bias;
+  local->pub.tarn_marks = (uintptr_t)tarn_space.marks - (tarn_space.base >> TARN_GRANULE_SHIFT);
+  local->pub.tarn_secret = tarn_free_secret;
+  local->pub.tarn_marks_exist = &local->store->tables;
 #if TARN_HARDENED
   local->random += (uintptr_t)local ^ tarn_os_now();
 #endif
@@ -541,27 +545,28 @@ void tarn_local_open(struct tarn_local *local) {
 
 void tarn_local_received(struct tarn_local *local, struct tarn_pool *pool, uint32_t count_off) {
   struct tarn_bin *bin = pool->bin;
-  pool->room -= count_off;
-  if (pool->list == TARN_LIST_CURRENT && pool->cursor == 0 && bin->run_end == bin->head.bump) {
+  pool->own.room -= count_off;
+  if (pool->list == TARN_LIST_CURRENT && pool->own.cursor == 0 && bin->run_end == bin->head.bump) {
     /* Perhaps its memory was given back: it is as new, and so is the run, which had ended. */
     scatter(local, pool);
-    bin->head.bump = bin->head.limit = bin->run_end = bin->fresh = pool_address(pool, pool->cursor);
+    bin->head.bump = bin->head.limit = bin->run_end = bin->head.fresh =
+        pool_address(pool, pool->own.cursor);
   }
   /* As a number with a sign: it may have gone past zero. */
-  if ((int32_t)pool->room <= 0)
+  if ((int32_t)pool->own.room <= 0)
     attend(local, pool);
 }
 
 /* The block, whose first word says already that it is free, can be handed out again; true: the pool
  * wants attention. */
 static bool put_own(struct tarn_local *local, struct tarn_pool *pool, void *block) {
-  if ((uintptr_t)block - tarn_pool_base(pool) < pool->cursor) {
-    tarn_block_link(block, pool->free);
-    pool->free = block;
+  if ((uintptr_t)block - tarn_pool_base(pool) < pool->own.cursor) {
+    tarn_block_link(block, pool->own.free);
+    pool->own.free = block;
   }
   if (local->store->tables)
     *tarn_mark_byte((uintptr_t)block) = TARN_MARK_NONE;
-  return --pool->room == 0;
+  return --pool->own.room == 0;
 }
 
 #if !TARN_HARDENED
@@ -749,7 +754,7 @@ static void retire_bins(struct tarn_local *local, struct tarn_heap *heap) {
   for (unsigned flavour = first; flavour < first + flavour_count(heap); flavour++) {
     struct tarn_bin *bins = bins_of(local, heap, flavour);
     for (unsigned i = 0; bins && i < TARN_CLASS_COUNT; i++) {
-      struct tarn_pool *pool = bins[i].pool;
+      struct tarn_pool *pool = bins[i].head.pool;
       if (pool) {
         put_back_run(&bins[i]);
         shelve_or_drop(heap, pool);
@@ -791,7 +796,7 @@ void tarn_local_retire(struct tarn_local *local) {
 
 static void forget_bins(struct tarn_bin *bins) {
   for (unsigned i = 0; i < TARN_CLASS_COUNT; i++) {
-    if (bins[i].pool)
+    if (bins[i].head.pool)
       put_back_run(&bins[i]);
     bins[i].partial = bins[i].full = NULL;
   }
@@ -823,7 +828,7 @@ void tarn_local_forget_heap(struct tarn_local *local, struct tarn_heap *heap) {
 
 const char *tarn_local_bump(struct tarn_local *local, const struct tarn_pool *pool) {
   struct tarn_bin *bins = bins_of(local, pool->heap, pool->flavour);
-  if (!bins || bins[pool->size_class].pool != pool)
+  if (!bins || bins[pool->size_class].head.pool != pool)
     return NULL;
   return bins[pool->size_class].head.bump;
 }

@@ -28,29 +28,24 @@
 
 struct tarn_local {
   struct tarn_thread pub; /* must be first: the inlined paths go by offsets from it */
+  /* The bins of the world's first two heaps: the atomic one's flavours, then the container's. */
+  _Alignas(TARN_INLINE_BINS) struct tarn_bin bins[TARN_FLAVOURS][TARN_CLASS_COUNT];
+  struct tarn_bin never; /* stays empty: types that need more than a bump point here */
   struct tarn_store *store;
-  /* What the inlined paths need of the space, in one place; all 0 where there can be no free. */
-  struct tarn_local_space {
-    uintptr_t base;
-    size_t size;
-    uintptr_t pools_bias;
-    uintptr_t secret;
-  } space;
-  struct tarn_heap *raw_heap; /* the one whose raw bins lie in `bins` */
-  bool abandoned;             /* the thread was not taken along by a fork: see heap/revive.c */
-  size_t uncounted;           /* bytes handed out that the store does not know yet */
+  bool abandoned;   /* the thread was not taken along by a fork: see heap/revive.c */
+  size_t uncounted; /* bytes handed out that the store does not know yet */
   struct tarn_outbox outbox;
   struct tarn_spares spares;
 #if TARN_HARDENED
   struct tarn_quarantine quarantine;
   uint64_t random; /* of tarn_random */
 #endif
-  /* The bins of the world's first two heaps: the atomic one's flavours, then the container's. */
-  _Alignas(64) struct tarn_bin bins[TARN_FLAVOURS][TARN_CLASS_COUNT];
-  struct tarn_bin never; /* stays empty: types that need more than a bump point here */
   struct tarn_bin (*more[TARN_HEAP_MAX])[TARN_CLASS_COUNT]; /* other heaps, by index: [flavours] */
   _Alignas(64) tarn_mailbox mailbox;                        /* any thread's; a line of its own */
 };
+
+_Static_assert(offsetof(struct tarn_local, bins) == TARN_INLINE_BINS,
+               "the inlined paths find the raw bins there");
 
 static inline struct tarn_local *tarn_local_of(tarn_thread *self) {
   return (struct tarn_local *)(void *)self;

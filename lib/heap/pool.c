@@ -47,9 +47,9 @@ void tarn_pool_unlink(tarn_pool_head *head, struct tarn_pool *pool) {
 void tarn_pool_reset(struct tarn_pool *pool) {
   pool->heap = NULL;
   pool->bin = NULL;
-  pool->free = NULL;
+  pool->own.free = NULL;
   pool->next = pool->prev = NULL;
-  pool->room = pool->cursor = pool->virgin = pool->reciprocal = 0;
+  pool->own.room = pool->own.cursor = pool->own.virgin = pool->own.reciprocal = 0;
   pool->capacity = pool->live = 0;
   pool->size_class = pool->flavour = pool->list = pool->overflow = 0;
   pool->dirty = 0;
@@ -67,14 +67,14 @@ static void describe(const struct tarn_store *store, struct tarn_pool *pool, str
   size_t size = tarn_class_size(size_class);
   tarn_pool_reset(pool);
   pool->heap = heap;
-  pool->virgin = dirty; /* garbage of the last tenant, without marks: swept like any other */
-  pool->reciprocal = tarn_reciprocal(size);
+  pool->own.virgin = dirty; /* garbage of the last tenant, without marks: swept like any other */
+  pool->own.reciprocal = tarn_reciprocal(size);
   pool->capacity = (uint16_t)(TARN_UNIT_SIZE / size);
   pool->size_class = (uint8_t)size_class;
   pool->flavour = (uint8_t)flavour;
   tarn_map_set(tarn_pool_unit(pool),
                tarn_map_make(store->id, tarn_flavour_kind(flavour), TARN_FORM_POOL,
-                             tarn_flavour_resource(flavour), size, pool->reciprocal));
+                             tarn_flavour_resource(flavour), size, pool->own.reciprocal));
 }
 
 struct tarn_pool *tarn_pool_make(struct tarn_store *store, struct tarn_heap *heap,
@@ -97,18 +97,18 @@ void tarn_pool_remake(struct tarn_store *store, struct tarn_pool *pool, struct t
   tarn_pool_set_owner(pool, NULL);
   atomic_signal_fence(memory_order_seq_cst);
   tarn_map_set(tarn_pool_unit(pool), 0);
-  describe(store, pool, heap, flavour, size_class, pool->virgin);
+  describe(store, pool, heap, flavour, size_class, pool->own.virgin);
   atomic_signal_fence(memory_order_seq_cst);
 }
 
 void tarn_pool_drop(struct tarn_store *store, struct tarn_pool *pool) {
   TARN_ASSERT(pool->list == TARN_LIST_NONE);
   TARN_ASSERT(atomic_load_explicit(&pool->remote, memory_order_relaxed) == 0);
-  pool->dirty = pool->virgin;
+  pool->dirty = pool->own.virgin;
   /* Relaxed: who gets the unit next gets it through the store's lock. */
   tarn_pool_set_owner(pool, NULL);
   pool->bin = NULL;
-  pool->free = NULL;
+  pool->own.free = NULL;
   struct tarn_wanted was = {
       .units = 1, .bytes = TARN_UNIT_SIZE, .pools = 1, .unit = tarn_pool_unit(pool)};
   tarn_map_set(was.unit, 0);
@@ -120,7 +120,7 @@ void tarn_pool_drop(struct tarn_store *store, struct tarn_pool *pool) {
 bool tarn_pool_stretch(struct tarn_pool *pool, uint8_t epoch, uint32_t *start, uint32_t *end) {
   uint32_t size = (uint32_t)tarn_pool_block_size(pool);
   uint32_t last = size * pool->capacity;
-  uint32_t at = pool->cursor;
+  uint32_t at = pool->own.cursor;
   if (epoch == 0) { /* no collection yet: everything beyond the cursor was never handed out */
     *start = at;
     *end = last;
@@ -128,10 +128,10 @@ bool tarn_pool_stretch(struct tarn_pool *pool, uint8_t epoch, uint32_t *start, u
   }
   uint8_t *marks = tarn_mark_byte(tarn_pool_base(pool));
   /* Nothing beyond the virgin limit carries a mark, and its part of the table stays untouched. */
-  uint32_t known = pool->virgin < last ? pool->virgin : last;
+  uint32_t known = pool->own.virgin < last ? pool->own.virgin : last;
   while (at < known && marks[at >> TARN_GRANULE_SHIFT] != TARN_MARK_NONE)
     at += size;
-  pool->cursor = at;
+  pool->own.cursor = at;
   *start = at;
   if (at >= last)
     return false;
@@ -144,8 +144,8 @@ bool tarn_pool_stretch(struct tarn_pool *pool, uint8_t epoch, uint32_t *start, u
 bool tarn_pool_in_use(const struct tarn_pool *pool, const void *block, uint8_t epoch) {
   uintptr_t offset = (uintptr_t)block - tarn_pool_base(pool);
   uint8_t mark = epoch ? *tarn_mark_byte((uintptr_t)block) : TARN_MARK_NONE;
-  bool may_be = offset < pool->cursor ? !tarn_mark_is_dead(mark)
-                                      : epoch && offset < pool->virgin && mark == epoch;
+  bool may_be = offset < pool->own.cursor ? !tarn_mark_is_dead(mark)
+                                          : epoch && offset < pool->own.virgin && mark == epoch;
   if (!may_be)
     return false;
   /* Beyond the cursor too: another thread may have freed it, and the owner not yet taken it back.

@@ -88,15 +88,11 @@ typedef enum tarn_pool_list {
 typedef struct tarn_pool *tarn_pool_head;
 
 struct tarn_pool {
-  _Atomic(struct tarn_local *) mine; /* the owner of a raw pool, for its own frees; else NULL */
-  struct tarn_bin *bin;              /* the owner's bin that has it; NULL without owner */
-  void *free; /* blocks freed by the owner, linked through their second word */
+  struct tarn_pool_own own; /* tarn/inline.h; `room` changes with `list` through
+                               tarn_pool_set_list only */
+  struct tarn_bin *bin;     /* the owner's bin that has it; NULL without owner */
   struct tarn_pool *next, *prev;
-  uint32_t room; /* see above; changes with `list` through tarn_pool_set_list only */
-  uint32_t cursor;
-  uint32_t virgin;
-  uint32_t reciprocal; /* of the block size, as in the map word */
-  uint16_t capacity;   /* blocks in the pool */
+  uint16_t capacity; /* blocks in the pool */
   uint8_t size_class;
   uint8_t flavour;
   uint8_t list;     /* enum tarn_pool_list */
@@ -140,7 +136,7 @@ static inline struct tarn_local *tarn_pool_owner(const struct tarn_pool *pool) {
 static inline void tarn_pool_set_mine(struct tarn_pool *pool, struct tarn_local *owner) {
   if (pool->flavour != TARN_FLAVOUR_RAW)
     owner = NULL;
-  atomic_store_explicit(&pool->mine, owner, memory_order_relaxed);
+  __atomic_store_n(&pool->own.mine, (struct tarn_thread *)(void *)owner, __ATOMIC_RELAXED);
 }
 static inline void tarn_pool_set_owner(struct tarn_pool *pool, struct tarn_local *owner) {
   atomic_store_explicit(&tarn_space.owners[tarn_pool_unit(pool)], owner, memory_order_relaxed);
@@ -154,14 +150,13 @@ static inline size_t tarn_pool_block_size(const struct tarn_pool *pool) {
 struct tarn_bin {
   struct tarn_bin_head head;
   char *run_end;
-  struct tarn_pool *pool; /* the current one, or NULL */
   tarn_pool_head partial; /* owned; see TARN_LIST_PARTIAL */
   tarn_pool_head full;    /* owned, oldest first */
-  char *fresh;            /* raw: what lies from here on in the run is zero */
-  uint32_t size;          /* of a block; 0 before the first pool */
-  uint32_t taken;         /* blocks taken off the current pool's free list; see heap/pool.h */
 };
-_Static_assert(sizeof(struct tarn_bin) == 64, "a bin is one cache line");
+_Static_assert(sizeof(struct tarn_bin) == TARN_INLINE_BIN, "a bin is one cache line");
+_Static_assert(offsetof(struct tarn_pool, own) == 0 && offsetof(struct tarn_bin, head) == 0,
+               "the inlined paths find them there");
+_Static_assert(TARN_UNIT_SIZE == 0x10000, "tarn_inline_own has it");
 
 /* Blocks of a full pool that are free before it is looked at again. */
 #define TARN_WAKE_MOST 64u
@@ -173,15 +168,15 @@ static inline uint32_t tarn_pool_wake(const struct tarn_pool *pool) {
 /* What `room` leaves out of `used`, by the list. */
 static inline uint32_t tarn_pool_beside_room(const struct tarn_pool *pool) {
   if (pool->list == TARN_LIST_CURRENT)
-    return pool->bin ? pool->bin->taken : 0;
+    return pool->bin ? pool->bin->head.taken : 0;
   return pool->list == TARN_LIST_FULL ? pool->capacity - tarn_pool_wake(pool) : 0;
 }
 /* Blocks handed out: in use, in the bin's current piece, or freed by others and not taken back. */
 static inline uint32_t tarn_pool_used(const struct tarn_pool *pool) {
-  return pool->room + tarn_pool_beside_room(pool);
+  return pool->own.room + tarn_pool_beside_room(pool);
 }
 static inline void tarn_pool_set_used(struct tarn_pool *pool, uint32_t used) {
-  pool->room = used - tarn_pool_beside_room(pool);
+  pool->own.room = used - tarn_pool_beside_room(pool);
 }
 static inline void tarn_pool_set_list(struct tarn_pool *pool, tarn_pool_list list) {
   uint32_t used = tarn_pool_used(pool);

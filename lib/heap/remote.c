@@ -130,7 +130,7 @@ static void take_block(struct tarn_store *store, struct tarn_pool *pool, char *b
   tarn_kind kind = tarn_flavour_kind((tarn_flavour)pool->flavour);
   if (words[0] != tarn_free_key(kind, block))
     store->hooks->corrupt(store, block, "a free block was written to");
-  if ((uintptr_t)block - tarn_pool_base(pool) >= pool->cursor) {
+  if ((uintptr_t)block - tarn_pool_base(pool) >= pool->own.cursor) {
     if (!tarn_store_marked(store, block))
       store->hooks->corrupt(store, block, "freed twice, or never allocated");
     *tarn_mark_byte((uintptr_t)block) = TARN_MARK_NONE; /* the sweep finds it */
@@ -138,8 +138,8 @@ static void take_block(struct tarn_store *store, struct tarn_pool *pool, char *b
   }
   if (store->tables)
     *tarn_mark_byte((uintptr_t)block) = TARN_MARK_NONE;
-  tarn_block_link(block, pool->free);
-  pool->free = block;
+  tarn_block_link(block, pool->own.free);
+  pool->own.free = block;
 }
 
 /* Takes the count, once no purge has the pool's memory in hand. */
@@ -164,8 +164,8 @@ static void renew(struct tarn_store *store, struct tarn_pool *pool) {
   if (store->tables)
     memset(tarn_mark_byte(tarn_pool_base(pool)), TARN_MARK_NONE,
            TARN_UNIT_SIZE >> TARN_GRANULE_SHIFT);
-  pool->free = NULL;
-  pool->cursor = pool->virgin = 0;
+  pool->own.free = NULL;
+  pool->own.cursor = pool->own.virgin = 0;
 }
 
 /* Takes count and bits of a pool that was in a mailbox; the caller has the right to the pool, and
@@ -293,7 +293,7 @@ static bool purge_spare(size_t unit, uint32_t state, uint32_t now, uint32_t dela
     return false;
   if (!(state & SEEN))
     pool->freed_at = now;
-  bool done = pool->virgin != 0 && tarn_tick_passed(pool->freed_at + delay, now) &&
+  bool done = pool->own.virgin != 0 && tarn_tick_passed(pool->freed_at + delay, now) &&
               tarn_os_purge((void *)tarn_unit_base(unit), TARN_UNIT_SIZE);
   /* Release: pairs with take_count. */
   atomic_store_explicit(&pool->remote, SPARE | SEEN | (done ? PURGED : 0), memory_order_release);

@@ -54,21 +54,21 @@ static uint32_t guess_used(const struct tarn_pool *pool) {
  * last block to the first, so that they are handed out in the order of their addresses. */
 static void revive(struct tarn_pool *pool) {
   if (tarn_remote_forget(pool))
-    pool->cursor = pool->virgin = 0;
+    pool->own.cursor = pool->own.virgin = 0;
   size_t size = tarn_pool_block_size(pool);
-  uint32_t used = pool->cursor / (uint32_t)size;
+  uint32_t used = pool->own.cursor / (uint32_t)size;
   char *base = (char *)tarn_pool_base(pool);
-  pool->free = NULL;
+  pool->own.free = NULL;
   for (uint32_t i = used; i-- > 0;) {
     uintptr_t *words = tarn_block_words(base + i * size);
     if (words[0] != tarn_free_key(TARN_KIND_RAW, words))
       continue;
-    tarn_block_link(words, pool->free);
-    pool->free = words;
+    tarn_block_link(words, pool->own.free);
+    pool->own.free = words;
     used--;
   }
-  if (pool->virgin < pool->cursor)
-    pool->virgin = pool->cursor;
+  if (pool->own.virgin < pool->own.cursor)
+    pool->own.virgin = pool->own.cursor;
   pool->next = pool->prev = pool->mail = NULL;
   pool->live = 0;
   pool->bin = NULL;

@@ -27,8 +27,8 @@ static struct tarn_pool *take_at(struct tarn_local *local, uint32_t i) {
   tarn_pool_set_list(pool, TARN_LIST_NONE);
   /* Not in the table of owners, where it stands still: others use the line. */
   tarn_pool_set_mine(pool, local);
-  pool->free = NULL;
-  pool->cursor = 0;
+  pool->own.free = NULL;
+  pool->own.cursor = 0;
   return pool;
 }
 

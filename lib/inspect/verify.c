@@ -477,21 +477,22 @@ static bool check_map_word(const struct check *check, const struct tarn_pool *po
 
 static bool check_limits(const struct check *check, const struct tarn_pool *pool) {
   size_t size = tarn_pool_block_size(pool);
-  if (pool->virgin > TARN_UNIT_SIZE)
-    return wrong(check, "pool %p: virgin limit %u is beyond its end", base_of(pool), pool->virgin);
-  if (pool->cursor > pool->virgin || pool->cursor > size * pool->capacity)
+  if (pool->own.virgin > TARN_UNIT_SIZE)
+    return wrong(check, "pool %p: virgin limit %u is beyond its end", base_of(pool),
+                 pool->own.virgin);
+  if (pool->own.cursor > pool->own.virgin || pool->own.cursor > size * pool->capacity)
     return wrong(check, "pool %p: cursor %u is beyond the virgin limit %u or the last block",
-                 base_of(pool), pool->cursor, pool->virgin);
-  if (pool->cursor % size != 0)
+                 base_of(pool), pool->own.cursor, pool->own.virgin);
+  if (pool->own.cursor % size != 0)
     return wrong(check, "pool %p: cursor %u is not at a block start (block size %zu)",
-                 base_of(pool), pool->cursor, size);
+                 base_of(pool), pool->own.cursor, size);
   return true;
 }
 
 /* Can the list that the pool says it is on be right for what it has to hand out? */
 static bool check_state(struct check *check, const struct tarn_pool *pool) {
   uint32_t used = tarn_pool_used(pool);
-  bool some = pool->free || used < pool->capacity, good = true;
+  bool some = pool->own.free || used < pool->capacity, good = true;
   switch ((tarn_pool_list)pool->list) {
   case TARN_LIST_CURRENT:
     break;
@@ -499,7 +500,7 @@ static bool check_state(struct check *check, const struct tarn_pool *pool) {
     good = pool->capacity - used < tarn_pool_wake(pool);
     break;
   case TARN_LIST_PARTIAL:
-    good = pool->free || (some && pool->flavour == TARN_FLAVOUR_RAW);
+    good = pool->own.free || (some && pool->flavour == TARN_FLAVOUR_RAW);
     break;
   case TARN_LIST_SHELF:
     good = some;
@@ -509,7 +510,8 @@ static bool check_state(struct check *check, const struct tarn_pool *pool) {
     break;
   case TARN_LIST_CONDEMNED:
     check->condemned[pool->heap->index]++;
-    good = pool->cursor == 0 && !pool->free && tarn_flavour_resource((tarn_flavour)pool->flavour);
+    good = pool->own.cursor == 0 && !pool->own.free &&
+           tarn_flavour_resource((tarn_flavour)pool->flavour);
     break;
   case TARN_LIST_NONE:
   default:
@@ -518,8 +520,8 @@ static bool check_state(struct check *check, const struct tarn_pool *pool) {
   return good || wrong(check,
                        "pool %p: list state %u does not fit its contents (used %u of %u, cursor "
                        "%u, free list %s)",
-                       base_of(pool), pool->list, used, pool->capacity, pool->cursor,
-                       pool->free ? "not empty" : "empty");
+                       base_of(pool), pool->list, used, pool->capacity, pool->own.cursor,
+                       pool->own.free ? "not empty" : "empty");
 }
 
 static bool check_used(const struct check *check, const struct tarn_pool *pool) {
@@ -617,22 +619,23 @@ static bool check_shelves(struct check *check, const struct tarn_heap *heap) {
 
 /* The run of a bin: bump <= limit = cursor <= run_end, at block starts, zero before the limit. */
 static bool check_run(const struct check *check, const struct tarn_bin *bin) {
-  const struct tarn_pool *pool = bin->pool;
+  const struct tarn_pool *pool = bin->head.pool;
   uintptr_t base = tarn_pool_base(pool);
   size_t size = tarn_pool_block_size(pool), last = size * pool->capacity;
   size_t bump = (uintptr_t)bin->head.bump - base, limit = (uintptr_t)bin->head.limit - base;
   size_t end = (uintptr_t)bin->run_end - base;
   bool raw = pool->flavour == TARN_FLAVOUR_RAW; /* its blocks are cleared one by one */
-  if ((raw ? bump : limit) != pool->cursor)
+  if ((raw ? bump : limit) != pool->own.cursor)
     return wrong(check, "pool %p: its bin's %s is at %zu, but its cursor at %u", base_of(pool),
-                 raw ? "bump" : "limit", raw ? bump : limit, pool->cursor);
-  if (bin->size != size || pool->bin != bin)
+                 raw ? "bump" : "limit", raw ? bump : limit, pool->own.cursor);
+  if (bin->head.size != size || pool->bin != bin)
     return wrong(check, "pool %p: its bin has blocks of %u bytes: expected %zu", base_of(pool),
-                 bin->size, size);
+                 bin->head.size, size);
   if (bump > limit || limit > end || end > last || bump % size != 0 || end % size != 0)
     return wrong(check, "pool %p: its bin's run %zu to %zu to %zu is not one (block size %zu)",
                  base_of(pool), bump, limit, end, size);
-  uintptr_t fresh = (uintptr_t)bin->fresh < base + bump ? base + bump : (uintptr_t)bin->fresh;
+  uintptr_t fresh =
+      (uintptr_t)bin->head.fresh < base + bump ? base + bump : (uintptr_t)bin->head.fresh;
   uintptr_t at = raw && fresh > base + limit
                      ? base + limit
                      : first_not_zero(raw ? fresh : base + bump, base + limit);
@@ -641,7 +644,7 @@ static bool check_run(const struct check *check, const struct tarn_bin *bin) {
                  "pool %p: byte %zu was cleared for block %p, which was not handed out yet, and "
                  "is not zero",
                  base_of(pool), (size_t)(at - base), (void *)(at - (at - base) % size));
-  for (size_t i = bump; check->store->tables && i < end && i < pool->virgin; i += size)
+  for (size_t i = bump; check->store->tables && i < end && i < pool->own.virgin; i += size)
     if (*tarn_mark_byte(base + i) != TARN_MARK_NONE)
       return wrong(check, "block %p (pool %p) has mark byte %u, but is in the run of a bin",
                    (void *)(base + i), base_of(pool), *tarn_mark_byte(base + i));
@@ -650,7 +653,7 @@ static bool check_run(const struct check *check, const struct tarn_bin *bin) {
 
 static bool check_current(struct check *check, const struct list *list,
                           const struct tarn_bin *bin) {
-  const struct tarn_pool *pool = bin->pool;
+  const struct tarn_pool *pool = bin->head.pool;
   if (!pool)
     return (!bin->head.bump && !bin->head.limit && !bin->run_end) ||
            wrong(check, "a bin of heap %u, flavour %u, class %u has a run, but no pool",
@@ -764,7 +767,7 @@ static const struct tarn_pool *list_head(const struct check *check, const struct
     const struct tarn_bin *bin =
         (index < 2 ? local->bins[pool->flavour] : local->more[index][pool->flavour - first]) +
         pool->size_class;
-    return pool->list == TARN_LIST_CURRENT   ? bin->pool
+    return pool->list == TARN_LIST_CURRENT   ? bin->head.pool
            : pool->list == TARN_LIST_PARTIAL ? bin->partial
                                              : bin->full;
   }
@@ -807,10 +810,10 @@ static bool is_handed_out(const struct check *check, const struct tarn_pool *poo
                           uintptr_t bump) {
   size_t at = block - tarn_pool_base(pool);
   tarn_kind kind = tarn_flavour_kind((tarn_flavour)pool->flavour);
-  if (bump && block >= bump && at < pool->cursor)
+  if (bump && block >= bump && at < pool->own.cursor)
     return false;
-  if (at >= pool->cursor &&
-      !(check->store->epoch && at < pool->virgin && *tarn_mark_byte(block) == check->store->epoch))
+  if (at >= pool->own.cursor && !(check->store->epoch && at < pool->own.virgin &&
+                                  *tarn_mark_byte(block) == check->store->epoch))
     return false;
   return *(const uintptr_t *)block != tarn_free_key(kind, (const void *)block);
 }
@@ -946,7 +949,7 @@ static bool check_block(struct check *check, const struct tarn_pool *pool, uintp
   uint8_t byte = check->store->tables ? *tarn_mark_byte(block) : 0;
   size_t at = block - tarn_pool_base(pool), size = tarn_pool_block_size(pool);
   tarn_kind kind = tarn_flavour_kind((tarn_flavour)pool->flavour);
-  bool below = at < pool->cursor, dead = tarn_mark_is_dead(byte);
+  bool below = at < pool->own.cursor, dead = tarn_mark_is_dead(byte);
   if (!is_mark(check, byte))
     return wrong(check, "block %p (pool %p): mark byte %u: expected 0, %u, %u or %u", (void *)block,
                  base_of(pool), byte, check->store->epoch, TARN_MARK_CONDEMNED,
@@ -957,9 +960,9 @@ static bool check_block(struct check *check, const struct tarn_pool *pool, uintp
   }
   if (!below && byte == TARN_MARK_NONE)
     return true; /* garbage, or never handed out */
-  if (at + size > pool->virgin)
+  if (at + size > pool->own.virgin)
     return wrong(check, "block %p (pool %p) is marked, but beyond the virgin limit %u",
-                 (void *)block, base_of(pool), pool->virgin);
+                 (void *)block, base_of(pool), pool->own.virgin);
   if (dead && !check_dead(check, pool, block, tally))
     return false;
   if (!dead && *(const uintptr_t *)block == tarn_free_key(kind, (const void *)block)) {
@@ -1020,15 +1023,15 @@ static bool check_free_block(const struct check *check, const struct tarn_pool *
 
 static bool check_free_list(const struct check *check, const struct tarn_pool *pool, uintptr_t bump,
                             unsigned *count) {
-  uintptr_t block = (uintptr_t)pool->free;
+  uintptr_t block = (uintptr_t)pool->own.free;
   for (; block; block = (uintptr_t)tarn_block_next((void *)block)) {
     if (!check_free_block(check, pool, block, "its free list"))
       return false;
-    if (block - tarn_pool_base(pool) >= pool->cursor || (bump && block >= bump))
+    if (block - tarn_pool_base(pool) >= pool->own.cursor || (bump && block >= bump))
       return wrong(check,
                    "block %p (pool %p) is on the free list, but not below the bin's run or "
                    "the cursor %u",
-                   (void *)block, base_of(pool), pool->cursor);
+                   (void *)block, base_of(pool), pool->own.cursor);
     if (check->store->tables && *tarn_mark_byte(block) != TARN_MARK_NONE)
       return wrong(check, "block %p (pool %p) is on the free list, but has mark byte %u",
                    (void *)block, base_of(pool), *tarn_mark_byte(block));
@@ -1110,11 +1113,11 @@ static bool check_pool_blocks(struct check *check, size_t unit) {
   for (unsigned i = 0; i < pool->capacity; i++)
     if (!check_block(check, pool, base + i * size, bump, &tally))
       return false;
-  uintptr_t beyond = base + pool->virgin;
+  uintptr_t beyond = base + pool->own.virgin;
   uintptr_t last = looked_at(beyond, base + TARN_UNIT_SIZE), at = first_not_zero(beyond, last);
   if (at < last)
     return wrong(check, "pool %p: byte %zu, beyond the virgin limit %u, is not zero", base_of(pool),
-                 (size_t)(at - base), pool->virgin);
+                 (size_t)(at - base), pool->own.virgin);
   return check_pool_marks(check, pool) && check_tally(check, pool, &tally, bump) &&
          check_condemned_pool(check, pool, &tally);
 }

@@ -32,10 +32,10 @@ static void walk_pool(struct tarn_pool *pool, void *data) {
   size_t size = tarn_pool_block_size(pool);
   uintptr_t base = tarn_pool_base(pool), bump = tarn_walk_bump(pool);
   uint64_t map = tarn_map_get(tarn_unit_of(base));
-  for (uintptr_t at = 0; walk->go_on && at < size * pool->capacity && at < pool->virgin;
+  for (uintptr_t at = 0; walk->go_on && at < size * pool->capacity && at < pool->own.virgin;
        at += size) {
     uintptr_t block = base + at;
-    bool unused_run = bump && block >= bump && at < pool->cursor;
+    bool unused_run = bump && block >= bump && at < pool->own.cursor;
     struct tarn_walked walked = {.place = {.block = block, .size = size, .map = map},
                                  .heap = pool->heap,
                                  .pool = pool,

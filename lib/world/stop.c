@@ -189,10 +189,12 @@ void tarn_stop_enter(struct tarn_mutator *self) {
   }
   leave_owed(&self->world->stop, owed);
   self->stack_low = 0;
+  tarn_thread_set_inlined(self, true);
 }
 
 void tarn_stop_leave(struct tarn_mutator *self) {
   tarn_stop_save_stack(self);
+  tarn_thread_set_inlined(self, false);
   /* Release: as in stand_still. */
   __atomic_store_n(&self->state, TARN_STATE_BLOCKED, __ATOMIC_RELEASE);
   tell_requester(&self->world->stop);

@@ -226,7 +226,7 @@ static bool find_stack(struct tarn_mutator *mutator) {
 static tarn_status fill_record(tarn_world *world, struct tarn_mutator *mutator) {
   mutator->world = world;
   mutator->local.store = &world->store;
-  mutator->local.raw_heap = world->atomic_heap;
+  mutator->local.pub.tarn_raw = world->atomic_heap;
   mutator->local.pub.tarn_holds = 0;
   mutator->local.pub.tarn_frames = NULL;
   tarn_local_open(&mutator->local);
@@ -256,6 +256,7 @@ static void enter_registry(tarn_world *world, struct tarn_mutator *mutator) {
                    __ATOMIC_RELAXED);
   __atomic_store_n(&mutator->state, uncollected ? TARN_STATE_BLOCKED : TARN_STATE_RUNNING,
                    __ATOMIC_RELAXED);
+  tarn_thread_set_inlined(mutator, !uncollected);
   cds_list_add_rcu(&mutator->node, &world->registry.list);
   (void)pthread_mutex_unlock(&world->registry.lock);
 }
@@ -340,6 +341,7 @@ static void make_detached(struct tarn_mutator *mutator) {
   /* Relaxed: who uses a stale handle has no claim to be told in time. */
   __atomic_store_n(&mutator->local.pub.tarn_poll, TARN_POLL_DETACHED, __ATOMIC_RELAXED);
   __atomic_store_n(&mutator->state, TARN_STATE_DETACHED, __ATOMIC_RELAXED);
+  tarn_thread_set_inlined(mutator, false);
   cds_list_del_rcu(&mutator->node);
 }
 
@@ -419,6 +421,7 @@ static void abandon(struct tarn_mutator *mutator) {
   /* Relaxed: nobody else is there. */
   __atomic_store_n(&mutator->local.pub.tarn_poll, TARN_POLL_DETACHED, __ATOMIC_RELAXED);
   __atomic_store_n(&mutator->state, TARN_STATE_DETACHED, __ATOMIC_RELAXED);
+  tarn_thread_set_inlined(mutator, false);
   cds_list_del_rcu(&mutator->node);
 }
 

@@ -3,11 +3,15 @@
  * world/thread.h: threads and the registry of a world's threads.
  *
  * Who touches what in a thread: everything belongs to the owner, or to the requester of a stop
- * while the thread is stopped or blocked, except pub.tarn_poll  any thread sets and clears bits
- * with atomic read-modify-writes; state          written by the owner, read by requesters; the
- * orders are in world/stop.c; waits_for_worlds  written by the owner, read by requesters
- * (world/fork.c); name           written by the owner under the stop's names_lock, which other
- * readers take; node           under the registry's lock (readers: RCU).
+ * while the thread is stopped or blocked, except
+ *
+ *   pub.tarn_poll     any thread sets and clears bits, with atomic read-modify-writes
+ *   pub.tarn_running  written by the owner, or for it when it is gone; read by a thread that uses
+ *                     the handle wrongly
+ *   state             written by the owner, read by requesters; the orders are in world/stop.c
+ *   waits_for_worlds  written by the owner, read by requesters (world/fork.c)
+ *   name              written by the owner under the stop's names_lock, which other readers take
+ *   node              under the registry's lock (readers: RCU)
  *
  * The registry's lock is held by a requester for the whole of a stop, so attach and detach wait for
  * its end.  A thread must be blocked, or not attached, when it takes the lock.
@@ -34,9 +38,9 @@
 
 /* Bits of pub.tarn_poll. */
 enum {
-  TARN_POLL_STOP = 1u << 0,    /* a stop is on */
-  TARN_POLL_RELEASE = 1u << 1, /* `free` functions are due */
-  TARN_POLL_DETACHED = 1u << 2 /* the handle is not valid: misuse goes to the slow path */
+  TARN_POLL_STOP = TARN_INLINE_STOP, /* a stop is on */
+  TARN_POLL_RELEASE = 1u << 1,       /* `free` functions are due */
+  TARN_POLL_DETACHED = 1u << 2       /* the handle is not valid: misuse goes to the slow path */
 };
 
 /* States; stored in a uint32_t. */
@@ -137,6 +141,17 @@ static inline bool tarn_thread_is_running(const tarn_thread *self) {
   const struct tarn_mutator *mutator = (const struct tarn_mutator *)(const void *)self;
   return TARN_LIKELY(tarn_thread_records == mutator && mutator != NULL) &&
          tarn_own_state(mutator) == TARN_STATE_RUNNING;
+}
+
+/*
+ * Opens the inlined paths of tarn/inline.h for the caller, the handle's thread, or closes them:
+ * they are open while it is running, and only in builds where blocks need no more than these paths
+ * do. Relaxed: a thread that reads its own pointer there wrote it itself.
+ */
+static inline void tarn_thread_set_inlined(struct tarn_mutator *self, bool open) {
+  bool plain = !TARN_CHECKING && !TARN_HARDENED && !TARN_ZEAL;
+  __atomic_store_n(&self->local.pub.tarn_running,
+                   open && plain ? (uintptr_t)__builtin_thread_pointer() : 0, __ATOMIC_RELAXED);
 }
 
 /* Sets the thread's status; a status on a NULL or foreign handle is dropped. */

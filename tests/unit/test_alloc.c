@@ -390,7 +390,7 @@ static void nothing_touches_a_page_above_the_virgin_limit(void **state) {
   for (int round = 0; round < 3; round++) {
     for (size_t i = 0; i < 3; i++) {
       uintptr_t base = (uintptr_t)kept[i] & ~(TARN_UNIT_SIZE - 1);
-      uintptr_t virgin = base + tarn_pool_of(base)->virgin;
+      uintptr_t virgin = base + tarn_pool_of(base)->own.virgin;
       assert_true(virgin <= base + page);
       assert_int_equal(resident_pages(base + page, TARN_UNIT_SIZE - page), 0);
     }

@@ -699,7 +699,7 @@ static void memory_that_was_never_touched_waits_for_what_was(void **state) {
     (void)block_of(f->self, SIZE, second, true);
   for (size_t i = 0; i < capacity / 2; i++)
     (void)block_of(f->self, SIZE, first, true);
-  assert_int_equal(second->virgin, PAGE_BLOCKS * SIZE);
+  assert_int_equal(second->own.virgin, PAGE_BLOCKS * SIZE);
   for (size_t i = PAGE_BLOCKS; i < capacity; i++)
     (void)block_of(f->self, SIZE, second, true);
   support_verify(f->self);

@@ -130,7 +130,7 @@ static void an_empty_pool_stays_with_its_thread(void **unused) {
     assert_int_equal(f->spares->count, p + 1);
     assert_ptr_equal(f->spares->pools[p], f->pools[p]);
     assert_int_equal(f->pools[p]->list, TARN_LIST_SPARE);
-    assert_null(atomic_load(&f->pools[p]->mine));
+    assert_null(f->pools[p]->own.mine);
     assert_ptr_equal(tarn_pool_owner(f->pools[p]), f->local);
   }
   tarn_stats after = support_stats(f->world);

@@ -434,15 +434,15 @@ static void damage_to_descriptors_is_named(void **state) {
   struct fixture *f = *state;
   struct tarn_pool *pool = pool_of(f->nodes);
   uintptr_t base = base_of(f->nodes);
-  poke_int(f, &pool->room, pool->room + 1);
+  poke_int(f, &pool->own.room, pool->own.room + 1);
   expect(f, "used is", base);
-  poke_int(f, &pool->room, 65000);
+  poke_int(f, &pool->own.room, 65000);
   expect(f, "used is", base);
-  poke_int(f, &pool->cursor, pool->cursor - 8);
+  poke_int(f, &pool->own.cursor, pool->own.cursor - 8);
   expect(f, "not at a block start", base);
-  poke_int(f, &pool->cursor, pool->virgin + 32);
+  poke_int(f, &pool->own.cursor, pool->own.virgin + 32);
   expect(f, "is beyond the virgin limit", base);
-  poke_int(f, &pool->virgin, TARN_UNIT_SIZE + 32);
+  poke_int(f, &pool->own.virgin, TARN_UNIT_SIZE + 32);
   expect(f, "virgin limit", base);
   poke_half(f, &pool->capacity, 7);
   expect(f, "capacity", base);
@@ -471,7 +471,7 @@ static void damage_to_lists_is_named(void **state) {
   struct tarn_pool *pool = pool_of(f->nodes);
   struct tarn_bin *bin = bin_of(f, f->nodes);
   uintptr_t base = base_of(f->nodes);
-  assert_ptr_equal(bin->pool, pool);
+  assert_ptr_equal(bin->head.pool, pool);
   assert_non_null(bin->full);
   poke_byte(f, &pool->list, TARN_LIST_NONE);
   expect(f, "list state", base);
@@ -491,9 +491,9 @@ static void damage_to_lists_is_named(void **state) {
   expect(f, "is no pool of the world", (uintptr_t)f);
   poke_word(f, &bin->full->next, (uintptr_t)pool);
   expect(f, "links are broken", tarn_pool_base(bin->full));
-  poke_word(f, &bin->pool, (uintptr_t)f);
+  poke_word(f, &bin->head.pool, (uintptr_t)f);
   expect(f, "is no pool of the world", (uintptr_t)f);
-  poke_word(f, &bin->pool, 0);
+  poke_word(f, &bin->head.pool, 0);
   expect(f, "has a run, but no pool", 0);
   poke_word(f, &pool->next, (uintptr_t)pool);
   expect(f, "linked to others", base);
@@ -553,7 +553,7 @@ static void damage_to_free_lists_is_named(void **state) {
   struct fixture *f = *state;
   struct tarn_pool *pool = pool_of(f->freed);
   uintptr_t *words = f->freed;
-  assert_ptr_equal(pool->free, f->freed);
+  assert_ptr_equal(pool->own.free, f->freed);
   poke_word(f, words, 1);
   expect(f, "is on its free list, but its first word is 0x1", (uintptr_t)words);
   poke_word(f, words + 1, tarn_link_encode(words, words));
@@ -570,7 +570,7 @@ static void damage_to_free_lists_is_named(void **state) {
 #else
   expect(f, "not below the bin's run", (uintptr_t)bin_of(f, f->nodes)->head.bump);
 #endif
-  poke_word(f, &pool->free, 0); /* leaked */
+  poke_word(f, &pool->own.free, 0); /* leaked */
   expect(f, "are free by their first word", base_of(words));
 #if TARN_CHECKING
   poke_byte(f, (char *)words + 20, 0);
@@ -681,7 +681,7 @@ static void damage_to_mark_bytes_is_named(void **state) {
   poke_byte(f, tarn_mark_byte((uintptr_t)f->large), TARN_MARK_CONDEMNED);
   expect(f, "has no `free` function", (uintptr_t)f->large);
   struct tarn_pool *pool = pool_of(f->raw);
-  size_t size = tarn_pool_block_size(pool), beyond = (pool->virgin / size + 1) * size;
+  size_t size = tarn_pool_block_size(pool), beyond = (pool->own.virgin / size + 1) * size;
   poke_byte(f, tarn_mark_byte(base_of(f->raw) + beyond), epoch);
   expect(f, "beyond the virgin limit", base_of(f->raw) + beyond);
 }
@@ -689,7 +689,7 @@ static void damage_to_mark_bytes_is_named(void **state) {
 static void a_write_beyond_the_virgin_limit_is_named(void **state) {
   struct fixture *f = *state;
   struct tarn_pool *pool = pool_of(f->raw);
-  poke_byte(f, (char *)base_of(f->raw) + pool->virgin + 500, 1);
+  poke_byte(f, (char *)base_of(f->raw) + pool->own.virgin + 500, 1);
   expect(f, "beyond the virgin limit", base_of(f->raw));
 }
 
@@ -838,7 +838,7 @@ static void look_around(tarn_world *world, void *object) {
   expect(f, "of 1 the function runs", block);
   poke_word(f, &collector->release.pools, 0);
   expect(f, "is not on the list", 0);
-  poke_int(f, &other->cursor, 56);
+  poke_int(f, &other->own.cursor, 56);
   expect(f, "does not fit its contents", tarn_pool_base(other));
   poke_word(f, (void *)block, 0x4321);
   expect(f, "is not a type of the world", block);
@@ -891,7 +891,7 @@ static void bad_calls_are_refused(void **state) {
 static void the_message_is_cut_off_and_may_be_missing(void **state) {
   struct fixture *f = *state;
   char message[8] = "xxxxxxx";
-  poke_int(f, &pool_of(f->nodes)->room, 1);
+  poke_int(f, &pool_of(f->nodes)->own.room, 1);
   assert_int_equal(tarn_verify(f->self, NULL, 0), TARN_ECORRUPT);
   assert_int_equal(tarn_verify(f->self, message, 0), TARN_ECORRUPT);
   assert_int_equal(message[0], 'x');
