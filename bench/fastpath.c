@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * bench/fastpath.c: loops around the inlined fast paths, for bench/fastpath.sh, which counts their
- * instructions with callgrind. The three loops differ in the one call only.
+ * instructions with callgrind. The loops differ in the calls only.
  *
- * usage: bench_fastpath empty|new|safepoint COUNT
+ * usage: bench_fastpath empty|new|safepoint|raw|zeroed COUNT
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -24,6 +24,8 @@ enum { SIZE = 32, SLOT_BITS = 1u << 1 | 1u << 2 };
 void loop_empty(uint64_t count);
 void loop_new(tarn_thread *self, const tarn_type *type, uint64_t count);
 void loop_safepoint(tarn_thread *self, uint64_t count);
+void loop_raw(tarn_thread *self, uint64_t count);
+void loop_zeroed(tarn_thread *self, uint64_t count);
 
 /*
  * The empty assembly says that all memory may have changed: without it the compiler could keep the
@@ -48,6 +50,23 @@ LOOP void loop_safepoint(tarn_thread *self, uint64_t count) {
   }
 }
 
+/* Pairs: the block is the one that was freed last. */
+LOOP void loop_raw(tarn_thread *self, uint64_t count) {
+  for (uint64_t i = 0; i < count; i++) {
+    void *block = tarn_alloc_raw(self, SIZE);
+    __asm__ __volatile__("" : "+r"(block)::"memory");
+    tarn_free(self, block);
+  }
+}
+
+LOOP void loop_zeroed(tarn_thread *self, uint64_t count) {
+  for (uint64_t i = 0; i < count; i++) {
+    void *block = tarn_alloc_atomic(self, SIZE);
+    __asm__ __volatile__("" : "+r"(block)::"memory");
+    tarn_free(self, block);
+  }
+}
+
 static void fail(const char *why) {
   fprintf(stderr, "bench_fastpath: %s\n", why);
   exit(1);
@@ -55,7 +74,7 @@ static void fail(const char *why) {
 
 int main(int argc, char **argv) {
   if (argc != 3)
-    fail("usage: bench_fastpath empty|new|safepoint COUNT");
+    fail("usage: bench_fastpath empty|new|safepoint|raw|zeroed COUNT");
   uint64_t count = strtoull(argv[2], NULL, 10);
   /* Valgrind has less address space to give than the machine. */
   tarn_options options = TARN_OPTIONS_INIT;
@@ -78,6 +97,10 @@ int main(int argc, char **argv) {
     loop_new(self, type, count);
   else if (strcmp(argv[1], "safepoint") == 0)
     loop_safepoint(self, count);
+  else if (strcmp(argv[1], "raw") == 0)
+    loop_raw(self, count);
+  else if (strcmp(argv[1], "zeroed") == 0)
+    loop_zeroed(self, count);
   else
     fail("no such loop");
 

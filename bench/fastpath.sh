@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # usage: fastpath.sh BENCH_FASTPATH
-# Counts the instructions of the inlined tarn_new and tarn_safepoint with callgrind. Exits
-# non-zero when tarn_new takes more than 10 or tarn_safepoint more than 3.
+# Counts the instructions of the inlined paths with callgrind. Exits non-zero when one takes more
+# than its bound: tarn_new 10, tarn_safepoint 3, a pair of tarn_alloc_raw and tarn_free of 32 bytes
+# 60, with tarn_alloc_atomic 78.
 #
 # Each loop runs with two counts; the difference, divided by the difference of the counts, is
 # the cost of one turn, and what an equal empty loop costs is subtracted.
@@ -14,7 +15,7 @@ set -euo pipefail
 shopt -s inherit_errexit
 program=$1
 low=20000 high=120000
-limit_new=10 limit_safepoint=3
+limit_new=10 limit_safepoint=3 limit_raw=60 limit_zeroed=78
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -65,9 +66,9 @@ empty=${turn% *}
 echo "empty loop: $empty instructions a turn"
 
 status=0
-check() { # loop, limit
+check() { # loop, limit, its name
   turn=$(per_turn "$1")
-  awk -v name="tarn_$1" -v self="${turn% *}" -v all="${turn#* }" -v empty="$empty" \
+  awk -v name="$3" -v self="${turn% *}" -v all="${turn#* }" -v empty="$empty" \
     -v limit="$2" 'BEGIN {
       fast = self - empty
       good = fast > 0 && fast <= limit
@@ -77,6 +78,8 @@ check() { # loop, limit
     }' || status=1
 }
 
-check new $limit_new
-check safepoint $limit_safepoint
+check new $limit_new tarn_new
+check safepoint $limit_safepoint tarn_safepoint
+check raw $limit_raw "tarn_alloc_raw and tarn_free"
+check zeroed $limit_zeroed "tarn_alloc_atomic and tarn_free"
 exit $status

@@ -90,14 +90,14 @@
 #define MIMALLOC_NATIVE(its_name, ...) \
   ABSENT(its_name, "mimalloc was not found when this was configured (libmimalloc-dev)")
 #endif
-#define PAIR_CASE(its_name, size, residents, count)                                        \
+#define PAIR_CASE(its_name, how, size, residents, count)                                   \
   {                                                                                        \
     .name = its_name,                                                                      \
     .title = "allocate and free one block of " #size " bytes beside " residents            \
              " live ones, by own functions",                                               \
     .subjects = {{.name = "tarn",                                                          \
                   .program = "alloc_native_pair_tarn",                                     \
-                  .arguments = {#size, residents, count}},                                 \
+                  .arguments = {how, #size, residents, count}},                            \
                  MIMALLOC_NATIVE("mi_malloc", "mi", #size, residents, count),              \
                  MIMALLOC_NATIVE("mi_heap_malloc", "heap", #size, residents, count),       \
                  MIMALLOC_NATIVE("mimalloc malloc", "malloc", #size, residents, count)},   \
@@ -105,8 +105,23 @@
       AGAINST(BENCH_BEST, "tarn/mimalloc", "wall_ns", "wall time, mimalloc's fastest way") \
     }                                                                                      \
   }
-#define PAIR(size, count) PAIR_CASE("pair-" #size, size, "16", count)
-#define PAIR_ALONE(size, count) PAIR_CASE("pair-alone-" #size, size, "0", count)
+#define PAIR(size, count) PAIR_CASE("pair-" #size, "heap", size, "16", count)
+#define PAIR_ALONE(size, count) PAIR_CASE("pair-alone-" #size, "heap", size, "0", count)
+#define PAIR_RAW(size, count) PAIR_CASE("pair-raw-" #size, "raw", size, "16", count)
+/* Both sides clear. */
+#define PAIR_ZEROED(size, count)                                                           \
+  {                                                                                        \
+    .name = "pair-zeroed-" #size,                                                          \
+    .title = "allocate cleared and free one block of " #size " bytes beside 16 live ones", \
+    .subjects = {{.name = "tarn",                                                          \
+                  .program = "alloc_native_pair_tarn",                                     \
+                  .arguments = {"heap", #size, "16", count}},                              \
+                 MIMALLOC_NATIVE("mi_zalloc", "zalloc", #size, "16", count),               \
+                 MIMALLOC_NATIVE("mi_heap_zalloc", "heap-zalloc", #size, "16", count)},    \
+    .comparisons = {                                                                       \
+      AGAINST(BENCH_BEST, "tarn/mimalloc", "wall_ns", "wall time, mimalloc's fastest way") \
+    }                                                                                      \
+  }
 
 /* One thread, two and eight share the work. */
 #define DOOR_PAIR(size, count)                                                                     \
@@ -182,6 +197,12 @@ static const struct bench_case cases[] = {
     PAIR(1024, "10000000"),
     PAIR(4096, "5000000"),
     PAIR(32768, "2000000"),
+    PAIR_RAW(16, "20000000"),
+    PAIR_RAW(64, "20000000"),
+    PAIR_RAW(256, "20000000"),
+    PAIR_ZEROED(16, "20000000"),
+    PAIR_ZEROED(64, "20000000"),
+    PAIR_ZEROED(256, "20000000"),
     PAIR_ALONE(16, "10000000"),
     PAIR_ALONE(64, "10000000"),
     PAIR_ALONE(256, "10000000"),

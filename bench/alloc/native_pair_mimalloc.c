@@ -2,9 +2,10 @@
 /*
  * Pairs through mimalloc's own functions: by mi_malloc, by mi_heap_malloc with the heap in hand,
  * and by the malloc that the library puts in the place of glibc's. Which is the fastest differs by
- * size and machine; the group compares with the fastest.
+ * size and machine; the group compares with the fastest. Cleared blocks by mi_zalloc and
+ * mi_heap_zalloc.
  *
- * usage: alloc_native_pair_mimalloc malloc|mi|heap SIZE RESIDENTS PAIRS
+ * usage: alloc_native_pair_mimalloc malloc|mi|heap|zalloc|heap-zalloc SIZE RESIDENTS PAIRS
  */
 #include "native_pair.h"
 
@@ -16,11 +17,14 @@
 #define MI_FREE(heap, block) ((void)(heap), mi_free(block))
 NATIVE_PAIRS(plain_pairs, mi_heap_t *, PLAIN_ALLOC, PLAIN_FREE)
 NATIVE_PAIRS(mi_pairs, mi_heap_t *, MI_ALLOC, MI_FREE)
+#define MI_ZALLOC(heap, size) ((void)(heap), mi_zalloc(size))
 NATIVE_PAIRS(heap_pairs, mi_heap_t *, mi_heap_malloc, MI_FREE)
+NATIVE_PAIRS(zalloc_pairs, mi_heap_t *, MI_ZALLOC, MI_FREE)
+NATIVE_PAIRS(heap_zalloc_pairs, mi_heap_t *, mi_heap_zalloc, MI_FREE)
 
 int main(int argc, char **argv) {
   if (argc != 5)
-    subject_fail(argv[0], "usage: malloc|mi|heap SIZE RESIDENTS PAIRS");
+    subject_fail(argv[0], "usage: malloc|mi|heap|zalloc|heap-zalloc SIZE RESIDENTS PAIRS");
   allocator_check();
   residents_choose(argv[3]);
   size_t size = subject_number(argv[2]);
@@ -30,6 +34,10 @@ int main(int argc, char **argv) {
     NATIVE_MEASURE(plain_pairs, heap, size, count);
   else if (strcmp(argv[1], "mi") == 0)
     NATIVE_MEASURE(mi_pairs, heap, size, count);
+  else if (strcmp(argv[1], "zalloc") == 0)
+    NATIVE_MEASURE(zalloc_pairs, heap, size, count);
+  else if (strcmp(argv[1], "heap-zalloc") == 0)
+    NATIVE_MEASURE(heap_zalloc_pairs, heap, size, count);
   else
     NATIVE_MEASURE(heap_pairs, heap, size, count);
   return 0;

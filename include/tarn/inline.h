@@ -65,14 +65,15 @@ struct tarn_thread {
   uint32_t tarn_poll; /* not zero: come to the slow path.  Use only through __atomic builtins */
   uint32_t tarn_holds;
   tarn_frame *tarn_frames;
-  uintptr_t tarn_running; /* the thread's pointer to its own data while it runs, else 0 */
-  tarn_heap *tarn_raw;    /* the heap whose raw bins follow below */
-  const unsigned char *tarn_classes; /* of sizes up to TARN_INLINE_MOST, by words of 8 bytes */
-  uintptr_t tarn_base, tarn_size;    /* the heap range */
-  uintptr_t tarn_pools;              /* of its descriptors, less those of the addresses below it */
-  uintptr_t tarn_marks;              /* the same of its mark bytes */
-  uintptr_t tarn_secret;             /* marks what is free */
-  const bool *tarn_marks_exist;      /* changes in stops only */
+  uintptr_t tarn_running;    /* the thread's pointer to its own data while it runs, else 0 */
+  tarn_heap *tarn_raw;       /* the heap whose raw bins follow below */
+  const uint16_t *tarn_bins; /* of sizes up to TARN_INLINE_MOST, by words of 8 bytes: where their
+ bin lies */
+  uintptr_t tarn_base, tarn_size; /* the heap range */
+  uintptr_t tarn_pools;           /* of its descriptors, less those of the addresses below it */
+  uintptr_t tarn_marks;           /* the same of its mark bytes */
+  uintptr_t tarn_secret;          /* marks what is free */
+  const bool *tarn_marks_exist;   /* changes in stops only */
 };
 
 /* In bytes from the start of the thread, and of each: its bins for raw blocks of `tarn_raw`. */
@@ -181,7 +182,7 @@ static inline void *tarn_inline_take(const tarn_thread *self, struct tarn_bin_he
 static inline void *tarn_inline_clear(void *block, size_t dirty) {
   if (dirty == 0)
     return block;
-  if (TARN_UNLIKELY(dirty > 256))
+  if (TARN_UNLIKELY(dirty > 128))
     return memset(block, 0, dirty);
   ((uintptr_t *)block)[1] = 0;
   char *at = (char *)block + 16, *end = (char *)block + dirty;
@@ -193,26 +194,27 @@ static inline void *tarn_inline_clear(void *block, size_t dirty) {
 }
 
 /*
- * The pool of a raw block in use, if that is the thread's own; NULL: take the slow path, which also
- * finds a double free, or what is no block.  `checks_place`: NULL for an address inside a block.
+ * Is it a raw block in use, of a pool of the thread's own?  False: take the slow path, which also
+ * finds a double free, or what is no block.  `checks_place`: false for an address inside a block.
  */
-static inline struct tarn_pool_own *tarn_inline_own(const tarn_thread *self, const void *block,
-                                                    bool checks_place) {
+static inline bool tarn_inline_own(const tarn_thread *self, const void *block, bool checks_place,
+                                   struct tarn_pool_own **out) {
   uintptr_t at = (uintptr_t)block;
   if (TARN_UNLIKELY(at - self->tarn_base >= self->tarn_size))
-    return NULL;
+    return false;
   struct tarn_pool_own *pool =
       (struct tarn_pool_own *)(self->tarn_pools + (at >> 9 & ~(uintptr_t)127));
   /* Relaxed: a thread that reads itself wrote it. */
   if (TARN_UNLIKELY(__atomic_load_n(&pool->mine, __ATOMIC_RELAXED) != self))
-    return NULL;
+    return false;
+  *out = pool;
   uint32_t offset = (uint32_t)(at & 0xffff);
   /* The place first: at an odd one the word cannot be read everywhere.  In 32 bits the product is
    * small for the start of a block only. */
   if (checks_place && TARN_UNLIKELY(offset >= pool->cursor ||
                                     (uint32_t)(offset * pool->reciprocal) >= pool->reciprocal))
-    return NULL;
-  return TARN_LIKELY(*(const uintptr_t *)block != (at ^ self->tarn_secret)) ? pool : NULL;
+    return false;
+  return TARN_LIKELY(*(const uintptr_t *)block != (at ^ self->tarn_secret));
 }
 
 /* Puts a block of tarn_inline_own on its pool's list.  True: the pool wants attention. */
@@ -240,10 +242,8 @@ static inline void *tarn_inline_alloc(tarn_thread *self, size_t size, size_t *di
   if (TARN_UNLIKELY(!tarn_inline_is_running(self) || size > TARN_INLINE_MOST ||
                     (__atomic_load_n(&self->tarn_poll, __ATOMIC_RELAXED) & TARN_INLINE_STOP)))
     return NULL;
-  char *bins = (char *)self + TARN_INLINE_BINS;
-  size_t size_class = self->tarn_classes[(size + 7) / 8];
-  return tarn_inline_take(
-      self, (struct tarn_bin_head *)(void *)(bins + size_class * TARN_INLINE_BIN), dirty);
+  char *bin = (char *)self + self->tarn_bins[(size + 7) / 8];
+  return tarn_inline_take(self, (struct tarn_bin_head *)(void *)bin, dirty);
 }
 
 static inline void *tarn_heap_alloc(tarn_thread *self, tarn_heap *heap, size_t size) {
@@ -269,9 +269,8 @@ static inline void *tarn_alloc_raw(tarn_thread *self, size_t size) {
 }
 
 static inline void tarn_free(tarn_thread *self, void *block) {
-  struct tarn_pool_own *pool =
-      tarn_inline_is_running(self) ? tarn_inline_own(self, block, true) : NULL;
-  if (TARN_UNLIKELY(!pool)) {
+  struct tarn_pool_own *pool;
+  if (TARN_UNLIKELY(!tarn_inline_is_running(self) || !tarn_inline_own(self, block, true, &pool))) {
     tarn_free_outline(self, block);
     return;
   }

@@ -311,12 +311,13 @@ static void *alloc_early(enum want want, size_t alignment, size_t size) {
  */
 static inline void *alloc_fast(size_t size, size_t *dirty) {
   struct tarn_local *local = self;
-  struct tarn_bin *bins = local->bins[TARN_FLAVOUR_RAW];
-  if (TARN_LIKELY(size <= TARN_CLASS_TABLE_MOST))
-    return tarn_fast_alloc(local, bins + tarn_class_table_16[(size + 15) / 16], dirty);
+  if (TARN_LIKELY(size <= TARN_INLINE_MOST))
+    return tarn_fast_alloc(local, tarn_local_raw_bin(local, tarn_bin_table_16[(size + 15) / 16]),
+                           dirty);
   if (TARN_UNLIKELY(size > TARN_LARGE_LIMIT))
     return NULL;
-  return tarn_fast_alloc(local, bins + tarn_class_of(rounded(size)), dirty);
+  return tarn_fast_alloc(local, &local->bins[TARN_FLAVOUR_RAW][tarn_class_of(rounded(size))],
+                         dirty);
 }
 
 static void *out_of_memory(void) {

@@ -19,11 +19,13 @@
 #include <stdio.h>
 #include <tarn/world.h>
 
-void *tarn_door_malloc(size_t size);
-void *tarn_door_calloc(size_t count, size_t size);
-void *tarn_door_realloc(void *block, size_t size);
+/* The linker gives these the names that programs know, which it can not give to what is hidden. */
+#define TARN_DOOR_NAMED __attribute__((visibility("default")))
+TARN_DOOR_NAMED void *tarn_door_malloc(size_t size);
+TARN_DOOR_NAMED void *tarn_door_calloc(size_t count, size_t size);
+TARN_DOOR_NAMED void *tarn_door_realloc(void *block, size_t size);
 void *tarn_door_reallocarray(void *block, size_t count, size_t size);
-void tarn_door_free(void *block);
+TARN_DOOR_NAMED void tarn_door_free(void *block);
 
 void *tarn_door_memalign(size_t alignment, size_t size); /* also aligned_alloc */
 int tarn_door_posix_memalign(void **out, size_t alignment, size_t size);

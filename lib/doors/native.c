@@ -88,18 +88,15 @@ static void *fail(tarn_thread *self, tarn_status status) {
  */
 static inline void *alloc_fast(tarn_thread *self, size_t size, size_t *dirty) {
   struct tarn_local *local = tarn_local_of(self);
-  unsigned size_class = 0;
   /* Relaxed, as in tarn_safepoint: a thread that only reuses blocks must be stopped as well.  What
    * else it is called for has to wait for a poll. */
   if (TARN_UNLIKELY(__atomic_load_n(&self->tarn_poll, __ATOMIC_RELAXED) & TARN_POLL_STOP))
     return NULL;
-  if (TARN_LIKELY(size <= TARN_CLASS_TABLE_MOST))
-    size_class = tarn_class_table[(size + 7) / 8];
-  else if (size <= TARN_LARGE_LIMIT)
-    size_class = tarn_class_of(size);
-  else
+  if (TARN_LIKELY(size <= TARN_INLINE_MOST))
+    return tarn_fast_alloc(local, tarn_local_raw_bin(local, tarn_bin_table[(size + 7) / 8]), dirty);
+  if (TARN_UNLIKELY(size > TARN_LARGE_LIMIT))
     return NULL;
-  return tarn_fast_alloc(local, &local->bins[TARN_FLAVOUR_RAW][size_class], dirty);
+  return tarn_fast_alloc(local, &local->bins[TARN_FLAVOUR_RAW][tarn_class_of(size)], dirty);
 }
 
 /* Its users end in calls that need no frame of theirs. */

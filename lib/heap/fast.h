@@ -46,9 +46,9 @@ static inline void *tarn_fast_alloc(struct tarn_local *local, struct tarn_bin *b
  * found in checking and in hardened builds only.
  */
 static inline bool tarn_fast_free(struct tarn_local *local, void *block, bool only_raw) {
-  struct tarn_pool_own *own =
-      tarn_inline_own(&local->pub, block, !only_raw || TARN_CHECKING || TARN_HARDENED);
-  if (TARN_UNLIKELY(!own))
+  struct tarn_pool_own *own;
+  if (TARN_UNLIKELY(
+          !tarn_inline_own(&local->pub, block, !only_raw || TARN_CHECKING || TARN_HARDENED, &own)))
     return false;
   struct tarn_pool *pool = (struct tarn_pool *)(void *)own;
 #if TARN_HARDENED

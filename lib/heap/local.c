@@ -529,7 +529,7 @@ void tarn_local_attend(struct tarn_local *local, struct tarn_pool *pool) {
 }
 
 void tarn_local_open(struct tarn_local *local) {
-  local->pub.tarn_classes = tarn_class_table;
+  local->pub.tarn_bins = tarn_bin_table;
   local->pub.tarn_base = tarn_space.base;
   local->pub.tarn_size = tarn_space.size;
   local->pub.tarn_pools = tarn_space.pools_bias;

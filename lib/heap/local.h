@@ -29,7 +29,7 @@
 struct tarn_local {
   struct tarn_thread pub; /* must be first: the inlined paths go by offsets from it */
   /* The bins of the world's first two heaps: the atomic one's flavours, then the container's. */
-  _Alignas(TARN_INLINE_BINS) struct tarn_bin bins[TARN_FLAVOURS][TARN_CLASS_COUNT];
+  _Alignas(64) struct tarn_bin bins[TARN_FLAVOURS][TARN_CLASS_COUNT];
   struct tarn_bin never; /* stays empty: types that need more than a bump point here */
   struct tarn_store *store;
   bool abandoned;   /* the thread was not taken along by a fork: see heap/revive.c */
@@ -49,6 +49,11 @@ _Static_assert(offsetof(struct tarn_local, bins) == TARN_INLINE_BINS,
 
 static inline struct tarn_local *tarn_local_of(tarn_thread *self) {
   return (struct tarn_local *)(void *)self;
+}
+
+/* A bin by what tarn_bin_table has of it. */
+static inline struct tarn_bin *tarn_local_raw_bin(struct tarn_local *local, size_t offset) {
+  return (struct tarn_bin *)(void *)((char *)local + offset);
 }
 
 /* Is the pool's owner one that a fork left behind?  That it is can change only under the heap's

@@ -11,7 +11,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <tarn/heap.h>
+#include <tarn/inline.h>
 
 #define TARN_CLASS_COUNT 79u
 #define TARN_BLOCK_MIN ((size_t)16)
@@ -32,15 +32,10 @@ static inline size_t tarn_class_size(unsigned size_class) {
   return (size_t)(8 + step % 8 + 1) << (step / 8 + 4);
 }
 
-/* The same from a table, for the inlined paths. */
-#define TARN_CLASS_TABLE_MOST ((size_t)1024)
-extern const uint8_t tarn_class_table[TARN_CLASS_TABLE_MOST / 8 + 1];
-/* The same for sizes that are rounded up to multiples of 16. */
-extern const uint8_t tarn_class_table_16[TARN_CLASS_TABLE_MOST / 16 + 1];
-static inline unsigned tarn_class_fast(size_t size) {
-  return TARN_LIKELY(size <= TARN_CLASS_TABLE_MOST) ? tarn_class_table[(size + 7) / 8]
-                                                    : tarn_class_of(size);
-}
+/* Where a thread's bin for raw blocks of a size lies, in bytes from the start of the thread: by the
+ * size in units of 8, and of 16 where all sizes are rounded up to that. */
+extern const uint16_t tarn_bin_table[TARN_INLINE_MOST / 8 + 1];
+extern const uint16_t tarn_bin_table_16[TARN_INLINE_MOST / 16 + 1];
 
 /* The size to ask for so that the block is aligned: a class that is a multiple of the alignment,
  * for pools are aligned to 64 KiB; or a large object.  The alignment is a power of two. */

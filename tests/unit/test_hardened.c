@@ -64,7 +64,7 @@ static void make_list(struct scene *scene, void **blocks, size_t count) {
     CHILD_CHECK((blocks[i] = tarn_alloc_raw(scene->self, 64)));
   for (size_t i = 0; i < count; i++)
     tarn_free(scene->self, blocks[i]);
-  CHILD_CHECK(tarn_pool_of((uintptr_t)blocks[0])->free == blocks[count - 1]);
+  CHILD_CHECK(tarn_pool_of((uintptr_t)blocks[0])->own.free == blocks[count - 1]);
 }
 
 static void take(struct scene *scene, size_t count) {

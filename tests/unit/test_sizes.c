@@ -2,7 +2,7 @@
 /* Size classes: which block a request gets, what is lost by it, and how it lies. */
 #include "support.h"
 
-#include "heap/pool.h"
+#include "heap/local.h"
 #include "heap/size_class.h"
 
 /* --- the table ------------------------------------------------------------------------------- */
@@ -83,12 +83,14 @@ static void a_map_word_gives_back_what_it_was_made_of(void **unused) {
     }
 }
 
-static void the_table_gives_the_same_classes_as_the_formula(void **unused) {
+static void the_tables_give_the_bins_of_the_classes_of_the_formula(void **unused) {
   (void)unused;
-  for (size_t size = 0; size <= TARN_CLASS_TABLE_MOST; size++)
-    assert_int_equal(tarn_class_table[(size + 7) / 8], tarn_class_of(size));
-  for (size_t size = 0; size <= TARN_LARGE_LIMIT; size++)
-    assert_int_equal(tarn_class_fast(size), tarn_class_of(size));
+  for (size_t size = 0; size <= TARN_INLINE_MOST; size++) {
+    assert_int_equal(tarn_bin_table[(size + 7) / 8],
+                     TARN_BIN_OFFSET(TARN_FLAVOUR_RAW, tarn_class_of(size)));
+    assert_int_equal(tarn_bin_table_16[(size + 15) / 16],
+                     TARN_BIN_OFFSET(TARN_FLAVOUR_RAW, tarn_class_of((size + 15) & ~(size_t)15)));
+  }
 }
 
 static void starts_of_blocks_are_told_from_all_other_offsets(void **unused) {
@@ -213,7 +215,7 @@ int main(void) {
       cmocka_unit_test(rounding_loses_at_most_an_eighth_beyond_rounding_to_words),
       cmocka_unit_test(the_reciprocal_divides_every_offset_exactly),
       cmocka_unit_test(a_map_word_gives_back_what_it_was_made_of),
-      cmocka_unit_test(the_table_gives_the_same_classes_as_the_formula),
+      cmocka_unit_test(the_tables_give_the_bins_of_the_classes_of_the_formula),
       cmocka_unit_test(starts_of_blocks_are_told_from_all_other_offsets),
       cmocka_unit_test(an_aligned_size_gets_the_smallest_class_that_is_aligned),
       cmocka_unit_test(an_aligned_size_beyond_the_classes_is_the_larger_of_both),
