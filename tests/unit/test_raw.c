@@ -948,6 +948,67 @@ static void another_threads_handle_gets_and_frees_nothing(void **state) {
   tarn_free(f->self, foreign.block);
 }
 
+/* One of the twins of each call. */
+static void *take_by(struct fixture *f, unsigned way, size_t size) {
+  tarn_heap *heap = tarn_world_heap(f->world, TARN_HEAP_ATOMIC);
+  switch (way % 6) {
+  case 0:
+    return tarn_alloc_raw(f->self, size);
+  case 1:
+    return tarn_alloc_raw_outline(f->self, size);
+  case 2:
+    return tarn_alloc_atomic(f->self, size);
+  case 3:
+    return tarn_alloc_atomic_outline(f->self, size);
+  case 4:
+    return tarn_heap_alloc(f->self, heap, size);
+  default:
+    return tarn_heap_alloc_outline(f->self, heap, size);
+  }
+}
+
+/* In the order of the frees, whichever twin frees and whichever takes; cleared where they clear. */
+static void the_inlined_calls_and_their_twins_share_one_list_of_free_blocks(void **state) {
+  struct fixture *f = *state;
+  if (TARN_ZEAL || TARN_HARDENED)
+    skip(); /* other blocks come first */
+  for (size_t size = 1; size <= 2048; size += 7)
+    for (unsigned way = 0; way < 6; way++) {
+      size_t room = tarn_good_size(size);
+      char *first = take_by(f, way, size), *second = take_by(f, way + 1, size);
+      memset(first, 0xa5, room);
+      memset(second, 0xa5, room);
+      tarn_free(f->self, first);
+      tarn_free_outline(f->self, second);
+      char *again = take_by(f, way + 2, size), *next = take_by(f, way + 3, size);
+      assert_ptr_equal(again, second);
+      assert_ptr_equal(next, first);
+      assert_true((way + 2) % 6 < 2 || is_zero(again, room));
+      assert_true((way + 3) % 6 < 2 || is_zero(next, room));
+      tarn_free_outline(f->self, next);
+      tarn_free(f->self, again);
+    }
+}
+
+static void *ask_as_another(void *self) { return (void *)(uintptr_t)tarn_inline_is_running(self); }
+
+/* To that thread only, and in builds where blocks need nothing else. */
+static void the_inlined_calls_are_open_while_the_thread_runs(void **state) {
+  struct fixture *f = *state;
+  pthread_t other;
+  void *answer;
+  bool open = !TARN_CHECKING && !TARN_HARDENED && !TARN_ZEAL;
+  assert_int_equal(tarn_inline_is_running(f->self), open);
+  assert_int_equal(pthread_create(&other, NULL, ask_as_another, f->self), 0);
+  assert_int_equal(pthread_join(other, &answer), 0);
+  assert_null(answer);
+  tarn_block_begin(f->self);
+  assert_false(tarn_inline_is_running(f->self));
+  tarn_block_end(f->self);
+  collect(f->self);
+  assert_int_equal(tarn_inline_is_running(f->self), open);
+}
+
 static void no_handle_and_a_stale_one_get_and_free_nothing(void **unused) {
   (void)unused;
   tarn_world *world = support_world("");
@@ -1058,8 +1119,10 @@ int main(void) {
       WITH_WORLD(collections_between_frees_and_allocations_lose_nothing),
       WITH_WORLD(a_random_life_by_hand_agrees_with_a_model),
       WITH_WORLD(another_threads_handle_gets_and_frees_nothing),
-      cmocka_unit_test(no_handle_and_a_stale_one_get_and_free_nothing),
       WITH_WORLD(a_blocked_thread_gets_and_frees_nothing),
+      cmocka_unit_test(no_handle_and_a_stale_one_get_and_free_nothing),
+      WITH_WORLD(the_inlined_calls_and_their_twins_share_one_list_of_free_blocks),
+      WITH_WORLD(the_inlined_calls_are_open_while_the_thread_runs),
       cmocka_unit_test(in_a_hold_blocks_come_and_go_and_nothing_is_collected),
   };
   uint64_t seed = 1;
