@@ -306,6 +306,22 @@ static void units_are_taken_in_rows_that_double(void **unused) {
   end(f);
 }
 
+/* A thread that ends gives up its current pool first, then those with free blocks. */
+static void of_pools_on_a_shelf_the_last_one_is_taken(void **unused) {
+  (void)unused;
+  struct fixture *f = begin_quiet();
+  fill(f->self, f, 2);
+  tarn_free(f->self, f->blocks[0][3]);
+  assert_int_equal(f->pools[0]->list, TARN_LIST_PARTIAL);
+  assert_int_equal(tarn_thread_detach(f->self), TARN_OK);
+  assert_int_equal(f->pools[0]->list, TARN_LIST_SHELF);
+  assert_int_equal(pool_of(f->last)->list, TARN_LIST_SHELF);
+  f->self = support_attach(f->world);
+  assert_ptr_equal(tarn_alloc_raw(f->self, SIZE), f->blocks[0][3]);
+  assert_ptr_equal(pool_of(tarn_alloc_raw(f->self, SIZE)), pool_of(f->last));
+  end(f);
+}
+
 static void *visit_thrice(void *data) {
   struct fixture *f = data;
   tarn_thread *self = NULL;
@@ -744,6 +760,7 @@ static void a_child_has_them_all(void **unused) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(an_empty_pool_stays_with_its_thread),
+    cmocka_unit_test(of_pools_on_a_shelf_the_last_one_is_taken),
     cmocka_unit_test(the_same_class_gets_the_newest),
     cmocka_unit_test(the_same_class_passes_others_over),
     cmocka_unit_test(another_class_gets_the_oldest_remade),
