@@ -19,7 +19,14 @@
 struct tarn_kin {
   /* Plus one; the one that became free last comes first, and zeros come last. */
   uint32_t units[TARN_CLASS_COUNT][TARN_KIN_UNITS];
+  /* Atomic: is the first one of these not zero?  Written with them; read by anybody, relaxed. */
+  bool some[TARN_CLASS_COUNT];
 };
+
+/* May there be one for tarn_kin_take?  Any thread, without the lock. */
+static inline bool tarn_kin_has(const struct tarn_kin *kin, unsigned size_class) {
+  return __atomic_load_n(&kin->some[size_class], __ATOMIC_RELAXED);
+}
 
 /* A unit that was a pool of the class is free, and dirty. */
 void tarn_kin_note(struct tarn_kin *kin, unsigned size_class, size_t unit);

@@ -78,10 +78,14 @@ static void describe(const struct tarn_store *store, struct tarn_pool *pool, str
 }
 
 struct tarn_pool *tarn_pool_make(struct tarn_store *store, struct tarn_heap *heap,
-                                 tarn_flavour flavour, unsigned size_class, size_t most,
+                                 tarn_flavour flavour, unsigned size_class, bool kin, size_t most,
                                  size_t *count) {
-  struct tarn_wanted want = {
-      .units = 1, .alignment = 1, .bytes = TARN_UNIT_SIZE, .pools = most, .size_class = size_class};
+  struct tarn_wanted want = {.units = 1,
+                             .alignment = 1,
+                             .bytes = TARN_UNIT_SIZE,
+                             .pools = most,
+                             .size_class = size_class,
+                             .kin = kin};
   *count = 0;
   if (!tarn_store_take(store, &want))
     return NULL;

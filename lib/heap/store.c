@@ -313,6 +313,8 @@ static struct tarn_arena *find_for_pool(struct tarn_store *store, unsigned size_
 static struct tarn_arena *find(struct tarn_store *store, const struct tarn_wanted *want,
                                size_t *first) {
   struct tarn_arena *arena = NULL;
+  if (want->kin)
+    return tarn_kin_take(&store->kin, want->size_class, first);
   if (want->pools)
     arena = find_for_pool(store, want->size_class, first);
   else if (want->units == 1 && want->alignment == 1)
@@ -359,7 +361,7 @@ static enum taking take(struct tarn_store *store, struct tarn_wanted *want) {
 
 bool tarn_store_take(struct tarn_store *store, struct tarn_wanted *want) {
   enum taking result = take(store, want);
-  if (result != NO_UNITS)
+  if (result != NO_UNITS || want->kin)
     return result == TAKEN;
   /* A purge may have claimed units, or have an arena on its way to the space: not while its lock is
    * held. */

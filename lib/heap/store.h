@@ -114,6 +114,7 @@ struct tarn_wanted {
   size_t pools;        /* not 0: one unit, and up to so many in all that follow it and are like it;
                           `units` and `pools` then say how many, and their bytes count */
   unsigned size_class; /* of the pools */
+  bool kin;            /* units that were pools of the class, or none */
   size_t larges;       /* 1: a large object's */
   struct tarn_large *header; /* of one, kept from a dead one and as that left it, or NULL */
   size_t unit;               /* the first one; the answer */
