@@ -75,6 +75,16 @@ size_t tarn_arena_find_dirty(const struct tarn_arena *arena) {
   return next_bit(arena->free + arena->units / 64, arena->units, 0, 0);
 }
 
+size_t tarn_arena_find_clean(const struct tarn_arena *arena) {
+  const uint64_t *dirty = arena->free + arena->units / 64;
+  for (size_t word = 0; word < arena->units / 64; word++) {
+    uint64_t clean = arena->free[word] & ~dirty[word];
+    if (clean)
+      return word * 64 + (size_t)__builtin_ctzll(clean);
+  }
+  return TARN_NO_UNIT;
+}
+
 /* --- taking and giving ----------------------------------------------------------------------- */
 
 static size_t count_bits(const uint64_t *bits, size_t first, size_t count) {

@@ -75,6 +75,9 @@ size_t tarn_arena_find(struct tarn_arena *arena, size_t count, size_t alignment)
 /* The lowest dirty unit; there is one. */
 size_t tarn_arena_find_dirty(const struct tarn_arena *arena);
 
+/* The lowest unit that is free and not dirty; TARN_NO_UNIT: there is none. */
+size_t tarn_arena_find_clean(const struct tarn_arena *arena);
+
 /* Free units become used, or claimed.  Returns how many of them were dirty. */
 size_t tarn_arena_take(struct tarn_arena *arena, size_t first, size_t count);
 

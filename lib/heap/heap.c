@@ -137,7 +137,8 @@ struct tarn_pool *tarn_heap_take(struct tarn_heap *heap, tarn_flavour flavour, u
   struct tarn_shelf *shelf = &heap->shelves[flavour][size_class];
   tarn_remote_collect_heap(heap);
   (void)pthread_mutex_lock(&heap->lock);
-  struct tarn_pool *pool = shelf->some;
+  /* The last one, so that the same few are touched again and again. */
+  struct tarn_pool *pool = shelf->some ? shelf->some->prev : NULL;
   if (pool)
     tarn_pool_unlink(&shelf->some, pool);
   else if (TARN_UNLIKELY(heap->store->abandoned))

@@ -5,8 +5,9 @@
  * A refill looks, in this order, at: what other threads freed; the rest of the bin's run; blocks
  * that the thread freed into the current pool; the next free stretch of the current pool, found in
  * the side table; the thread's other pools with free blocks; its spare pools of the class; the
- * heap's shelf; its other spare pools; full pools with more than a few free blocks; new ones; and
- * if there is no memory for these, the few free blocks of full pools. Free memory of typed pools is
+ * heap's shelf; full pools with more than a few free blocks, if there is no spare one; a free unit
+ * that was of the class; its other spare pools; new ones; and if there is no memory for these, the
+ * few free blocks of full pools. Free memory of typed pools is
  * cleared in pieces small enough to stay in the first-level cache, just before the bin bumps
  * through them.
  */
@@ -301,9 +302,12 @@ static struct tarn_pool *find_pool(struct tarn_local *local, struct tarn_heap *h
     return pool;
   if (age_quarantine(local) && (pool = partial_pool(bin)))
     return pool;
-  if ((pool = tarn_spare_take(local, heap, flavour, size_class, true)))
+  if (local->spares.count == 0 && (pool = holey_pool(bin)))
     return pool;
-  if ((pool = holey_pool(bin)) || (pool = tarn_spare_make(local, heap, flavour, size_class)))
+  /* A unit that was of the class rather than a spare pool of another. */
+  if ((pool = tarn_spare_make(local, heap, flavour, size_class, true)) ||
+      (pool = tarn_spare_take(local, heap, flavour, size_class, true)) ||
+      (pool = tarn_spare_make(local, heap, flavour, size_class, false)))
     return pool;
   return full_pool(bin);
 }

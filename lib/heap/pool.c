@@ -78,9 +78,14 @@ static void describe(const struct tarn_store *store, struct tarn_pool *pool, str
 }
 
 struct tarn_pool *tarn_pool_make(struct tarn_store *store, struct tarn_heap *heap,
-                                 tarn_flavour flavour, unsigned size_class, size_t most,
+                                 tarn_flavour flavour, unsigned size_class, bool kin, size_t most,
                                  size_t *count) {
-  struct tarn_wanted want = {.units = 1, .alignment = 1, .bytes = TARN_UNIT_SIZE, .pools = most};
+  struct tarn_wanted want = {.units = 1,
+                             .alignment = 1,
+                             .bytes = TARN_UNIT_SIZE,
+                             .pools = most,
+                             .size_class = size_class,
+                             .kin = kin};
   *count = 0;
   if (!tarn_store_take(store, &want))
     return NULL;
@@ -109,8 +114,11 @@ void tarn_pool_drop(struct tarn_store *store, struct tarn_pool *pool) {
   tarn_pool_set_owner(pool, NULL);
   pool->bin = NULL;
   pool->own.free = NULL;
-  struct tarn_wanted was = {
-      .units = 1, .bytes = TARN_UNIT_SIZE, .pools = 1, .unit = tarn_pool_unit(pool)};
+  struct tarn_wanted was = {.units = 1,
+                            .bytes = TARN_UNIT_SIZE,
+                            .pools = 1,
+                            .size_class = pool->size_class,
+                            .unit = tarn_pool_unit(pool)};
   tarn_map_set(was.unit, 0);
   tarn_store_give(store, &was);
 }

@@ -230,10 +230,10 @@ void tarn_pool_detach(tarn_pool_head *head, struct tarn_pool *pool);
 /*
  * Takes up to `most` units in a row of the store for the heap and makes their descriptors and map
  * words.  The pools have no owner and are on no list.  The first one, and `*count` of them; NULL:
- * limit or memory.
+ * limit or memory.  `kin`: only units that were pools of the class lately.
  */
 struct tarn_pool *tarn_pool_make(struct tarn_store *store, struct tarn_heap *heap,
-                                 tarn_flavour flavour, unsigned size_class, size_t most,
+                                 tarn_flavour flavour, unsigned size_class, bool kin, size_t most,
                                  size_t *count);
 
 /* The same of an empty pool of the thread, on no list, instead of a free unit. */

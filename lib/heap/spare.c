@@ -73,12 +73,14 @@ struct tarn_pool *tarn_spare_take(struct tarn_local *local, struct tarn_heap *he
 }
 
 struct tarn_pool *tarn_spare_make(struct tarn_local *local, struct tarn_heap *heap,
-                                  tarn_flavour flavour, unsigned size_class) {
+                                  tarn_flavour flavour, unsigned size_class, bool kin) {
   struct tarn_spares *spares = &local->spares;
   struct tarn_store *store = local->store;
+  if (kin && !tarn_kin_has(&store->kin, size_class))
+    return NULL;
   size_t most = store->purge.delay && spares->count == 0 ? (size_t)1 << spares->step : 1, count;
-  struct tarn_pool *pool = tarn_pool_make(store, heap, flavour, size_class, most, &count);
-  if (spares->step < STEP_MOST)
+  struct tarn_pool *pool = tarn_pool_make(store, heap, flavour, size_class, kin, most, &count);
+  if (pool && !kin && spares->step < STEP_MOST)
     spares->step++;
   /* The lowest is the newest, and the next to be used. */
   while (count > 1) {

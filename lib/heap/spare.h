@@ -5,9 +5,9 @@
  *
  * A spare pool is owned, has no bin and is on no list; `mine` says that it is nobody's, so that the
  * shortest path of a free does not take a block of it for one in use.  For a bin of the same class
- * the newest of them begins anew; for any other bin the oldest gets another class.  The oldest
- * goes to the store when there are too many.  All go when an allocation fails, in stops, at a
- * tarn_trim by the thread, and with the thread.
+ * the newest of them begins anew; for any other bin, unless the store knows a free unit of its
+ * class, the oldest gets another class.  The oldest goes to the store when there are too many.  All
+ * go when an allocation fails, in stops, at a tarn_trim by the thread, and with the thread.
  *
  * The system gets their memory back like that of free units, after the delay, from whoever purges:
  * that may be another thread, and so `remote`, which counts nothing in an empty pool, says who has
@@ -42,10 +42,10 @@ void tarn_spare_put(struct tarn_local *local, struct tarn_pool *pool);
 struct tarn_pool *tarn_spare_take(struct tarn_local *local, struct tarn_heap *heap,
                                   tarn_flavour flavour, unsigned size_class, bool any);
 
-/* The same, made of the store's units; others that were taken with them become spare.  NULL: limit
- * or memory. */
+/* The same, made of the store's units; others that were taken with them become spare.  `kin`: only
+ * of those that were pools of the class lately.  NULL: there are none; limit or memory. */
 struct tarn_pool *tarn_spare_make(struct tarn_local *local, struct tarn_heap *heap,
-                                  tarn_flavour flavour, unsigned size_class);
+                                  tarn_flavour flavour, unsigned size_class, bool kin);
 
 /* The newest as it is, owned and on no list; NULL: there is none. */
 struct tarn_pool *tarn_spare_pop(struct tarn_local *local);

@@ -8,6 +8,14 @@
 
 #define HEADERS_MOST 64u
 
+/* Of 64 KiB: what is touched so far may as well go to any class. */
+#define WORN ((uint32_t)48 << 10)
+#define WORN_LOOK 32u /* dirty units that are looked at for that */
+
+/* While no more is dirty, a pool rather gets memory that was never touched than that of another
+ * class which needed less than a worn unit. */
+#define DIRTY_MUCH ((size_t)16 << 20)
+
 #if TARN_TSAN
 char tarn_rcu_token;
 #endif
@@ -98,6 +106,7 @@ void tarn_store_unlink_arena(struct tarn_store *store, struct tarn_arena *arena)
       store->hints[i] = arena->next;
   if (store->dirty_hint == arena)
     store->dirty_hint = arena->next;
+  tarn_kin_forget(&store->kin, arena);
 }
 
 void tarn_store_drop_arena(struct tarn_store *store, struct tarn_arena *arena) {
@@ -212,6 +221,16 @@ static struct tarn_arena *find_dirty(struct tarn_store *store, size_t *first) {
   return arena;
 }
 
+/* The lowest unit that is not dirty. */
+static struct tarn_arena *find_clean(struct tarn_store *store, size_t *first) {
+  struct tarn_arena *arena = store->hints[0];
+  for (; arena; arena = arena->next)
+    if (arena->free_units > arena->dirty_units &&
+        (*first = tarn_arena_find_clean(arena)) != TARN_NO_UNIT)
+      break;
+  return arena;
+}
+
 /* First fit by address; NULL if there is none. */
 static struct tarn_arena *find_units(struct tarn_store *store, size_t count, size_t alignment,
                                      size_t *first) {
@@ -240,25 +259,69 @@ static bool becomes_huge(struct tarn_store *store, struct tarn_arena *arena) {
   return true;
 }
 
-/* How many units from `first` on are free, and dirty or clean as that is; at most `most`. */
-static size_t count_alike(struct tarn_arena *arena, size_t first, size_t most) {
+/* May the unit become a pool of the class in a row with one that is dirty, or is not? */
+static bool is_alike(struct tarn_arena *arena, size_t unit, bool dirty, unsigned size_class) {
+  const struct tarn_pool *pool = tarn_arena_pool(arena, unit);
+  return tarn_arena_is_free(arena, unit) && tarn_arena_is_dirty(arena, unit) == dirty &&
+         (!dirty || pool->size_class == size_class || pool->dirty >= WORN);
+}
+
+/* How many units from `first` on, at most `most`, are as good for the class. */
+static size_t count_alike(struct tarn_arena *arena, size_t first, size_t most,
+                          unsigned size_class) {
   bool dirty = tarn_arena_is_dirty(arena, first);
   size_t count = 1;
-  while (count < most && first + count < arena->units && tarn_arena_is_free(arena, first + count) &&
-         tarn_arena_is_dirty(arena, first + count) == dirty)
+  while (count < most && first + count < arena->units &&
+         is_alike(arena, first + count, dirty, size_class))
     count++;
   return count;
 }
 
+/* Of the lowest dirty units the first that is worn, or else the one that was touched most. */
+static struct tarn_arena *find_worn(struct tarn_store *store, size_t *first) {
+  struct tarn_arena *best = NULL, *arena = find_dirty(store, first);
+  uint32_t most = 0;
+  for (unsigned looks = 0; arena; arena = arena->next)
+    for (size_t unit = 0; tarn_bits_run(tarn_arena_dirty(arena), arena->units, &unit); unit++) {
+      uint32_t dirty = tarn_arena_pool(arena, unit)->dirty;
+      if (dirty > most) {
+        most = dirty;
+        best = arena;
+        *first = unit;
+      }
+      if (most >= WORN || ++looks == WORN_LOOK)
+        return best;
+    }
+  return best;
+}
+
+static struct tarn_arena *find_for_pool(struct tarn_store *store, unsigned size_class,
+                                        size_t *first) {
+  size_t clean;
+  struct tarn_arena *arena = tarn_kin_take(&store->kin, size_class, first), *other;
+  if (arena)
+    return arena;
+  arena = find_worn(store, first);
+  if (!arena || tarn_arena_pool(arena, *first)->dirty >= WORN ||
+      look(&store->dirty) >= DIRTY_MUCH || !(other = find_clean(store, &clean)))
+    return arena;
+  *first = clean;
+  return other;
+}
+
 /* Under the lock.  NULL: no memory. */
-static struct tarn_arena *find(struct tarn_store *store, size_t count, size_t alignment,
+static struct tarn_arena *find(struct tarn_store *store, const struct tarn_wanted *want,
                                size_t *first) {
   struct tarn_arena *arena = NULL;
-  if (count == 1 && alignment == 1)
+  if (want->kin)
+    return tarn_kin_take(&store->kin, want->size_class, first);
+  if (want->pools)
+    arena = find_for_pool(store, want->size_class, first);
+  else if (want->units == 1 && want->alignment == 1)
     arena = find_dirty(store, first);
   if (!arena)
-    arena = find_units(store, count, alignment, first);
-  if (!arena && (arena = add_arena(store, count, alignment)))
+    arena = find_units(store, want->units, want->alignment, first);
+  if (!arena && (arena = add_arena(store, want->units, want->alignment)))
     *first = 0;
   return arena;
 }
@@ -274,12 +337,13 @@ static enum taking take(struct tarn_store *store, struct tarn_wanted *want) {
   (void)pthread_mutex_lock(&store->lock);
   struct tarn_arena *arena = NULL;
   if (has_room(store, want->bytes)) {
-    arena = find(store, want->units, want->alignment, &first);
+    arena = find(store, want, &first);
     result = arena ? TAKEN : NO_UNITS;
   }
   if (arena) {
     if (want->pools)
-      want->units = want->pools = count_alike(arena, first, within_limit(store, want->pools));
+      want->units = want->pools =
+          count_alike(arena, first, within_limit(store, want->pools), want->size_class);
     charge(store, want);
     if (want->larges)
       take_header(store, want);
@@ -297,7 +361,7 @@ static enum taking take(struct tarn_store *store, struct tarn_wanted *want) {
 
 bool tarn_store_take(struct tarn_store *store, struct tarn_wanted *want) {
   enum taking result = take(store, want);
-  if (result != NO_UNITS)
+  if (result != NO_UNITS || want->kin)
     return result == TAKEN;
   /* A purge may have claimed units, or have an arena on its way to the space: not while its lock is
    * held. */
@@ -340,6 +404,8 @@ void tarn_store_give(struct tarn_store *store, struct tarn_wanted *was) {
     arena->emptied_at = now;
   uncharge(store, was);
   keep_header(store, was);
+  if (was->pools && dirty)
+    tarn_kin_note(&store->kin, was->size_class, was->unit);
   tarn_purge_note(store, now);
   (void)pthread_mutex_unlock(&store->lock);
 }

@@ -14,6 +14,7 @@
 #define TARN_HEAP_STORE_H
 
 #include "heap/arena.h"
+#include "heap/kin.h"
 #include "heap/meta.h"
 #include "heap/purge.h"
 #include <pthread.h>
@@ -69,6 +70,7 @@ struct tarn_store {
       *arenas; /* by address.  Added to under the lock; taken off with walk_lock too */
   struct tarn_arena *hints[TARN_RUN_HINTS]; /* under the lock; by log2 of the units; NULL: none */
   struct tarn_arena *dirty_hint;            /* under the lock; the same for dirty units */
+  struct tarn_kin kin;                      /* under the lock */
 
   /* Held while the list of arenas is walked without the lock.  It comes before the heaps' locks,
    * for the walkers' functions take those; who would take arenas off only tries it. */
@@ -107,18 +109,22 @@ void tarn_store_end(struct tarn_store *store);
 /* Units in a row, and what they are for, or were. */
 struct tarn_wanted {
   size_t units;
-  size_t alignment; /* of their address, in units, a power of two */
-  size_t bytes;     /* that count towards the limit */
-  size_t pools;     /* not 0: one unit, and up to so many in all that follow it and are like it;
-                       `units` and `pools` then say how many, and their bytes count */
-  size_t larges;    /* 1: a large object's */
+  size_t alignment;    /* of their address, in units, a power of two */
+  size_t bytes;        /* that count towards the limit */
+  size_t pools;        /* not 0: one unit, and up to so many in all that follow it and are like it;
+                          `units` and `pools` then say how many, and their bytes count */
+  unsigned size_class; /* of the pools */
+  bool kin;            /* units that were pools of the class, or none */
+  size_t larges;       /* 1: a large object's */
   struct tarn_large *header; /* of one, kept from a dead one and as that left it, or NULL */
   size_t unit;               /* the first one; the answer */
 };
 
 /*
  * Takes units: descriptors committed, map words 0; their memory is as `dirty` in the descriptors
- * says.  A single unit is a dirty one if there is any.  False: the limit is in the way, or there is
+ * says.  A unit for a pool is one that was a pool of the class, if one is known; else one that was
+ * touched nearly whole; else a clean one, unless much is dirty.  Any other single unit is a dirty
+ * one if there is any.  False: the limit is in the way, or there is
  * no memory.  The caller holds no heap's lock: when nothing is left it waits for a purge that may
  * have claimed some.
  */

@@ -117,6 +117,82 @@ static void a_dirty_unit_is_preferred(void **unused) {
   tarn_store_end(&store);
 }
 
+/* A unit for a pool of the class, or up to `most` in a row; how many, in `*count`. */
+static size_t take_pools(struct tarn_store *store, unsigned size_class, size_t most,
+                         size_t *count) {
+  struct tarn_wanted want = {.units = 1,
+                             .alignment = 1,
+                             .bytes = TARN_UNIT_SIZE,
+                             .pools = most,
+                             .size_class = size_class,
+                             .unit = SIZE_MAX};
+  assert_true(tarn_store_take(store, &want));
+  assert_int_equal(want.units, want.pools);
+  if (count)
+    *count = want.pools;
+  for (size_t i = 0; i < want.pools; i++) {
+    tarn_space.pools[want.unit + i].dirty = 0;
+    tarn_space.pools[want.unit + i].size_class = (uint8_t)size_class;
+  }
+  return want.unit;
+}
+
+static void give_pool(struct tarn_store *store, size_t unit, uint32_t dirty) {
+  tarn_space.pools[unit].dirty = dirty;
+  struct tarn_wanted was = {.units = 1, .pools = 1, .bytes = TARN_UNIT_SIZE, .unit = unit};
+  was.size_class = tarn_space.pools[unit].size_class;
+  tarn_store_give(store, &was);
+}
+
+static void a_pool_gets_a_unit_that_was_of_its_class(void **unused) {
+  (void)unused;
+  struct tarn_store store;
+  size_t units[4];
+  open_store(&store);
+  for (unsigned i = 0; i < 4; i++)
+    units[i] = take_pools(&store, 10 + i % 2, 1, NULL);
+  for (unsigned i = 0; i < 4; i++)
+    give_pool(&store, units[i], 4096);
+  assert_int_equal(take_pools(&store, 11, 1, NULL), units[3]); /* the last one first */
+  assert_int_equal(take_pools(&store, 10, 1, NULL), units[2]);
+  assert_int_equal(take(&store, 1, 1), units[0]); /* the note of it is stale now */
+  assert_int_equal(take_pools(&store, 10, 1, NULL), units[3] + 1);
+  assert_int_equal(take_pools(&store, 11, 1, NULL), units[1]);
+  tarn_store_end(&store);
+}
+
+static void a_unit_that_a_class_touched_in_part_is_left_to_it(void **unused) {
+  (void)unused;
+  struct tarn_store store;
+  size_t few, all, count;
+  open_store(&store);
+  few = take_pools(&store, 10, 1, NULL);
+  all = take_pools(&store, 10, 1, NULL);
+  give_pool(&store, all, 60000);
+  give_pool(&store, few, 4096);
+  assert_int_equal(take_pools(&store, 12, 1, NULL), all);       /* nothing to lose there */
+  assert_int_equal(take_pools(&store, 12, 4, &count), all + 1); /* was never touched */
+  assert_int_equal(count, 4);
+  assert_int_equal(take_pools(&store, 10, 4, &count), few);
+  assert_int_equal(count, 1);
+  tarn_store_end(&store);
+}
+
+static void such_units_serve_any_class_when_they_are_many(void **unused) {
+  (void)unused;
+  struct tarn_store store;
+  open_store(&store);
+  size_t units[600], most = 40 << 10;
+  for (unsigned i = 0; i < 600; i++)
+    units[i] = take_pools(&store, 10, 1, NULL);
+  for (unsigned i = 0; i < 600; i++)
+    give_pool(&store, units[i], (uint32_t)most - i);
+  assert_true(atomic_load(&store.dirty) > (size_t)16 << 20);
+  size_t unit = take_pools(&store, 12, 1, NULL);
+  assert_true(unit >= units[0] && unit <= units[599]);
+  tarn_store_end(&store);
+}
+
 static void full_arenas_are_passed_over(void **unused) {
   (void)unused;
   struct tarn_store store;
@@ -889,6 +965,9 @@ int main(void) {
     cmocka_unit_test(units_are_aligned_as_asked),
     cmocka_unit_test(rows_may_be_longer_than_an_arena),
     cmocka_unit_test(a_dirty_unit_is_preferred),
+    cmocka_unit_test(a_pool_gets_a_unit_that_was_of_its_class),
+    cmocka_unit_test(a_unit_that_a_class_touched_in_part_is_left_to_it),
+    cmocka_unit_test(such_units_serve_any_class_when_they_are_many),
     cmocka_unit_test(full_arenas_are_passed_over),
     cmocka_unit_test(random_rows_are_found_where_they_should_be),
     cmocka_unit_test(free_memory_goes_back_after_the_delay),

@@ -306,6 +306,42 @@ static void units_are_taken_in_rows_that_double(void **unused) {
   end(f);
 }
 
+/* A thread that ends gives up its current pool first, then those with free blocks. */
+static void of_pools_on_a_shelf_the_last_one_is_taken(void **unused) {
+  (void)unused;
+  struct fixture *f = begin_quiet();
+  fill(f->self, f, 2);
+  tarn_free(f->self, f->blocks[0][3]);
+  assert_int_equal(f->pools[0]->list, TARN_LIST_PARTIAL);
+  assert_int_equal(tarn_thread_detach(f->self), TARN_OK);
+  assert_int_equal(f->pools[0]->list, TARN_LIST_SHELF);
+  assert_int_equal(pool_of(f->last)->list, TARN_LIST_SHELF);
+  f->self = support_attach(f->world);
+  assert_ptr_equal(tarn_alloc_raw(f->self, SIZE), f->blocks[0][3]);
+  assert_ptr_equal(pool_of(tarn_alloc_raw(f->self, SIZE)), pool_of(f->last));
+  end(f);
+}
+
+/* Where both are, a spare pool of another class waits for that. */
+static void a_unit_of_the_class_comes_before_a_spare_pool_of_another(void **unused) {
+  (void)unused;
+  struct fixture *f = begin_quiet();
+  void *others[17];
+  fill(f->self, f, 1);
+  for (size_t i = 0; i < 17; i++)
+    assert_non_null(others[i] = tarn_alloc_raw(f->self, 4096));
+  drain(f->self, f, 0);
+  assert_true(tarn_spare_drop_all(f->local));
+  for (size_t i = 0; i < 16; i++)
+    tarn_free(f->self, others[i]);
+  assert_int_equal(f->spares->count, 1);
+  use_up_current(f);
+  assert_ptr_equal(pool_of(tarn_alloc_raw(f->self, SIZE)), f->pools[0]);
+  assert_int_equal(f->spares->count, 1);
+  assert_ptr_equal(f->spares->pools[0], pool_of(others[0]));
+  end(f);
+}
+
 static void *visit_thrice(void *data) {
   struct fixture *f = data;
   tarn_thread *self = NULL;
@@ -744,6 +780,8 @@ static void a_child_has_them_all(void **unused) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(an_empty_pool_stays_with_its_thread),
+    cmocka_unit_test(of_pools_on_a_shelf_the_last_one_is_taken),
+    cmocka_unit_test(a_unit_of_the_class_comes_before_a_spare_pool_of_another),
     cmocka_unit_test(the_same_class_gets_the_newest),
     cmocka_unit_test(the_same_class_passes_others_over),
     cmocka_unit_test(another_class_gets_the_oldest_remade),
