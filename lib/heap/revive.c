@@ -72,7 +72,7 @@ static void revive(struct tarn_pool *pool) {
   pool->next = pool->prev = pool->mail = NULL;
   pool->live = 0;
   pool->bin = NULL;
-  pool->list = TARN_LIST_NONE;
+  tarn_pool_note_list(pool, TARN_LIST_NONE);
   tarn_pool_set_used(pool, used);
   tarn_pool_set_owner(pool, NULL);
 }
