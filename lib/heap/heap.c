@@ -140,8 +140,9 @@ struct tarn_pool *tarn_heap_take(struct tarn_heap *heap, tarn_flavour flavour, u
   struct tarn_pool *pool = shelf->some;
   if (pool)
     tarn_pool_unlink(&shelf->some, pool);
-  else if (TARN_UNLIKELY(heap->store->abandoned))
-    pool = tarn_revive_next(heap, flavour, size_class);
+  else if (TARN_UNLIKELY(heap->store->abandoned) &&
+           !(pool = tarn_revive_next(heap, flavour, size_class)))
+    pool = tarn_revive_empty(heap, flavour, size_class);
   if (pool)
     tarn_pool_set_owner(pool, local);
   (void)pthread_mutex_unlock(&heap->lock);
