@@ -241,7 +241,10 @@ static inline bool tarn_inline_count_down(struct tarn_pool_own *pool) {
 #if TARN_INLINE_ASM
   /* What compilers make of `--room == 0`: a store releases here, if it stays in its place. */
   bool zero;
-  __asm__ __volatile__("subl $1, %0" : "+m"(pool->room), "=@ccz"(zero) : : "memory");
+  __asm__ __volatile__("{subl $1, %0|sub dword ptr %0, 1}"
+                       : "+m"(pool->room), "=@ccz"(zero)
+                       :
+                       : "memory");
   return zero;
 #else
   uint32_t left = pool->room - 1;

@@ -555,6 +555,27 @@ static void a_child_keeps_a_wish(void **unused) {
   end(f);
 }
 
+/* A thread that is lost in the fork may have taken a wish; the child looks, but not at once. */
+static void look_once_in_child(void *data) {
+  struct fixture *f = data;
+  uint64_t start = tarn_os_now();
+  CHILD_CHECK(is_due(f));
+  tarn_store_tend(store_of(f));
+  CHILD_CHECK(is_due(f) || tarn_os_now() - start > 200000000); /* a slow machine */
+  sleep_ms(400);
+  tarn_store_tend(store_of(f));
+  CHILD_CHECK(!is_due(f));
+}
+
+static void a_child_looks_once_unasked(void **unused) {
+  (void)unused;
+  struct fixture *f = begin_staying("purge-delay=600ms,collect=0");
+  assert_false(is_due(f));
+  support_good_child(look_once_in_child, f);
+  assert_false(is_due(f));
+  end(f);
+}
+
 static void stay_in_child(void *data) {
   struct fixture *f = data;
   (void)alarm(60);
@@ -1068,6 +1089,7 @@ int main(void) {
     cmocka_unit_test(what_it_leaves_when_it_is_let_go_is_done),
     cmocka_unit_test(a_wish_is_handed_to_the_thread),
     cmocka_unit_test(a_child_keeps_a_wish),
+    cmocka_unit_test(a_child_looks_once_unasked),
     cmocka_unit_test(a_child_makes_its_own),
     cmocka_unit_test(without_a_delay_memory_goes_back_at_once),
     cmocka_unit_test(what_a_sleeping_thread_and_others_freed_goes_back),
