@@ -10,9 +10,10 @@
  *
  * The structures here show what those paths need and nothing else: programs use none of their
  * fields, nor the functions `tarn_inline_...`.  They are read and written by the owning thread
- * only, or by the collector while that thread is stopped, with three exceptions.  In `tarn_poll`
+ * only, or by the collector while that thread is stopped, with four exceptions.  In `tarn_poll`
  * other threads set bits, atomically, to call for attention; a wrong thread reads `tarn_running`,
- * and finds that it is wrong; any thread reads a pool's `mine`, and finds that it is not its own.
+ * and finds that it is wrong; any thread reads a pool's `mine`, and finds that it is not its own; a
+ * purge reads a pool's `room`, and may write NULL to `mine` (heap/remote.h).
  */
 #ifndef TARN_INLINE_H
 #define TARN_INLINE_H
@@ -80,6 +81,22 @@ struct tarn_thread {
 #define TARN_INLINE_BINS ((size_t)128)
 #define TARN_INLINE_BIN ((size_t)64)
 #define TARN_INLINE_MOST ((size_t)1024)
+
+/* Not under ThreadSanitizer, which does not see what assembly does. */
+#if defined(__SANITIZE_THREAD__)
+#define TARN_INLINE_ASM 0
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define TARN_INLINE_ASM 0
+#endif
+#endif
+#ifndef TARN_INLINE_ASM
+#if defined(__x86_64__) && defined(__GCC_ASM_FLAG_OUTPUTS__)
+#define TARN_INLINE_ASM 1
+#else
+#define TARN_INLINE_ASM 0
+#endif
+#endif
 
 /* The bit of `tarn_poll` that asks the thread to stop. */
 #define TARN_INLINE_STOP 1u
@@ -217,6 +234,27 @@ static inline bool tarn_inline_own(const tarn_thread *self, const void *block, b
   return TARN_LIKELY(*(const uintptr_t *)block != (at ^ self->tarn_secret));
 }
 
+/*
+ * One free less until the pool wants attention; true: it does.  Only the owner writes `room`, so
+ * this is no atomic read-modify-write; but a purge reads it, and then gives back the memory of the
+ * blocks, so it is a release: whatever was written to them comes before.
+ */
+static inline bool tarn_inline_count_down(struct tarn_pool_own *pool) {
+#if TARN_INLINE_ASM
+  /* What compilers make of `--room == 0`: a store releases here, if it stays in its place. */
+  bool zero;
+  __asm__ __volatile__("{subl $1, %0|sub dword ptr %0, 1}"
+                       : "+m"(pool->room), "=@ccz"(zero)
+                       :
+                       : "memory");
+  return zero;
+#else
+  uint32_t left = pool->room - 1;
+  __atomic_store_n(&pool->room, left, __ATOMIC_RELEASE);
+  return left == 0;
+#endif
+}
+
 /* Puts a block of tarn_inline_own on its pool's list.  True: the pool wants attention. */
 static inline bool tarn_inline_give(const tarn_thread *self, struct tarn_pool_own *pool,
                                     void *block) {
@@ -226,7 +264,7 @@ static inline bool tarn_inline_give(const tarn_thread *self, struct tarn_pool_ow
   __asm__("" : "+m"(words[0]));
   words[1] = (uintptr_t)pool->free;
   pool->free = block;
-  return TARN_UNLIKELY(--pool->room == 0);
+  return TARN_UNLIKELY(tarn_inline_count_down(pool));
 }
 
 /* The mark byte of a block that is freed is that of no block. */

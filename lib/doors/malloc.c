@@ -22,8 +22,10 @@
  * pthread_create is called in the first malloc of a thread only.  In any free it could not be: the
  * C library frees what ended threads had while it has the lock of its cache of stacks.  It
  * allocates under other locks, but none that pthread_create takes, apart from the dynamic
- * linker's, which are recursive.  When the last thread has detached, the purger ends too: a
- * process whose main thread has ended by pthread_exit ends with its last thread.
+ * linker's, which are recursive.  Where it was asked for in any program, it is made at the start,
+ * and in a child of a fork by the first allocation that finds nothing in its bin.  When the last
+ * thread has detached, the purger ends too: a process whose main thread has ended by pthread_exit
+ * ends with its last thread.
  *
  * Inside.  While a thread makes the world or attaches, whatever allocates below it (the C library
  * in pthread_setspecific and pthread_atfork, for instance) comes back here: `inside` says so, and
@@ -76,6 +78,7 @@ static struct {
   struct tarn_store *store;
   struct tarn_heap *heap;
   bool purges_alone; /* the purger was asked for also where there is one thread */
+  bool begins;       /* so it is to be made: in a child of a fork, by its one thread */
 } door;
 
 static struct tarn_local nobody;
@@ -164,6 +167,8 @@ static void after_fork_parent(void) {
 
 static void after_fork_child(void) {
   after_fork();
+  /* Not here: a child that soon executes another program pays nothing. */
+  __atomic_store_n(&door.begins, door.purges_alone, __ATOMIC_RELAXED);
   if (_IO_list_resetlock)
     _IO_list_resetlock(); /* as the C library does, where the process had threads */
 }
@@ -336,10 +341,19 @@ static void *alloc_from(struct tarn_local *local, enum want want, size_t alignme
   }
 }
 
+/* The purger that was asked for: once, by whoever comes first. */
+static void begin_purger(void) {
+  if (__atomic_exchange_n(&door.begins, false, __ATOMIC_RELAXED) && !tarn_thread_is_over())
+    tarn_purge_begin(door.store); /* allocates */
+}
+
 /* Whatever else there is: sets errno when it fails. */
 static void *alloc_somehow(enum want want, size_t alignment, size_t size) {
-  if (self != &nobody)
+  if (self != &nobody) {
+    if (TARN_UNLIKELY(__atomic_load_n(&door.begins, __ATOMIC_RELAXED)))
+      begin_purger();
     return alloc_from(self, want, alignment, size);
+  }
   struct tarn_local *local = enter();
   if (!local)
     return inside == NOT_INSIDE ? NULL : alloc_early(want, alignment, size);

@@ -175,13 +175,13 @@ static bool fits(size_t room, size_t size) {
   return size <= room && (size >= room / 2 || room == TARN_BLOCK_MIN);
 }
 
-/* Where the word is zero the memory of a spare pool may have gone back, and the key with it. */
+/* Where the word is zero the memory of an empty pool may have gone back, and the key with it. */
 static bool is_free(const struct tarn_place *place) {
   if (tarn_map_form(place->map) != TARN_FORM_POOL)
     return false;
   uintptr_t word = *(const uintptr_t *)place->block;
   return word == tarn_free_key(TARN_KIND_RAW, (const void *)place->block) ||
-         (word == 0 && tarn_remote_is_spare(tarn_pool_of(place->block)));
+         (word == 0 && tarn_remote_is_empty(tarn_pool_of(place->block)));
 }
 
 void *tarn_realloc(tarn_thread *self, void *block, size_t size) {

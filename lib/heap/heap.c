@@ -141,11 +141,14 @@ struct tarn_pool *tarn_heap_take(struct tarn_heap *heap, tarn_flavour flavour, u
   struct tarn_pool *pool = shelf->some ? shelf->some->prev : NULL;
   if (pool)
     tarn_pool_unlink(&shelf->some, pool);
-  else if (TARN_UNLIKELY(heap->store->abandoned))
-    pool = tarn_revive_next(heap, flavour, size_class);
+  else if (TARN_UNLIKELY(heap->store->abandoned) &&
+           !(pool = tarn_revive_next(heap, flavour, size_class)))
+    pool = tarn_revive_empty(heap, flavour, size_class);
   if (pool)
     tarn_pool_set_owner(pool, local);
   (void)pthread_mutex_unlock(&heap->lock);
+  if (pool)
+    tarn_remote_begin_use(heap->store, pool);
   return pool;
 }
 
@@ -171,12 +174,12 @@ static size_t purge_idle(struct tarn_store *store, const struct tarn_span *span,
   size_t given = 0;
   for (size_t unit = span->first; unit < span->first + span->count; unit++) {
     uint64_t map = tarn_map_get(unit);
-    /* A look, relaxed, so that most pools need no visit. */
+    /* A look, so that most pools need no visit. */
     if (tarn_map_world(map) != store->id || tarn_map_form(map) != TARN_FORM_POOL ||
-        atomic_load_explicit(&tarn_space.pools[unit].remote, memory_order_relaxed) == 0)
+        !tarn_remote_may_purge(unit))
       continue;
     tarn_store_visit(store);
-    if (tarn_remote_purge(unit, now, delay))
+    if (tarn_remote_purge(store, unit, now, delay))
       given += TARN_UNIT_SIZE;
     tarn_store_leave(store);
   }

@@ -30,6 +30,7 @@ struct tarn_heap {
   _Alignas(64) tarn_mailbox orphans; /* pools without owner into which others freed; any thread's */
   _Alignas(64) pthread_mutex_t lock;
   struct tarn_shelf shelves[TARN_FLAVOURS][TARN_CLASS_COUNT];
+  size_t emptied_to; /* units below were looked at for abandoned pools that are empty */
   pthread_mutex_t large_lock;
   struct cds_list_head larges;
 };
@@ -139,6 +140,10 @@ size_t tarn_pools_purge_idle(struct tarn_store *store, uint32_t delay);
  * there is none left that is worth it.  Under the heap's lock. */
 struct tarn_pool *tarn_revive_next(struct tarn_heap *heap, tarn_flavour flavour,
                                    unsigned size_class);
+
+/* An empty one of whatever sort, which is of that sort from now on; the same. */
+struct tarn_pool *tarn_revive_empty(struct tarn_heap *heap, tarn_flavour flavour,
+                                    unsigned size_class);
 
 /* A block of the abandoned pool has got its key just now.  Under the heap's lock; the pool may be
  * gone afterwards. */

@@ -81,7 +81,7 @@ static bool next_piece(struct tarn_local *local, struct tarn_bin *bin) {
     pool->own.virgin = end;
   if (!is_raw(pool))
     pool->own.cursor = end;
-  pool->own.room += (uint32_t)(piece / bin->head.size);
+  tarn_pool_set_room(pool, pool->own.room + (uint32_t)(piece / bin->head.size));
   bin->head.limit += piece;
   count(local, piece);
   return true;
@@ -197,7 +197,7 @@ static void put_back_run(struct tarn_bin *bin) {
   uint32_t rest = (uint32_t)(bin->head.limit - bin->head.bump);
   if (!is_raw(pool))
     pool->own.cursor -= rest;
-  pool->own.room -= rest / bin->head.size;
+  tarn_pool_set_room(pool, pool->own.room - rest / bin->head.size);
   tarn_pool_set_list(pool, TARN_LIST_NONE);
   bin->head.bump = bin->head.limit = bin->run_end = bin->head.fresh = NULL;
   bin->head.pool = NULL;
@@ -251,15 +251,21 @@ static void adopt(struct tarn_local *local, struct tarn_bin *bin, struct tarn_po
       pool_address(pool, pool->own.cursor);
 }
 
+/* Off its list, and no purge has it in hand. */
+static struct tarn_pool *take_off(struct tarn_local *local, tarn_pool_head *head,
+                                  struct tarn_pool *pool) {
+  tarn_pool_unlink(head, pool);
+  tarn_remote_begin_use(local->store, pool);
+  return pool;
+}
+
 /* One of the thread's full pools that has a free block after all, off its list. */
-static struct tarn_pool *full_pool(struct tarn_bin *bin) {
+static struct tarn_pool *full_pool(struct tarn_local *local, struct tarn_bin *bin) {
   struct tarn_pool *pool = bin->full;
   if (pool)
     do {
-      if (pool->own.free) {
-        tarn_pool_unlink(&bin->full, pool);
-        return pool;
-      }
+      if (pool->own.free)
+        return take_off(local, &bin->full, pool);
       pool = pool->next;
     } while (pool != bin->full);
   return NULL;
@@ -271,45 +277,40 @@ static struct tarn_pool *full_pool(struct tarn_bin *bin) {
  * A full pool that would wake soon, off its list: rather than touch new memory.  Looks at a few of
  * them, and at others the next time.
  */
-static struct tarn_pool *holey_pool(struct tarn_bin *bin) {
+static struct tarn_pool *holey_pool(struct tarn_local *local, struct tarn_bin *bin) {
   for (unsigned i = 0; i < HOLES_LOOK && bin->full; i++) {
     struct tarn_pool *pool = bin->full;
     uint32_t wake = tarn_pool_wake(pool), holes = wake - pool->own.room;
-    if (pool->own.free && holes >= (wake + 3) / 4) {
-      tarn_pool_unlink(&bin->full, pool);
-      return pool;
-    }
+    if (pool->own.free && holes >= (wake + 3) / 4)
+      return take_off(local, &bin->full, pool);
     bin->full = pool->next;
   }
   return NULL;
 }
 
 /* One of the thread's pools that are known to have free blocks, off its list. */
-static struct tarn_pool *partial_pool(struct tarn_bin *bin) {
-  struct tarn_pool *pool = bin->partial;
-  if (pool)
-    tarn_pool_unlink(&bin->partial, pool);
-  return pool;
+static struct tarn_pool *partial_pool(struct tarn_local *local, struct tarn_bin *bin) {
+  return bin->partial ? take_off(local, &bin->partial, bin->partial) : NULL;
 }
 
 /* Another pool with something to hand out, owned by the thread and on no list. */
 static struct tarn_pool *find_pool(struct tarn_local *local, struct tarn_heap *heap,
                                    struct tarn_bin *bin, tarn_flavour flavour,
                                    unsigned size_class) {
-  struct tarn_pool *pool = partial_pool(bin);
+  struct tarn_pool *pool = partial_pool(local, bin);
   if (pool || (pool = tarn_spare_take(local, heap, flavour, size_class, false)) ||
       (pool = tarn_heap_take(heap, flavour, size_class, local)))
     return pool;
-  if (age_quarantine(local) && (pool = partial_pool(bin)))
+  if (age_quarantine(local) && (pool = partial_pool(local, bin)))
     return pool;
-  if (local->spares.count == 0 && (pool = holey_pool(bin)))
+  if (local->spares.count == 0 && (pool = holey_pool(local, bin)))
     return pool;
   /* A unit that was of the class rather than a spare pool of another. */
   if ((pool = tarn_spare_make(local, heap, flavour, size_class, true)) ||
       (pool = tarn_spare_take(local, heap, flavour, size_class, true)) ||
       (pool = tarn_spare_make(local, heap, flavour, size_class, false)))
     return pool;
-  return full_pool(bin);
+  return full_pool(local, bin);
 }
 
 /* Would the run go on in memory that was never touched, while another pool has blocks that were?
@@ -500,10 +501,11 @@ static void clear_block(void *block, tarn_kind kind, size_t size) {
 /*
  * For the owner: is this a block that was handed out?  The first word has said that it is not free;
  * but in a bin's run, where it says nothing of raw blocks, and beyond the cursor it does not know,
- * nor does it in a spare pool, whose memory may have gone back.
+ * nor does it in a spare pool, or another empty one, whose memory may have gone back.
  */
 static bool is_out(struct tarn_local *local, const struct tarn_pool *pool, const void *block) {
-  if (pool->list == TARN_LIST_SPARE)
+  if (pool->list == TARN_LIST_SPARE ||
+      (*(const uintptr_t *)block == 0 && tarn_remote_is_empty(pool)))
     return false;
   if ((uintptr_t)block - tarn_pool_base(pool) >= pool->own.cursor)
     return tarn_store_marked(local->store, block);
@@ -518,8 +520,11 @@ static void attend(struct tarn_local *local, struct tarn_pool *pool) {
   bool empty = tarn_pool_used(pool) == 0;
   if (pool->list == TARN_LIST_FULL) {
     tarn_pool_unlink(&bin->full, pool);
-    if (!empty)
+    if (!empty) {
       tarn_pool_push(&bin->partial, pool, TARN_LIST_PARTIAL);
+      if (tarn_remote_count(pool)) /* the thread may free the rest, and sleep */
+        tarn_purge_hint(local->store);
+    }
   } else if (empty) {
     tarn_pool_unlink(&bin->partial, pool);
   }
@@ -549,7 +554,7 @@ void tarn_local_open(struct tarn_local *local) {
 
 void tarn_local_received(struct tarn_local *local, struct tarn_pool *pool, uint32_t count_off) {
   struct tarn_bin *bin = pool->bin;
-  pool->own.room -= count_off;
+  tarn_pool_set_room(pool, pool->own.room - count_off);
   if (pool->list == TARN_LIST_CURRENT && pool->own.cursor == 0 && bin->run_end == bin->head.bump) {
     /* Perhaps its memory was given back: it is as new, and so is the run, which had ended. */
     scatter(local, pool);
@@ -570,7 +575,7 @@ static bool put_own(struct tarn_local *local, struct tarn_pool *pool, void *bloc
   }
   if (local->store->tables)
     *tarn_mark_byte((uintptr_t)block) = TARN_MARK_NONE;
-  return --pool->own.room == 0;
+  return tarn_inline_count_down(&pool->own);
 }
 
 #if !TARN_HARDENED
@@ -668,7 +673,7 @@ static bool free_to_abandoned(struct tarn_store *store, const struct tarn_place 
   (void)pthread_mutex_lock(&heap->lock);
   bool abandoned = tarn_pool_is_abandoned(pool);
   bool twice =
-      *tarn_block_words(block) == tarn_free_key(TARN_KIND_RAW, block) || tarn_remote_is_spare(pool);
+      *tarn_block_words(block) == tarn_free_key(TARN_KIND_RAW, block) || tarn_remote_is_empty(pool);
   if (abandoned && !twice) {
     clear_block(block, TARN_KIND_RAW, place->size);
     tarn_revive_freed(pool);
@@ -691,7 +696,7 @@ static void free_to_pool(struct tarn_store *store, struct tarn_local *local,
   struct tarn_pool *pool = tarn_pool_of(place->block);
   bool own = local && tarn_pool_owner(pool) == local;
   if (*tarn_block_words(block) == tarn_free_key(kind, block) ||
-      (own ? !is_out(local, pool, block) : CHECKS_OTHERS && tarn_remote_is_spare(pool)))
+      (own ? !is_out(local, pool, block) : CHECKS_OTHERS && tarn_remote_is_empty(pool)))
     store->hooks->corrupt(store, block, "freed twice, or never allocated");
   if (TARN_UNLIKELY(store->abandoned) && !own && free_to_abandoned(store, place))
     return;

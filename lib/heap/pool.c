@@ -49,9 +49,11 @@ void tarn_pool_reset(struct tarn_pool *pool) {
   pool->bin = NULL;
   pool->own.free = NULL;
   pool->next = pool->prev = NULL;
-  pool->own.room = pool->own.cursor = pool->own.virgin = pool->own.reciprocal = 0;
+  pool->own.cursor = pool->own.virgin = pool->own.reciprocal = 0;
   pool->capacity = pool->live = 0;
-  pool->size_class = pool->flavour = pool->list = pool->overflow = 0;
+  pool->size_class = pool->flavour = pool->overflow = 0;
+  tarn_pool_note_list(pool, TARN_LIST_NONE);
+  tarn_pool_set_room(pool, 0);
   pool->dirty = 0;
   pool->parked = false;
   pool->mail = NULL;

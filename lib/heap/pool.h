@@ -24,7 +24,8 @@
  * lock, by the owner giving the pool up, or by the collector; it is read by anybody: a thread that
  * reads itself is the owner, since only it could have written that.  The fields of the first line
  * belong to the owner, to whoever holds the heap's lock if there is none, or to the collector while
- * the world is stopped. The second line is that of frees by other threads: heap/remote.h.
+ * the world is stopped; but a purge reads `list` and `room`, and may write NULL to `mine`.  The
+ * second line is that of frees by other threads: heap/remote.h.
  *
  * How many blocks are used is kept as a countdown, so that the owner's free decrements one field
  * and compares with zero: `room` says after how many frees the pool wants attention.
@@ -89,7 +90,7 @@ typedef struct tarn_pool *tarn_pool_head;
 
 struct tarn_pool {
   struct tarn_pool_own own; /* tarn/inline.h; `room` changes with `list` through
-                               tarn_pool_set_list only */
+                               tarn_pool_set_list only, and is stored atomically, as `list` is */
   struct tarn_bin *bin;     /* the owner's bin that has it; NULL without owner */
   struct tarn_pool *next, *prev;
   uint16_t capacity; /* blocks in the pool */
@@ -158,30 +159,39 @@ _Static_assert(offsetof(struct tarn_pool, own) == 0 && offsetof(struct tarn_bin,
                "the inlined paths find them there");
 _Static_assert(TARN_UNIT_SIZE == 0x10000, "tarn_inline_own has it");
 
-/* Blocks of a full pool that are free before it is looked at again. */
+/* Blocks of a full pool of so many that are free before it is looked at again. */
 #define TARN_WAKE_MOST 64u
-static inline uint32_t tarn_pool_wake(const struct tarn_pool *pool) {
-  uint32_t some = pool->capacity / 8u;
+static inline uint32_t tarn_wake_of(uint32_t capacity) {
+  uint32_t some = capacity / 8u;
   return some < 1 ? 1 : some > TARN_WAKE_MOST ? TARN_WAKE_MOST : some;
+}
+static inline uint32_t tarn_pool_wake(const struct tarn_pool *pool) {
+  return tarn_wake_of(pool->capacity);
 }
 
 /* What `room` leaves out of `used`, by the list. */
-static inline uint32_t tarn_pool_beside_room(const struct tarn_pool *pool) {
-  if (pool->list == TARN_LIST_CURRENT)
+static inline uint32_t tarn_pool_beside_room(const struct tarn_pool *pool, tarn_pool_list list) {
+  if (list == TARN_LIST_CURRENT)
     return pool->bin ? pool->bin->head.taken : 0;
-  return pool->list == TARN_LIST_FULL ? pool->capacity - tarn_pool_wake(pool) : 0;
+  return list == TARN_LIST_FULL ? pool->capacity - tarn_pool_wake(pool) : 0;
 }
 /* Blocks handed out: in use, in the bin's current piece, or freed by others and not taken back. */
 static inline uint32_t tarn_pool_used(const struct tarn_pool *pool) {
-  return pool->own.room + tarn_pool_beside_room(pool);
+  return pool->own.room + tarn_pool_beside_room(pool, (tarn_pool_list)pool->list);
+}
+/* Release, and the list after the room: a purge reads both, first the list (heap/remote.h). */
+static inline void tarn_pool_set_room(struct tarn_pool *pool, uint32_t room) {
+  __atomic_store_n(&pool->own.room, room, __ATOMIC_RELEASE);
+}
+static inline void tarn_pool_note_list(struct tarn_pool *pool, tarn_pool_list list) {
+  __atomic_store_n(&pool->list, (uint8_t)list, __ATOMIC_RELEASE);
 }
 static inline void tarn_pool_set_used(struct tarn_pool *pool, uint32_t used) {
-  pool->own.room = used - tarn_pool_beside_room(pool);
+  tarn_pool_set_room(pool, used - tarn_pool_beside_room(pool, (tarn_pool_list)pool->list));
 }
 static inline void tarn_pool_set_list(struct tarn_pool *pool, tarn_pool_list list) {
-  uint32_t used = tarn_pool_used(pool);
-  pool->list = (uint8_t)list;
-  tarn_pool_set_used(pool, used);
+  tarn_pool_set_room(pool, tarn_pool_used(pool) - tarn_pool_beside_room(pool, list));
+  tarn_pool_note_list(pool, list);
 }
 
 /* 2^32 / size rounded up: (offset * reciprocal) >> 32 is offset / size for any offset in a unit. */

@@ -445,16 +445,19 @@ static void start_thread(struct tarn_store *store) {
   set_due(store); /* the next round is the program's */
 }
 
-/* What is still too young is nobody's to ask for again: perhaps no further unit becomes free. */
-static void come_back(struct tarn_store *store, uint32_t now) {
-  struct tarn_purge *purge = &store->purge;
+/* Unless a round is asked for already. */
+static void come_back_at(struct tarn_store *store, uint32_t tick) {
   uint32_t none = DUE_NOT;
-  if (purge->delay == 0 || !is_dirty(store))
-    return;
-  __atomic_store_n(&purge->again_at, now + purge->delay / 2, __ATOMIC_RELAXED);
+  __atomic_store_n(&store->purge.again_at, tick, __ATOMIC_RELAXED);
   /* Release, for again_at. */
   (void)__atomic_compare_exchange_n(&store->purge_due, &none, DUE_LATER, false, __ATOMIC_RELEASE,
                                     __ATOMIC_RELAXED);
+}
+
+/* What is still too young is nobody's to ask for again: perhaps no further unit becomes free. */
+static void come_back(struct tarn_store *store, uint32_t now) {
+  if (store->purge.delay != 0 && is_dirty(store))
+    come_back_at(store, now + store->purge.delay / 2);
 }
 
 /* Acquire, for again_at; if another round sets that meanwhile, either value is good. */
@@ -503,7 +506,10 @@ void tarn_purge_tend(struct tarn_store *store) {
 
 void tarn_purge_begin(struct tarn_store *store) {
   struct tarn_purge *purge = &store->purge;
-  if ((look_at_bell(purge) & (BELL_LISTENS | BELL_END)) == BELL_LISTENS)
+  /* A thread comes by whenever it attaches, and takes no lock where there is, or can be, nothing.
+   */
+  if (!purge->threaded || purge->delay == 0 ||
+      (look_at_bell(purge) & (BELL_LISTENS | BELL_END)) == BELL_LISTENS)
     return;
   int kept = errno;
   (void)pthread_mutex_lock(&store->lock);
@@ -573,6 +579,9 @@ void tarn_purge_unlock(struct tarn_store *store) { (void)pthread_mutex_unlock(&s
 void tarn_purge_after_fork(struct tarn_store *store) {
   struct tarn_purge *purge = &store->purge;
   hand_on(store);
+  /* A thread that is not here may have taken a wish and not acted on it.  Not at once: a child that
+   * soon executes another program pays nothing. */
+  come_back_at(store, tarn_os_ticks() + purge->delay / 2);
   purge->failed = false;
   __atomic_store_n(&purge->threads, 0, __ATOMIC_RELAXED);
   __atomic_store_n(&purge->asked, 0, __ATOMIC_RELAXED);

@@ -12,9 +12,10 @@
 #define CLOSED ((struct tarn_pool *)(uintptr_t)1)
 
 /*
- * Beside the count, both only when all blocks of the pool are counted, or none is handed out, so
- * that nobody else adds to it or has a block of it: a purge has the memory in hand, and whoever
- * wants the pool waits; and the memory has been given back, so that the blocks' words are all zero.
+ * Beside the count: a purge has the pool in hand, and whoever wants to allocate from it, or to take
+ * what is counted, waits; and all blocks were free, and the memory has been given back, so that the
+ * blocks' words are all zero.  While it is claimed only to be looked at, others add to the count;
+ * what is purged is handed out to nobody, so nobody does.
  */
 #define CLAIMED ((uint32_t)1 << 31)
 #define PURGED ((uint32_t)1 << 30)
@@ -75,12 +76,15 @@ static void hand_over(struct tarn_store *store, size_t unit, unsigned word, uint
   /* Release: who sees the count finds the bits.  Acquire: pairs with the consumer's exchange of the
    * count, which came after it had read `mail`. */
   uint32_t others = atomic_fetch_add_explicit(&pool->remote, count, memory_order_acq_rel);
-  if (TARN_UNLIKELY(others & SPARE)) /* its memory went back, so the first word did not tell */
+  /* Its memory went back, so the first word did not tell. */
+  if (TARN_UNLIKELY(others & (SPARE | PURGED)))
     freed_twice(store, pool, word, bits);
   bool orphan = others == 0 && post(pool);
   /* Nobody may come for what a purge would find. */
-  if (orphan || others + count == tarn_block_index(map, TARN_UNIT_SIZE))
+  if (orphan || (others & COUNT) + count == tarn_block_index(map, TARN_UNIT_SIZE))
     tarn_purge_want(store);
+  else /* the owner knows whether it was the last one */
+    tarn_purge_hint(store);
 }
 
 static void hand_over_entry(struct tarn_local *local, struct tarn_outbox_entry *entry) {
@@ -156,7 +160,8 @@ static uint32_t take_count(struct tarn_pool *pool) {
   }
 }
 
-/* All blocks of the pool were free, and its memory has been given back: it is as new. */
+/* All blocks of the pool were free, and its memory has been given back: it is as new.  By the
+ * owner, or, if there is none, under the heap's lock. */
 static void renew(struct tarn_store *store, struct tarn_pool *pool) {
   _Atomic uint64_t *at = tarn_remote_bits(tarn_pool_unit(pool));
   for (unsigned word = 0; word < (pool->capacity + 63u) / 64; word++)
@@ -166,6 +171,23 @@ static void renew(struct tarn_store *store, struct tarn_pool *pool) {
            TARN_UNIT_SIZE >> TARN_GRANULE_SHIFT);
   pool->own.free = NULL;
   pool->own.cursor = pool->own.virgin = 0;
+  tarn_pool_set_mine(pool, tarn_pool_owner(pool));
+}
+
+void tarn_remote_begin_use(struct tarn_store *store, struct tarn_pool *pool) {
+  /* Release: a purge that claims the pool from here on sees what list it is on now.  Acquire: pairs
+   * with the end of a purge that came before. */
+  uint32_t state = atomic_fetch_add_explicit(&pool->remote, 0, memory_order_acq_rel);
+  while (TARN_UNLIKELY(state & CLAIMED)) {
+    (void)sched_yield(); /* one system call of the other thread */
+    state = atomic_load_explicit(&pool->remote, memory_order_acquire);
+  }
+  if (TARN_LIKELY(!(state & PURGED)))
+    return;
+  renew(store, pool);
+  /* The count stays in `used` and for the mailbox, as if its bits had been taken early.  Release:
+   * as above; nothing but this is done to the word of a purged pool. */
+  (void)atomic_fetch_and_explicit(&pool->remote, ~PURGED, memory_order_release);
 }
 
 /* Takes count and bits of a pool that was in a mailbox; the caller has the right to the pool, and
@@ -281,51 +303,98 @@ void tarn_remote_end_spare(struct tarn_store *store, struct tarn_pool *pool) {
     renew(store, pool);
 }
 
-bool tarn_remote_is_spare(const struct tarn_pool *pool) {
-  return (atomic_load_explicit(&pool->remote, memory_order_relaxed) & SPARE) != 0;
+bool tarn_remote_is_empty(const struct tarn_pool *pool) {
+  return (atomic_load_explicit(&pool->remote, memory_order_relaxed) & (SPARE | PURGED)) != 0;
 }
 
-/* A spare pool; `state` is what `remote` has been. */
-static bool purge_spare(size_t unit, uint32_t state, uint32_t now, uint32_t delay) {
+/* Takes the pool of a unit in hand: `state` is what `remote` was, `map` its map word.  Acquire:
+ * pairs with what made the pool spare, with hand_over, and with tarn_remote_begin_use: what was
+ * done to the blocks comes before they are given back, and the unit is seen as it is. */
+static bool claim(size_t unit, uint64_t map, uint32_t state) {
   struct tarn_pool *pool = &tarn_space.pools[unit];
   if (!atomic_compare_exchange_strong_explicit(&pool->remote, &state, state | CLAIMED,
                                                memory_order_acquire, memory_order_relaxed))
+    return false;
+  /* It may have become a pool of another class or world after the first look; with the count in
+   * hand it stays what it is. */
+  if (tarn_map_get(unit) == map)
+    return true;
+  (void)atomic_fetch_and_explicit(&pool->remote, ~CLAIMED, memory_order_release);
+  return false;
+}
+
+/* Release: pairs with take_count and tarn_remote_begin_use. */
+static void let_go(struct tarn_pool *pool, bool done) {
+  (void)atomic_fetch_xor_explicit(&pool->remote, CLAIMED | (done ? PURGED : 0),
+                                  memory_order_release);
+}
+
+/* A spare pool. */
+static bool purge_spare(size_t unit, uint64_t map, uint32_t state, uint32_t now, uint32_t delay) {
+  struct tarn_pool *pool = &tarn_space.pools[unit];
+  if (!claim(unit, map, state))
     return false;
   if (!(state & SEEN))
     pool->freed_at = now;
   bool done = pool->own.virgin != 0 && tarn_tick_passed(pool->freed_at + delay, now) &&
               tarn_os_purge((void *)tarn_unit_base(unit), TARN_UNIT_SIZE);
-  /* Release: pairs with take_count. */
+  /* Release: pairs with take_count.  Nobody else changes the word of a spare pool. */
   atomic_store_explicit(&pool->remote, SPARE | SEEN | (done ? PURGED : 0), memory_order_release);
   return done;
 }
 
-bool tarn_remote_purge(size_t unit, uint32_t now, uint32_t delay) {
+/* What the owner has in `used` of its pool, which has `all` blocks, or more; UINT32_MAX: only the
+ * owner can know.  The head of remote.h says why. */
+static uint32_t read_used(const struct tarn_pool *pool, uint32_t all) {
+  /* Acquire, both, in this order: pairs with tarn_pool_set_list and tarn_inline_count_down. */
+  uint8_t list = __atomic_load_n(&pool->list, __ATOMIC_ACQUIRE);
+  uint32_t room = __atomic_load_n(&pool->own.room, __ATOMIC_ACQUIRE);
+  return list == TARN_LIST_PARTIAL ? room
+         : list == TARN_LIST_FULL  ? room + all - tarn_wake_of(all)
+                                   : UINT32_MAX;
+}
+
+/* Is every block freed by others, and its bit still there?  Bits that came early may be in the
+ * owner's hands again while their count is underway. */
+static bool all_bits_are_set(size_t unit, uint32_t all) {
+  const _Atomic uint64_t *at = tarn_remote_bits(unit);
+  uint32_t set = 0;
+  for (unsigned word = 0; word < (all + 63u) / 64; word++)
+    set += (uint32_t)__builtin_popcountll(atomic_load_explicit(&at[word], memory_order_relaxed));
+  return set == all;
+}
+
+/* A pool into which others freed `count` blocks. */
+static bool purge_owned(size_t unit, uint64_t map, uint32_t count) {
+  struct tarn_pool *pool = &tarn_space.pools[unit];
+  uint32_t all = (uint32_t)(TARN_UNIT_SIZE / tarn_map_block_size(map));
+  /* A look, so that pools in use are left alone. */
+  if ((count != all && count != read_used(pool, all)) || !claim(unit, map, count))
+    return false;
+  bool done = ((count == all && all_bits_are_set(unit, all)) || count == read_used(pool, all)) &&
+              tarn_os_purge((void *)tarn_unit_base(unit), TARN_UNIT_SIZE);
+  if (done) /* the words do not tell a second free by the owner any more: renew() undoes it */
+    tarn_pool_set_mine(pool, NULL);
+  let_go(pool, done);
+  return done;
+}
+
+static bool may_purge(uint32_t state) { return state != 0 && !(state & (CLAIMED | PURGED)); }
+
+bool tarn_remote_purge(const struct tarn_store *store, size_t unit, uint32_t now, uint32_t delay) {
   uint64_t map = tarn_map_get(unit);
-  if (tarn_map_world(map) == 0 || tarn_map_form(map) != TARN_FORM_POOL)
+  if (tarn_map_world(map) != store->id || tarn_map_form(map) != TARN_FORM_POOL)
     return false;
   /* Relaxed: a look; the exchanges acquire. */
   uint32_t state = atomic_load_explicit(&tarn_space.pools[unit].remote, memory_order_relaxed);
-  if (state & SPARE)
-    return !(state & (CLAIMED | PURGED)) && purge_spare(unit, state, now, delay);
-  /* The descriptor's first line is the owner's; the map word says as much, to everybody. */
-  struct tarn_pool *pool = &tarn_space.pools[unit];
-  const _Atomic uint64_t *at = tarn_remote_bits(unit);
-  uint32_t all = (uint32_t)(TARN_UNIT_SIZE / tarn_map_block_size(map)), set = 0;
-  /* Acquire: pairs with hand_over; what was done to the blocks came before they are given back. */
-  if (!atomic_compare_exchange_strong_explicit(&pool->remote, &all, all | CLAIMED,
-                                               memory_order_acquire, memory_order_relaxed))
+  if (!may_purge(state))
     return false;
-  /* Bits that came early may be in the owner's hands again while their count is underway. */
-  for (unsigned word = 0; word < (all + 63u) / 64; word++)
-    set += (uint32_t)__builtin_popcountll(atomic_load_explicit(&at[word], memory_order_relaxed));
-  /* The unit may have become a pool of another class after the first look; with the count in hand
-   * it stays what it is. */
-  bool done = set == all && tarn_map_get(unit) == map &&
-              tarn_os_purge((void *)tarn_unit_base(unit), TARN_UNIT_SIZE);
-  /* Release: pairs with take_count. */
-  atomic_store_explicit(&pool->remote, done ? all | PURGED : all, memory_order_release);
-  return done;
+  return state & SPARE ? purge_spare(unit, map, state, now, delay) : purge_owned(unit, map, state);
+}
+
+bool tarn_remote_may_purge(size_t unit) {
+  uint32_t state = atomic_load_explicit(&tarn_space.pools[unit].remote, memory_order_relaxed);
+  return may_purge(state);
 }
 
 uint32_t tarn_remote_count(const struct tarn_pool *pool) {

@@ -36,6 +36,26 @@
  * consumer of the heap's mailbox leaves such a pool `parked`, under the heap's lock, and the worker
  * takes what came when it is done.
  *
+ * Purges.  A thread that sleeps does not empty its mailbox.  A purge may give back the memory of a
+ * pool all of whose blocks are free, without its owner: it claims the count, looks again, gives the
+ * memory back, and leaves the count marked as purged; who takes the count then finds the pool as
+ * new. All are free
+ *   - when all blocks of the pool are counted, and their bits are set;
+ *   - when as many are counted as the owner has in `used`, in a pool on its list of full or partly
+ *     free ones.  All that is in `used` waits to be taken off it, then.
+ * For the second a purge reads what is the owner's, `list` and `room`, and what it reads may be
+ * old. Between two times that it is allocated from, a pool's `used` only falls: so an old value is
+ * too large, and nothing is purged that is not free.  It must not be one of before the pool was
+ * allocated from, which could be too small.  So its owner takes the pool off its list first, and
+ * then changes the count, by nothing (tarn_remote_begin_use).  If that comes before the claim, the
+ * purge sees that the pool is on no such list, or again on one, and all that was before.  If it
+ * comes after, the owner sees the claim, and waits.  From one list to the other (full, none,
+ * partial) there is no such step: `room` is stored before `list` and read after it, so that a
+ * `room` of a later list is at most read with the list before, and that of a full pool leaves
+ * something out: then the sum is too large.  No pool goes from partial to full without having been
+ * allocated from. A free by the owner is a release, and read by an acquire: the block's words were
+ * written before its memory goes.
+ *
  * Orders.  The OR and the count are releases, the consumer's exchanges of both acquires: who takes
  * a block sees all that the freeing thread did to it, and who sees a count finds its bits.  Pushing
  * on a mailbox is a release, taking it an acquire: the consumer sees `mail`.
@@ -110,17 +130,24 @@ void tarn_remote_after_fork(struct tarn_local *self);
 void tarn_remote_begin_spare(struct tarn_pool *pool);
 void tarn_remote_end_spare(struct tarn_store *store, struct tarn_pool *pool);
 
-/* Is it spare, so that none of its blocks is handed out?  Any thread; for the owner, or for who has
- * a block that is said to be in use: then the answer does not change. */
-bool tarn_remote_is_spare(const struct tarn_pool *pool);
+/* Is it known that none of its blocks is handed out: is it spare, or was its memory given back? Any
+ * thread; for the owner, or for who has a block that is said to be in use: then the answer does not
+ * change. */
+bool tarn_remote_is_empty(const struct tarn_pool *pool);
+
+/* Before the caller, whose the pool is from now on or was before, allocates from it: it was taken
+ * off its list, and is as new if its memory was given back. */
+void tarn_remote_begin_use(struct tarn_store *store, struct tarn_pool *pool);
 
 /*
- * Gives back the memory of the unit if it is a pool all of whose blocks were freed by other threads
- * and wait for an owner that does not come, or one that was spare `delay` ticks ago at the latest,
- * as far as purges know; false: it is none, or the system refused.  Any thread, that lets no stop
- * and no fork begin meanwhile (tarn_store_visit).
+ * Gives back the memory of the unit if it is a pool of the world all of whose blocks are free, the
+ * last of them by other threads, and wait for an owner that does not come, or one that was spare
+ * `delay` ticks ago at the latest, as far as purges know; false: it is none, or the system refused.
+ * Any thread, that lets no stop and no fork begin meanwhile (tarn_store_visit).
  */
-bool tarn_remote_purge(size_t unit, uint32_t now, uint32_t delay);
+bool tarn_remote_purge(const struct tarn_store *store, size_t unit, uint32_t now, uint32_t delay);
+/* A look, by any thread at any time: can there be something for that to do? */
+bool tarn_remote_may_purge(size_t unit);
 
 /* Is nothing underway: the thread's outbox and mailbox are empty? */
 bool tarn_remote_is_settled(struct tarn_local *local);

@@ -30,8 +30,8 @@
  *
  * Lost for good are blocks in the outboxes and the quarantines of the dead that are of other pools
  * than theirs, and pools that a dead thread was just taking from the store, in a row perhaps,
- * giving back to it, or remaking.  Spare pools of the dead are revived like any, but only for their
- * class; until then a purge gives their memory back.
+ * giving back to it, or remaking.  Spare pools of the dead are revived like any, by whoever needs a
+ * pool of whatever class; until then a purge gives their memory back.
  * What others free in a pool is lost as well, once a dead thread had raised its count from zero and
  * not yet put it into a mailbox: that is one pool for each dead thread at most.
  *
@@ -72,7 +72,7 @@ static void revive(struct tarn_pool *pool) {
   pool->next = pool->prev = pool->mail = NULL;
   pool->live = 0;
   pool->bin = NULL;
-  pool->list = TARN_LIST_NONE;
+  tarn_pool_note_list(pool, TARN_LIST_NONE);
   tarn_pool_set_used(pool, used);
   tarn_pool_set_owner(pool, NULL);
 }
@@ -93,6 +93,24 @@ struct tarn_pool *tarn_revive_next(struct tarn_heap *heap, tarn_flavour flavour,
   return NULL;
 }
 
+struct tarn_pool *tarn_revive_empty(struct tarn_heap *heap, tarn_flavour flavour,
+                                    unsigned size_class) {
+  size_t *at = &heap->emptied_to;
+  while (*at < heap->store->abandoned_end) {
+    struct tarn_pool *pool = &tarn_space.pools[(*at)++];
+    if (!tarn_pool_is_abandoned(pool) || pool->heap != heap ||
+        (!tarn_remote_is_empty(pool) && guess_used(pool) != 0))
+      continue;
+    revive(pool);
+    if (tarn_pool_used(pool) == 0) {
+      tarn_pool_remake(heap->store, pool, heap, flavour, size_class);
+      return pool;
+    }
+    tarn_heap_shelve(heap, pool);
+  }
+  return NULL;
+}
+
 void tarn_revive_freed(struct tarn_pool *pool) {
   pool->live++;
   if (pool->live < tarn_pool_wake(pool) && guess_used(pool) != 0)
@@ -105,6 +123,7 @@ void tarn_revive_freed(struct tarn_pool *pool) {
 }
 
 static void look_again(struct tarn_heap *heap) {
+  heap->emptied_to = 0;
   for (unsigned flavour = 0; flavour < TARN_FLAVOURS; flavour++)
     for (unsigned i = 0; i < TARN_CLASS_COUNT; i++)
       if (heap->shelves[flavour][i].revived_to != 0) /* a look first: it may be the first fork */

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * An idle program gives its memory back within two delays of its last free: a library's own thread
- * does it, in programs that have threads anyway, with none of them ending and with all of them.  A
- * program with one thread keeps to one.  The thread is no reason for a process not to end, and a
- * child of a fork begins without.  The environment has TARN_PURGE_DELAY=500ms.
+ * does it, in programs that have threads anyway, with none of them ending and with all of them, and
+ * whoever freed a block: its owner, which sleeps then, or another thread.  A program with one
+ * thread keeps to one.  The thread is no reason for a process not to end, and a child of a fork
+ * begins without; where it was asked for it has its own with its first allocation that is new.  The
+ * environment has TARN_PURGE_DELAY=500ms.
  */
 #include "door_test.h"
 #include <dirent.h>
@@ -77,18 +79,27 @@ static void fill(struct owner *owner) {
     memset(owner->blocks[i], 1, SIZE);
   }
 }
-static void drop(struct owner *owner) {
-  for (int i = 0; i < BLOCKS; i++)
-    free(owner->blocks[i]);
-  free(owner->blocks);
-  owner->freed_at = now_ms();
-}
-
-enum way { OWN, OWN_AND_EXIT, ORPHANS, REMOTE, WAYS };
+enum way { OWN, OWN_AND_EXIT, ORPHANS, REMOTE, MIXED, MIXED_BEFORE, WAYS };
 static enum way way;
 
-static bool stay(void) { return way == OWN || way == REMOTE; }
+static bool stay(void) { return way != OWN_AND_EXIT && way != ORPHANS; }
 static bool free_themselves(void) { return way == OWN || way == OWN_AND_EXIT; }
+/* Every third block by the thread itself, before the others or afterwards, and then it sleeps. */
+static bool free_some(void) { return way == MIXED || way == MIXED_BEFORE; }
+
+static void drop(struct owner *owner) {
+  for (int i = 0; i < BLOCKS; i++)
+    if (!free_some() || i % 3)
+      free(owner->blocks[i]);
+  if (!free_some())
+    free(owner->blocks);
+  owner->freed_at = now_ms();
+}
+static void drop_some(struct owner *owner) {
+  for (int i = 0; i < BLOCKS; i += 3)
+    free(owner->blocks[i]);
+  owner->freed_at = now_ms();
+}
 
 static void *own(void *data) {
   fill(data);
@@ -96,7 +107,14 @@ static void *own(void *data) {
   (void)pthread_barrier_wait(&filled); /* what there is then has been looked at */
   if (free_themselves())
     drop(data);
+  if (way == MIXED_BEFORE)
+    drop_some(data);
   (void)pthread_barrier_wait(&freed);
+  if (way == MIXED) {
+    (void)pthread_barrier_wait(&freed); /* the others have freed theirs */
+    drop_some(data);
+    (void)pthread_barrier_wait(&freed);
+  }
   if (stay())
     (void)pthread_barrier_wait(&over);
   return NULL;
@@ -138,12 +156,16 @@ static void spike(void) {
     join_all();
   for (int i = 0; i < THREADS && !free_themselves(); i++)
     drop(&owners[i]);
+  for (int i = 0; i < 2 && way == MIXED; i++)
+    (void)pthread_barrier_wait(&freed);
   wait_until_small();
   CHECK(has_purger());
   if (stay()) {
     (void)pthread_barrier_wait(&over);
     join_all();
   }
+  for (int i = 0; i < THREADS && free_some(); i++)
+    free(owners[i].blocks);
 }
 
 static void *nothing(void *data) {
@@ -182,6 +204,15 @@ int main(int argc, char **argv) {
     CHECK(pthread_create(&thread, NULL, nothing, NULL) == 0);
     CHECK(pthread_join(thread, NULL) == 0);
     CHECK(purgers() == (alone ? 1 : 0));
+    pid_t child = fork();
+    if (child == 0) {
+      CHECK(purgers() == 0);
+      for (int i = 0; i < 100; i++)
+        CHECK(malloc(4000));
+      CHECK(alone ? has_purger() : purgers() == 0);
+      _exit(0);
+    }
+    door_wait_for(child);
     return 0;
   }
   CHECK(purgers() == 0);

@@ -7,6 +7,7 @@
 #include "support.h"
 
 #include "heap/heap.h"
+#include "heap/local.h"
 #include "os/os.h"
 #include <dirent.h>
 #include <errno.h>
@@ -630,6 +631,27 @@ static void a_child_keeps_a_wish(void **unused) {
   end(f);
 }
 
+/* A thread that is lost in the fork may have taken a wish; the child looks, but not at once. */
+static void look_once_in_child(void *data) {
+  struct fixture *f = data;
+  uint64_t start = tarn_os_now();
+  CHILD_CHECK(is_due(f));
+  tarn_store_tend(store_of(f));
+  CHILD_CHECK(is_due(f) || tarn_os_now() - start > 200000000); /* a slow machine */
+  sleep_ms(400);
+  tarn_store_tend(store_of(f));
+  CHILD_CHECK(!is_due(f));
+}
+
+static void a_child_looks_once_unasked(void **unused) {
+  (void)unused;
+  struct fixture *f = begin_staying("purge-delay=600ms,collect=0");
+  assert_false(is_due(f));
+  support_good_child(look_once_in_child, f);
+  assert_false(is_due(f));
+  end(f);
+}
+
 static void stay_in_child(void *data) {
   struct fixture *f = data;
   (void)alarm(60);
@@ -675,6 +697,171 @@ static void without_a_delay_memory_goes_back_at_once(void **unused) {
   assert_true(resident(f) <= UNIT); /* the bin's pool */
   assert_true(no_purger(NULL));
   support_verify(f->self);
+  end(f);
+}
+
+/* --- threads that sleep ---------------------------------------------------------------------- */
+
+/* Who frees a block: its owner before the other, the other, its owner after that, or nobody. */
+enum turn { OWNER_FIRST, OTHER, OWNER_LAST, NOBODY };
+
+struct sleeper {
+  struct fixture f; /* of another thread: see be_sleeper */
+  pthread_t thread;
+  pthread_barrier_t step;
+  size_t size;
+  enum turn (*turn_of)(size_t index);
+};
+
+static void free_turn(struct sleeper *s, tarn_thread *self, enum turn turn) {
+  for (size_t i = 0; i < s->f.count; i++)
+    if (s->turn_of(i) == turn) {
+      tarn_free(self, s->f.blocks[i]);
+      s->f.blocks[i] = NULL;
+    }
+}
+
+static void step(struct sleeper *s) { (void)pthread_barrier_wait(&s->step); }
+
+/* Stays where nobody waits for it in a stop; allocates and frees nothing there. */
+static void sleep_a_step(struct sleeper *s) {
+  tarn_block_begin(s->f.self);
+  step(s);
+  step(s);
+  tarn_block_end(s->f.self);
+}
+
+static void *be_sleeper(void *data) {
+  struct sleeper *s = data;
+  struct fixture *f = &s->f;
+  f->self = support_attach(f->world);
+  for (size_t i = 0; i < 2 * MIB / s->size && i < sizeof f->blocks / sizeof f->blocks[0]; i++)
+    fill(f, s->size);
+  free_turn(s, f->self, OWNER_FIRST);
+  sleep_a_step(s);
+  free_turn(s, f->self, OWNER_LAST);
+  sleep_a_step(s); /* memory goes back */
+  size_t count = f->count;
+  for (size_t i = 0; i < count; i++) {
+    if (f->blocks[i])
+      assert_true(support_is_filled(f->blocks[i], s->size, 0x5a));
+    else
+      assert_true(
+          support_is_filled(f->blocks[i] = tarn_alloc_atomic(f->self, s->size), s->size, 0));
+    memset(f->blocks[i], 0x5a, s->size);
+  }
+  for (size_t i = 0; i < count; i++) {
+    assert_true(support_is_filled(f->blocks[i], s->size, 0x5a));
+    tarn_free(f->self, f->blocks[i]);
+  }
+  assert_int_equal(tarn_thread_detach(f->self), TARN_OK);
+  return NULL;
+}
+
+/* Until the sleeper sleeps for the last time. */
+static struct sleeper *sleeper_start(struct fixture *f, size_t size,
+                                     enum turn (*turn_of)(size_t index)) {
+  struct sleeper *s = calloc(1, sizeof *s);
+  s->f.world = f->world;
+  s->f.low = UINTPTR_MAX;
+  s->size = size;
+  s->turn_of = turn_of;
+  assert_int_equal(pthread_barrier_init(&s->step, NULL, 2), 0);
+  assert_int_equal(pthread_create(&s->thread, NULL, be_sleeper, s), 0);
+  step(s);
+  free_turn(s, f->self, OTHER);
+  tarn_remote_flush(tarn_local_of(f->self));
+  step(s);
+  step(s);
+  return s;
+}
+
+static void sleeper_end(struct fixture *f, struct sleeper *s) {
+  step(s);
+  tarn_block_begin(f->self);
+  assert_int_equal(pthread_join(s->thread, NULL), 0);
+  tarn_block_end(f->self);
+  (void)pthread_barrier_destroy(&s->step);
+  free(s);
+  support_verify(f->self);
+}
+
+static enum turn every_other(size_t index) { return index % 2 ? OWNER_FIRST : OTHER; }
+static enum turn others_before(size_t index) { return index % 2 ? OWNER_LAST : OTHER; }
+static enum turn by_turns(size_t index) { return (enum turn)(index / 2 % 3); }
+static enum turn hardly_by_owner(size_t index) { return index % 128 == 127 ? OWNER_FIRST : OTHER; }
+static enum turn hardly_by_others(size_t index) { return index % 31 ? OWNER_FIRST : OTHER; }
+static enum turn hardly_and_last(size_t index) { return index % 128 == 3 ? OWNER_LAST : OTHER; }
+static enum turn only_by_others(size_t index) { return (void)index, OTHER; }
+static enum turn all_but_one_in_some(size_t index) {
+  return index % 4096 == 77 ? NOBODY : index % 3 ? OTHER : OWNER_LAST;
+}
+
+static enum turn (*const turns[])(size_t) = {every_other,     others_before,      by_turns,
+                                             hardly_by_owner, hardly_by_others,   hardly_and_last,
+                                             only_by_others,  all_but_one_in_some};
+#define TURNS (sizeof turns / sizeof turns[0])
+
+/* Pools in which the owner freed some blocks and others the rest. */
+static void what_a_sleeping_thread_and_others_freed_goes_back(void **unused) {
+  (void)unused;
+  const size_t sizes[] = {16, 112, 1024, 4096, 32768};
+  for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+    for (size_t way = 0; way < TURNS; way++) {
+      struct fixture *f = begin("purge-delay=1h,collect=0");
+      struct sleeper *s = sleeper_start(f, sizes[i], turns[way]);
+      size_t before = resident(&s->f), given = tarn_pools_purge_idle(store_of(f), 0);
+      (void)tarn_store_trim(store_of(f), 0); /* what the owner alone freed */
+      size_t kept = turns[way] == all_but_one_in_some ? 2 + 8192 / 4096 : 2; /* the bin's pool */
+      if (resident(&s->f) > kept * UNIT || given > before)
+        fail_msg("%zu bytes, way %zu: %zu KiB, after %zu were given back %zu", sizes[i], way,
+                 before / 1024, given / 1024, resident(&s->f) / 1024);
+      assert_int_equal(tarn_pools_purge_idle(store_of(f), 0), 0); /* once */
+      sleeper_end(f, s);
+      end(f);
+    }
+}
+
+static bool is_small(void *data) { return resident(data) <= 2 * UNIT; }
+
+/* And the thread that purges comes, whoever was the last to free. */
+static void the_purger_comes_for_a_sleeping_thread(void **unused) {
+  (void)unused;
+  for (size_t way = 0; way < TURNS - 1; way++) {
+    struct fixture *f = begin_staying("purge-delay=20ms,collect=0");
+    begin_purger(f);
+    assert_true(wait_for(is_asleep, f));
+    struct sleeper *s = sleeper_start(f, 1024, turns[way]);
+    assert_true(wait_for(is_small, &s->f));
+    sleeper_end(f, s);
+    end(f);
+  }
+}
+
+/* After a collection there are marks, and pools that another thread has filled. */
+static void what_was_adopted_goes_back_as_well(void **unused) {
+  (void)unused;
+  struct fixture *f = begin("purge-delay=1h,collect=0");
+  for (size_t i = 0; i < 2 * MIB / 1024; i++) {
+    fill(f, 1024);
+    assert_int_equal(tarn_root_add(f->world, &f->blocks[i]), TARN_OK);
+  }
+  assert_int_equal(tarn_collect(f->self, TARN_GENERATION_FULL), TARN_OK);
+  for (size_t i = 0; i < f->count; i += 9) /* to the shelf */
+    tarn_free(f->self, f->blocks[i]);
+  tarn_remote_flush(tarn_local_of(f->self));
+  struct sleeper *s = sleeper_start(f, 1024, every_other); /* takes them */
+  for (size_t i = 0; i < f->count; i++) {
+    if (i % 9)
+      tarn_free(f->self, f->blocks[i]);
+    assert_int_equal(tarn_root_remove(f->world, &f->blocks[i]), TARN_OK);
+  }
+  tarn_remote_flush(tarn_local_of(f->self));
+  tarn_heap_settle_orphans(store_of(f));
+  (void)tarn_pools_purge_idle(store_of(f), 0);
+  assert_true(resident(&s->f) - resident(f) <= 3 * UNIT);
+  sleeper_end(f, s);
+  f->count = 0;
   end(f);
 }
 
@@ -981,8 +1168,12 @@ int main(void) {
     cmocka_unit_test(what_it_leaves_when_it_is_let_go_is_done),
     cmocka_unit_test(a_wish_is_handed_to_the_thread),
     cmocka_unit_test(a_child_keeps_a_wish),
+    cmocka_unit_test(a_child_looks_once_unasked),
     cmocka_unit_test(a_child_makes_its_own),
     cmocka_unit_test(without_a_delay_memory_goes_back_at_once),
+    cmocka_unit_test(what_a_sleeping_thread_and_others_freed_goes_back),
+    cmocka_unit_test(the_purger_comes_for_a_sleeping_thread),
+    cmocka_unit_test(what_was_adopted_goes_back_as_well),
     cmocka_unit_test(trim_gives_back_all_but_what_is_to_be_kept),
     cmocka_unit_test(any_thread_may_trim),
     cmocka_unit_test(empty_arenas_go_back_but_for_one),

@@ -733,6 +733,88 @@ static void a_block_that_another_resizes_comes_home(void **state) {
   assert_ptr_equal(tarn_alloc_raw(f->self, 64), block);
 }
 
+/* --- memory that goes back ------------------------------------------------------------------- */
+
+#define PLAIN_SIZE ((size_t)4096)
+#define PLAIN_EACH (TARN_UNIT_SIZE / PLAIN_SIZE)
+
+/* Of the owner's first pool, whose blocks are `blocks`, the owner frees a few and the other the
+ * rest; its memory goes back. */
+static struct tarn_pool *purge_what_both_freed(struct fixture *f, struct helper *other) {
+  struct tarn_pool *pool = pool_of(f->blocks[0]);
+  free_and_flush_by(other, f->blocks + 4, PLAIN_EACH - 4);
+  must(tarn_pools_purge_idle(&f->world->store, 0) == TARN_UNIT_SIZE);
+  must(tarn_pools_purge_idle(&f->world->store, 0) == 0);
+  must(tarn_remote_is_empty(pool) && tarn_remote_count(pool) == PLAIN_EACH - 4);
+  return pool;
+}
+
+/* So many new blocks, all zero; how many are of the pool. */
+static unsigned make_zeroed(struct fixture *f, size_t count, const struct tarn_pool *pool) {
+  unsigned found = 0;
+  for (size_t i = 0; i < count; i++) {
+    f->blocks[i] = tarn_alloc_atomic(f->self, PLAIN_SIZE);
+    assert_true(support_is_filled(f->blocks[i], PLAIN_SIZE, 0));
+    memset(f->blocks[i], 0x33, PLAIN_SIZE);
+    found += pool_of(f->blocks[i]) == pool;
+  }
+  return found;
+}
+static void expect_made(const struct fixture *f, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    assert_true(support_is_filled(f->blocks[i], PLAIN_SIZE, 0x33));
+}
+
+/* The purge came after the owner had looked into its mailbox, and before it took the pool. */
+static void a_purged_pool_is_as_new_before_its_frees_are_taken(void **state) {
+  struct fixture *f = *state;
+  make(f, PLAIN_EACH + 1, PLAIN_SIZE);
+  for (size_t i = 0; i < 4; i++)
+    tarn_free(f->self, f->blocks[i]);
+  struct tarn_pool *pool = purge_what_both_freed(f, &f->helpers[0]);
+  assert_ptr_equal(atomic_exchange(&f->local->mailbox, NULL), pool);
+  size_t count = 2 * PLAIN_EACH - 1;
+  assert_int_equal(make_zeroed(f, count, pool), PLAIN_EACH);
+  assert_int_equal(counted(pool), PLAIN_EACH - 4); /* of before, without bits */
+  assert_int_equal(tarn_pool_used(pool), 2 * PLAIN_EACH - 4);
+  atomic_store(&f->local->mailbox, pool);
+  assert_true(tarn_remote_collect(f->local));
+  assert_int_equal(counted(pool), 0);
+  assert_int_equal(tarn_pool_used(pool), PLAIN_EACH);
+  assert_ptr_equal(tarn_pool_owner(pool), f->local);
+  assert_ptr_equal(pool->own.mine, f->self); /* own frees are fast again */
+  expect_made(f, count);
+}
+
+static void do_make_and_free_four(tarn_thread *self, void *data) {
+  do_make(self, data);
+  for (size_t i = 0; i < 4; i++)
+    tarn_free(self, ((const struct batch *)data)->blocks[i]);
+}
+
+/* The same when its owner has gone meanwhile, and another thread takes it from the shelf. */
+static void a_purged_pool_is_as_new_for_who_adopts_it(void **state) {
+  struct fixture *f = *state;
+  struct helper guest;
+  helper_start(&guest, f->world);
+  struct batch batch = {f->blocks, PLAIN_EACH + 1, PLAIN_SIZE};
+  ask(&guest, do_make_and_free_four, &batch);
+  void *last = f->blocks[PLAIN_EACH];
+  struct tarn_pool *pool = purge_what_both_freed(f, &f->helpers[0]);
+  assert_ptr_equal(atomic_exchange(&local_of(&guest)->mailbox, NULL), pool);
+  helper_end(&guest);
+  assert_null(tarn_pool_owner(pool));
+  size_t count = 2 * PLAIN_EACH - 1;
+  assert_int_equal(make_zeroed(f, count, pool), PLAIN_EACH);
+  assert_ptr_equal(tarn_pool_owner(pool), f->local);
+  atomic_store(&pool->heap->orphans, pool);
+  support_verify(f->self); /* sends it on, and takes what is counted */
+  assert_int_equal(counted(pool), 0);
+  assert_int_equal(tarn_pool_used(pool), PLAIN_EACH);
+  expect_made(f, count);
+  tarn_free(f->self, last);
+}
+
 static void idle_memory_goes_back_and_is_as_new_for_its_owner(void **state) {
   struct fixture *f = *state;
   const size_t sizes[] = {16, 64, 512, 32768};
@@ -1196,6 +1278,46 @@ static void a_use_that_hides_a_double_free_does_not_hide_it_underway(void **unus
   assert_int_equal(missed, 0);
 }
 
+/* In a pool whose memory went back the words do not tell. */
+static void *purged_block(struct fixture *f, size_t index) {
+  make(f, PLAIN_EACH + 1, PLAIN_SIZE);
+  for (size_t i = 0; i < 4; i++)
+    tarn_free(f->self, f->blocks[i]);
+  (void)purge_what_both_freed(f, &f->helpers[0]);
+  return f->blocks[index];
+}
+static void *purged_that_the_owner_freed(struct fixture *f, const struct scene *scene) {
+  (void)scene;
+  return purged_block(f, 2);
+}
+static void *purged_that_another_freed(struct fixture *f, const struct scene *scene) {
+  (void)scene;
+  return purged_block(f, 9);
+}
+
+static void again_by_the_owner(struct fixture *f, void *block) { tarn_free(f->self, block); }
+static void again_by_another(struct fixture *f, void *block) {
+  free_and_flush_by(&f->helpers[1], &block, 1);
+}
+static void used_by_the_owner(struct fixture *f, void *block) {
+  (void)tarn_realloc(f->self, block, 2 * PLAIN_SIZE);
+}
+
+static void a_second_free_is_reported_when_the_memory_went_back(void **unused) {
+  (void)unused;
+  static const struct crime after[] = {{"again by the owner", again_by_the_owner, TWICE},
+                                       {"again by another", again_by_another, TWICE},
+                                       {"used by the owner", used_by_the_owner, TWICE}};
+  size_t missed = 0;
+  for (size_t i = 0; i < sizeof after / sizeof after[0]; i++)
+    for (unsigned k = 0; k < 4; k++) {
+      struct scene scene = {&after[i], 0, k % 2,
+                            k / 2 ? purged_that_another_freed : purged_that_the_owner_freed};
+      missed += !is_reported(&scene);
+    }
+  assert_int_equal(missed, 0);
+}
+
 /* A raw block that was never handed out, though a bin has the pool. */
 static void *never_allocated(struct fixture *f, const struct scene *scene) {
   (void)scene;
@@ -1272,6 +1394,8 @@ int main(void) {
       WITH_WORLD(a_thread_without_a_record_hands_over_at_once),
       WITH_WORLD(a_block_that_another_resizes_comes_home),
       WITH_WORLD(idle_memory_goes_back_and_is_as_new_for_its_owner),
+      WITH_WORLD(a_purged_pool_is_as_new_before_its_frees_are_taken),
+      WITH_WORLD(a_purged_pool_is_as_new_for_who_adopts_it),
       WITH_WORLD(a_pool_that_is_worked_on_gets_its_frees_afterwards),
       WITH_WORLD(a_pool_that_is_worked_on_gets_them_in_a_collection),
       WITH_WORLD(a_pool_with_parked_frees_verifies),
@@ -1279,6 +1403,7 @@ int main(void) {
       WITH_WORLD(a_heap_ends_with_frees_underway),
       cmocka_unit_test(a_world_ends_with_frees_underway),
       WITH_WORLD(a_child_gets_all_frees_that_were_underway),
+      cmocka_unit_test(a_second_free_is_reported_when_the_memory_went_back),
       cmocka_unit_test(a_double_free_across_threads_is_reported),
       cmocka_unit_test(a_use_that_hides_a_double_free_does_not_hide_it_underway),
       cmocka_unit_test(what_was_never_handed_out_is_not_freed),
