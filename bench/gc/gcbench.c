@@ -134,7 +134,10 @@ static uint64_t work(struct mutator *mutator, struct job *job) {
   uint64_t sum = come_and_go(&state);
   for (size_t i = 0; i < array->count; i++)
     sum += (uint64_t)array->values[i];
-  *job->keep = lasting;
+  struct node *both = make_node(&state);
+  both->left = lasting;
+  both->right = (struct node *)(void *)array;
+  *job->keep = both;
   return sum + total(lasting) + state.nodes + state.garbage;
 }
 
@@ -176,7 +179,8 @@ int main(int argc, char **argv) {
     stretch_end(stretch, objects(threads));
     peer_watch_end();
     subject_figure("limit_bytes", (double)setup.limit);
-    subject_figure("live_most_bytes", (double)live);
+    peer_collect(&mutator, 2);
+    subject_figure("live_bytes", peer_live_bytes());
     peer_finish();
     print_check(check);
   }

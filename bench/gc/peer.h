@@ -8,7 +8,7 @@
  *
  *   struct mutator, ROOTS(m, ...)        as in workload_gc.h
  *   peer_start(setup), peer_finish()     one of each in a program; the second prints heap_bytes,
- *                                        tables_bytes, markers and, with a collector, collections
+ *                                        tables_percent (of the heap), markers, collections
  *   shape_make(shape)                    before the first object of the shape
  *   object_new(m, shape)                 zeroed but for its type; NULL: no memory
  *   array_new(m, shape, count)           of words; zeroed if they are traced; NULL: no memory

@@ -73,7 +73,8 @@ static void peer_start(const struct peer_setup *setup) {
 static void peer_finish(void) {
   size_t heap = GC_get_heap_size();
   subject_figure("heap_bytes", (double)heap);
-  subject_figure("tables_bytes", (double)(GC_get_obtained_from_os_bytes() - heap));
+  subject_figure("tables_percent",
+                 100 * (double)(GC_get_obtained_from_os_bytes() - heap) / (double)heap);
   subject_figure("markers", 1 + GC_get_parallel());
   subject_figure("collections", (double)GC_get_gc_no());
 }

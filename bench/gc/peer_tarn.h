@@ -43,7 +43,8 @@ static inline tarn_stats peer_stats(void) {
 static void peer_finish(void) {
   tarn_stats stats = peer_stats();
   subject_figure("heap_bytes", (double)stats.heap_bytes_max);
-  subject_figure("tables_bytes", (double)(stats.side_table_bytes + stats.metadata_bytes));
+  subject_figure("tables_percent", 100 * (double)(stats.side_table_bytes + stats.metadata_bytes) /
+                                       (double)stats.heap_bytes_max);
   subject_figure("markers", 1);
   subject_figure("collections", (double)stats.collections);
 }
