@@ -24,8 +24,8 @@ static void peer_start(const struct peer_setup *setup) {
   size_t length = strlen(set);
   if (setup->limit)
     length += (size_t)snprintf(set + length, sizeof set - length,
-                               ",hard-limit=%zu,soft-limit=%zu,min-heap=64K,growth=1000",
-                               setup->limit, setup->limit);
+                               ",hard-limit=%zu,soft-limit=%zu,min-heap=%zu,growth=1000",
+                               setup->limit, setup->limit, setup->limit);
   if (setup->markers > 1) /* fails for as long as there is no such option */
     snprintf(set + length, sizeof set - length, ",markers=%u", setup->markers);
   options.set = set;
