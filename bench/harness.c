@@ -395,7 +395,7 @@ static struct ratio ratio_of(const struct table *table, const struct bench_compa
 /* The lines at the end. */
 struct report {
   FILE *lines;
-  size_t bounds, met; /* ratios that have a bound, and that do not exceed it */
+  size_t bounds, met, lost; /* ratios that have a bound; do not exceed it; could not be made */
 };
 
 /* The end of a ratio line. */
@@ -418,6 +418,7 @@ static void print_ratio(const struct table *table, const struct bench_comparison
   if (ratio.lost) {
     fprintf(report->lines, "no ratio %s %s: %s has no result\n", name, label, ratio.lost);
     report->bounds += comparison->bound != 0;
+    report->lost += comparison->bound != 0;
     return;
   }
   fprintf(report->lines, "ratio %s %s %.3f (%s", name, label, ratio.value, comparison->unit);
@@ -465,6 +466,8 @@ static void print_mean(const struct bench_summary *summary, const struct mean *m
   if (mean->used < wanted) {
     fprintf(lines, "no ratio %s %s: %zu of %zu cases have a result\n", summary->name,
             summary->label, mean->used, wanted);
+    report->bounds += summary->bound != 0;
+    report->lost += summary->bound != 0;
     return;
   }
   fprintf(lines, "ratio %s %s %.3f (%s, ", summary->name, summary->label,
@@ -593,6 +596,15 @@ static int parse_arguments(int argc, char **argv, const struct bench_case *cases
   return 0;
 }
 
+static void print_bounds(const struct report *report) {
+  if (report->bounds == 0)
+    return;
+  fprintf(report->lines, "bounds: %zu of %zu are met", report->met, report->bounds);
+  if (report->lost > 0)
+    fprintf(report->lines, ", %zu have no ratio", report->lost);
+  fprintf(report->lines, "\n");
+}
+
 int bench_group_main(int argc, char **argv, const struct bench_group *group) {
   struct arguments arguments = {.rounds = ROUNDS_LEAST, .only = NULL};
   int stop = parse_arguments(argc, argv, group->cases, group->case_count, &arguments);
@@ -616,8 +628,7 @@ int bench_group_main(int argc, char **argv, const struct bench_group *group) {
       good = run_case(&group->cases[c], arguments.rounds, summaries, means, &report) && good;
   for (size_t i = 0; summaries && i < BENCH_SUMMARIES && summaries[i].name; i++)
     print_mean(&summaries[i], &means[i], group, &report);
-  if (report.bounds > 0)
-    fprintf(report.lines, "bounds: %zu of %zu are met\n", report.met, report.bounds);
+  print_bounds(&report);
   fclose(report.lines);
   printf("\n%s", text);
   free(text);

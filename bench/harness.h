@@ -13,8 +13,9 @@
  * Invariants: every subject of a case reports the same "check" in every round, or the case fails;
  * a ratio is made of medians over the rounds that count, and only when both sides ran in all. A
  * geometric mean is made of all the cases it names, or is not printed. A subject that runs for
- * longer than BENCH_SECONDS has failed. A ratio above its bound is called a loss in its line and
- * counted in the last one, as is a ratio that could not be made; it is no failure.
+ * longer than BENCH_SECONDS has failed. A ratio above its bound is called a loss in its line,
+ * which is no failure; the last line counts the bounds that are met, and those of ratios that could
+ * not be made.
  *
  * The driver is single-threaded.
  */
