@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ROUNDS_LEAST = 5, ROUNDS_MOST = 99, METRICS = 16, KEY_SIZE = 24 };
+enum { ROUNDS_LEAST = 5, ROUNDS_MOST = 99, METRICS = 24, KEY_SIZE = 24 };
 
 struct metric {
   char key[KEY_SIZE];
@@ -35,7 +35,7 @@ struct result {
 struct table {
   const struct bench_case *bench;
   size_t subject_count;
-  size_t rounds;
+  size_t first, rounds; /* from `first` to `rounds` they are run, from 1 on they count */
   bool failed[BENCH_SUBJECTS];
   double heap[BENCH_SUBJECTS]; /* what `heap_of` stands for */
   struct result results[BENCH_SUBJECTS][ROUNDS_MOST + 1];
@@ -199,7 +199,7 @@ static void compare_checks(struct table *table) {
   bool known = false;
   double expected = 0;
   for (size_t i = 0; i < table->subject_count; i++) {
-    for (size_t round = 0; round <= table->rounds && usable(table, i); round++) {
+    for (size_t round = table->first; round <= table->rounds && usable(table, i); round++) {
       double check;
       if (!metric_of(&table->results[i][round], "check", &check) || (known && check != expected)) {
         printf("  %s FAILED: its check differs in round %zu; the work was not the same\n",
@@ -214,7 +214,7 @@ static void compare_checks(struct table *table) {
 }
 
 static void run_rounds(struct table *table) {
-  for (size_t round = 0; round <= table->rounds; round++) {
+  for (size_t round = table->first; round <= table->rounds; round++) {
     fprintf(stderr, "  round %zu of %zu%s\n", round, table->rounds,
             round == 0 ? " (thrown away)" : "");
     /* Round 0 keeps the order of the list, because of heap_of; later ones rotate. */
@@ -267,11 +267,28 @@ static const struct column columns[] = {
     {"resident_bytes", "resident MiB", 1048576, "%.1f"},
     {"peak_rss_bytes", "peak RSS MiB", 1048576, "%.1f"},
     {"heap_bytes", "heap MiB", 1048576, "%.1f"},
+    {"tables_percent", "tables %", 1, "%.1f"},
+    {"limit_bytes", "limit MiB", 1048576, "%.1f"},
+    {"live_bytes", "live MiB", 1048576, "%.1f"},
+    {"mark_ns", "mark ns", 1, "%.2f"},
+    {"pause_ns", "pause ns", 1, "%.2f"},
+    {"collect_ns", "collect ns", 1, "%.2f"},
+    {"pause_p50_ns", "pause p50 ms", 1e6, "%.3f"},
+    {"pause_p99_ns", "pause p99 ms", 1e6, "%.3f"},
+    {"pause_max_ns", "pause max ms", 1e6, "%.3f"},
+    {"stop_p99_ns", "stop p99 us", 1e3, "%.1f"},
+    {"request_max_ns", "request max ms", 1e6, "%.1f"},
+    {"pauses", "pauses", 1, "%.0f"},
+    {"pauses_missed", "not seen", 1, "%.0f"},
+    {"markers", "markers", 1, "%.0f"},
     {"collections", "collections", 1, "%.0f"},
 };
 enum { COLUMNS = sizeof columns / sizeof columns[0] };
 
-static int column_width(const struct column *column) { return column->format ? 12 : 17; }
+static int column_width(const struct column *column) {
+  int least = column->format ? 12 : 17, length = (int)strlen(column->heading);
+  return length > least ? length : least;
+}
 
 /* A column that no subject of the case has is left out. */
 static bool column_used(const struct table *table, const struct column *column) {
@@ -368,24 +385,47 @@ static struct ratio ratio_of(const struct table *table, const struct bench_compa
     if (!usable(table, other) || !spread_of(table, other, metric, &theirs))
       ratio.lost = peer;
   }
+  if (peer && comparison->constant != 0)
+    theirs.median *= comparison->constant;
   if (!ratio.lost)
     ratio.value = ours.median / theirs.median;
   return ratio;
 }
 
-/* Adds the ratio line to `lines`, or a line that says why there is none. */
+/* The lines at the end. */
+struct report {
+  FILE *lines;
+  size_t bounds, met, lost; /* ratios that have a bound; do not exceed it; could not be made */
+};
+
+/* The end of a ratio line. */
+static void print_verdict(struct report *report, double value, double bound) {
+  fprintf(report->lines, "lower is better");
+  if (bound != 0) {
+    bool met = value <= bound;
+    report->bounds++;
+    report->met += met;
+    fprintf(report->lines, "; bound %g: %s", bound, met ? "met" : "LOSS");
+  }
+  fprintf(report->lines, ")\n");
+}
+
+/* Adds the ratio line, or a line that says why there is none. */
 static void print_ratio(const struct table *table, const struct bench_comparison *comparison,
-                        FILE *lines) {
+                        struct report *report) {
   const char *name = table->bench->name, *label = comparison->label;
   struct ratio ratio = ratio_of(table, comparison);
-  if (ratio.lost)
-    fprintf(lines, "no ratio %s %s: %s has no result\n", name, label, ratio.lost);
-  else if (ratio.best)
-    fprintf(lines, "ratio %s %s %.3f (%s, best of %zu: %s; lower is better)\n", name, label,
-            ratio.value, comparison->unit, ratio.peers, ratio.best);
-  else
-    fprintf(lines, "ratio %s %s %.3f (%s; lower is better)\n", name, label, ratio.value,
-            comparison->unit);
+  if (ratio.lost) {
+    fprintf(report->lines, "no ratio %s %s: %s has no result\n", name, label, ratio.lost);
+    report->bounds += comparison->bound != 0;
+    report->lost += comparison->bound != 0;
+    return;
+  }
+  fprintf(report->lines, "ratio %s %s %.3f (%s", name, label, ratio.value, comparison->unit);
+  if (ratio.best)
+    fprintf(report->lines, ", best of %zu: %s", ratio.peers, ratio.best);
+  fprintf(report->lines, "; ");
+  print_verdict(report, ratio.value, comparison->bound);
 }
 
 /* --- means over cases ------------------------------------------------------------------------ */
@@ -416,7 +456,8 @@ static void add_to_means(const struct table *table, const struct bench_summary *
 }
 
 static void print_mean(const struct bench_summary *summary, const struct mean *mean,
-                       const struct bench_group *group, FILE *lines) {
+                       const struct bench_group *group, struct report *report) {
+  FILE *lines = report->lines;
   size_t wanted = 0;
   for (size_t c = 0; c < group->case_count; c++)
     wanted += fnmatch(summary->cases, group->cases[c].name, 0) == 0;
@@ -425,35 +466,41 @@ static void print_mean(const struct bench_summary *summary, const struct mean *m
   if (mean->used < wanted) {
     fprintf(lines, "no ratio %s %s: %zu of %zu cases have a result\n", summary->name,
             summary->label, mean->used, wanted);
+    report->bounds += summary->bound != 0;
+    report->lost += summary->bound != 0;
     return;
   }
   fprintf(lines, "ratio %s %s %.3f (%s, ", summary->name, summary->label,
           exp(mean->log_sum / (double)mean->used), summary->unit);
   if (mean->peers > 0)
     fprintf(lines, "best of %zu in each, ", mean->peers);
-  fprintf(lines, "geometric mean of %zu; lower is better)\n", mean->used);
+  fprintf(lines, "geometric mean of %zu; ", mean->used);
+  print_verdict(report, exp(mean->log_sum / (double)mean->used), summary->bound);
 }
 
 /* Returns whether all subjects that were built ran to their end. */
 static bool run_case(const struct bench_case *bench, size_t rounds,
-                     const struct bench_summary *summaries, struct mean *means, FILE *lines) {
+                     const struct bench_summary *summaries, struct mean *means,
+                     struct report *report) {
   struct table *table = calloc(1, sizeof *table);
   if (!table) {
     perror("bench");
     return false;
   }
   table->bench = bench;
+  table->first = bench->warm ? 1 : 0;
   table->rounds = bench->rounds && bench->rounds < rounds ? bench->rounds : rounds;
   while (table->subject_count < BENCH_SUBJECTS && bench->subjects[table->subject_count].name)
     table->subject_count++;
 
   printf("\n%s: %s\n", bench->name, bench->title);
   if (table->rounds < rounds)
-    printf("  %zu rounds of it count\n", table->rounds);
+    printf("  %zu round%s of it count%s\n", table->rounds, table->rounds == 1 ? "" : "s",
+           table->rounds == 1 ? "s" : "");
   run_rounds(table);
   print_table(table);
   for (size_t i = 0; i < BENCH_COMPARISONS && bench->comparisons[i].subject; i++)
-    print_ratio(table, &bench->comparisons[i], lines);
+    print_ratio(table, &bench->comparisons[i], report);
   add_to_means(table, summaries, means);
 
   bool good = true;
@@ -549,6 +596,15 @@ static int parse_arguments(int argc, char **argv, const struct bench_case *cases
   return 0;
 }
 
+static void print_bounds(const struct report *report) {
+  if (report->bounds == 0)
+    return;
+  fprintf(report->lines, "bounds: %zu of %zu are met", report->met, report->bounds);
+  if (report->lost > 0)
+    fprintf(report->lines, ", %zu have no ratio", report->lost);
+  fprintf(report->lines, "\n");
+}
+
 int bench_group_main(int argc, char **argv, const struct bench_group *group) {
   struct arguments arguments = {.rounds = ROUNDS_LEAST, .only = NULL};
   int stop = parse_arguments(argc, argv, group->cases, group->case_count, &arguments);
@@ -559,8 +615,8 @@ int bench_group_main(int argc, char **argv, const struct bench_group *group) {
 
   char *text = NULL;
   size_t size = 0;
-  FILE *lines = open_memstream(&text, &size);
-  if (!lines) {
+  struct report report = {.lines = open_memstream(&text, &size)};
+  if (!report.lines) {
     perror("bench");
     return 1;
   }
@@ -569,10 +625,11 @@ int bench_group_main(int argc, char **argv, const struct bench_group *group) {
   struct mean means[BENCH_SUMMARIES] = {0};
   for (size_t c = 0; c < group->case_count; c++)
     if (!arguments.only || fnmatch(arguments.only, group->cases[c].name, 0) == 0)
-      good = run_case(&group->cases[c], arguments.rounds, summaries, means, lines) && good;
+      good = run_case(&group->cases[c], arguments.rounds, summaries, means, &report) && good;
   for (size_t i = 0; summaries && i < BENCH_SUMMARIES && summaries[i].name; i++)
-    print_mean(&summaries[i], &means[i], group, lines);
-  fclose(lines);
+    print_mean(&summaries[i], &means[i], group, &report);
+  print_bounds(&report);
+  fclose(report.lines);
   printf("\n%s", text);
   free(text);
   return good ? 0 : 1;

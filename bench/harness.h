@@ -4,21 +4,25 @@
  *
  * A subject is a program of its own; each run of it is a new process, so that no subject inherits
  * another's heap, page cache of its own memory, or threads. The subjects of a case alternate, and
- * each round starts with another one; the first round is thrown away. A subject prints lines
- * "KEY NUMBER" on standard output (bench/subject.h); the harness adds the peak resident memory
- * that the kernel recorded for the process. Several subjects may be one program in different
- * environments, such as one with a library preloaded; the driver's own environment stays as it is.
+ * each round starts with another one; the first round is thrown away, but in cases that are `warm`.
+ * A subject prints lines "KEY NUMBER" on standard output (bench/subject.h); the harness adds the
+ * peak resident memory that the kernel recorded for the process. Several subjects may be one
+ * program in different environments, such as one with a library preloaded; the driver's own
+ * environment stays as it is.
  *
  * Invariants: every subject of a case reports the same "check" in every round, or the case fails;
  * a ratio is made of medians over the rounds that count, and only when both sides ran in all. A
  * geometric mean is made of all the cases it names, or is not printed. A subject that runs for
- * longer than BENCH_SECONDS has failed.
+ * longer than BENCH_SECONDS has failed. A ratio above its bound is called a loss in its line,
+ * which is no failure; the last line counts the bounds that are met, and those of ratios that could
+ * not be made.
  *
  * The driver is single-threaded.
  */
 #ifndef TARN_BENCH_HARNESS_H
 #define TARN_BENCH_HARNESS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum {
@@ -48,10 +52,11 @@ struct bench_subject {
 struct bench_comparison {
   const char *subject; /* a name; NULL ends the list */
   const char *peer;    /* a name, BENCH_BEST, or NULL: `constant` */
-  double constant;
-  const char *label;  /* what the ratio line says, such as "tarn/bdwgc" */
-  const char *metric; /* a key of the subjects */
-  const char *unit;   /* for the ratio line, such as "wall time, matched heap" */
+  double constant;     /* with a peer: not 0, the peer's figure is multiplied by it */
+  const char *label;   /* what the ratio line says, such as "tarn/bdwgc" */
+  const char *metric;  /* a key of the subjects */
+  const char *unit;    /* for the ratio line, such as "wall time, matched heap" */
+  double bound;        /* not 0: what the ratio shall not exceed */
 };
 
 struct bench_case {
@@ -59,6 +64,8 @@ struct bench_case {
   const char *title; /* the work, in one line */
   /* Not 0: at most so many rounds count, for cases that take long and do not vary. */
   size_t rounds;
+  /* No round is thrown away: the programs throw their own first pass away. Not with heap_of. */
+  bool warm;
   struct bench_subject subjects[BENCH_SUBJECTS + 1];
   struct bench_comparison comparisons[BENCH_COMPARISONS + 1];
 };
@@ -72,6 +79,7 @@ struct bench_summary {
   const char *label;
   const char *metric;
   const char *unit;
+  double bound;
 };
 
 struct bench_group {

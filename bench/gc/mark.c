@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bench/gc/mark.c: what a full collection costs for each live object, where nothing else is there.
+ *
+ *   gc_mark_PEER SHAPE MIB COLLECTIONS [MARKERS]
+ *
+ * Objects of 64 bytes with two pointers, MIB of them, all alive:
+ *   tree      a binary tree in the order of allocation: a node, its left side, its right side
+ *   shuffled  a binary tree whose nodes lie in random order
+ *   graph     one pointer along a random circle through all nodes, the other to any node
+ * They are built with collections off. Then one collection that does not count, and COLLECTIONS
+ * that do; the medians are printed. MARKERS is for runs by hand, once there can be more than one.
+ */
+#include <string.h>
+
+#include "peer.h"
+
+struct node {
+  const void *type;
+  struct node *left, *right;
+  uintptr_t number, rest[4];
+};
+
+static struct shape node_shape = {
+    .name = "node", .size = sizeof(struct node), .slots = 1u << 1 | 1u << 2};
+
+static struct node *make_node(struct mutator *mutator, uintptr_t number) {
+  struct node *node = object_new(mutator, &node_shape);
+  if (!node)
+    subject_fail(SUBJECT, "out of memory");
+  node->number = number;
+  return node;
+}
+
+/* --- three shapes, from `count` nodes -------------------------------------------------------- */
+
+/* Half of what is left to the left, the rest to the right. */
+static struct node *make_tree(struct mutator *mutator, size_t count) {
+  struct node *node = make_node(mutator, count);
+  ROOTS(mutator, &node);
+  size_t left = count / 2, right = count - 1 - left;
+  struct node *child = left > 0 ? make_tree(mutator, left) : NULL;
+  node->left = child;
+  child = right > 0 ? make_tree(mutator, right) : NULL;
+  node->right = child;
+  return node;
+}
+
+/* All nodes in random order; no collection may come, as no root refers to them. */
+static struct node **make_shuffled(struct mutator *mutator, size_t count) {
+  struct node **nodes = malloc(count * sizeof *nodes);
+  uint64_t random = 1;
+  if (!nodes)
+    subject_fail(SUBJECT, "out of memory");
+  for (size_t i = 0; i < count; i++)
+    nodes[i] = make_node(mutator, i);
+  for (size_t i = count - 1; i > 0; i--) {
+    size_t other = random_below(&random, i + 1);
+    struct node *node = nodes[i];
+    nodes[i] = nodes[other];
+    nodes[other] = node;
+  }
+  return nodes;
+}
+
+static struct node *make_shuffled_tree(struct mutator *mutator, size_t count) {
+  struct node **nodes = make_shuffled(mutator, count), *root = nodes[0];
+  for (size_t i = 0; i < count; i++) {
+    nodes[i]->left = 2 * i + 1 < count ? nodes[2 * i + 1] : NULL;
+    nodes[i]->right = 2 * i + 2 < count ? nodes[2 * i + 2] : NULL;
+  }
+  free(nodes);
+  return root;
+}
+
+static struct node *make_graph(struct mutator *mutator, size_t count) {
+  struct node **nodes = make_shuffled(mutator, count), *root = nodes[0];
+  uint64_t random = 2;
+  for (size_t i = 0; i < count; i++) {
+    nodes[i]->left = nodes[(i + 1) % count];
+    nodes[i]->right = nodes[random_below(&random, count)];
+  }
+  free(nodes);
+  return root;
+}
+
+/* --- */
+
+static struct node *make(struct mutator *mutator, const char *shape, size_t count) {
+  if (strcmp(shape, "tree") == 0)
+    return make_tree(mutator, count);
+  if (strcmp(shape, "shuffled") == 0)
+    return make_shuffled_tree(mutator, count);
+  if (strcmp(shape, "graph") == 0)
+    return make_graph(mutator, count);
+  subject_fail(SUBJECT, "the shape is tree, shuffled or graph");
+}
+
+static void measure(struct mutator *mutator, size_t count, size_t collections) {
+  static struct samples marks, pauses, calls;
+  for (size_t i = 0; i <= collections; i++) {
+    peer_collect(mutator, 2);
+    struct collection last = peer_last();
+    if (i == 0)
+      continue; /* side tables are touched for the first time */
+    samples_add(&marks, last.mark / (double)count);
+    samples_add(&pauses, last.pause / (double)count);
+    samples_add(&calls, last.call / (double)count);
+  }
+  subject_figure("mark_ns", samples_at(&marks, 0.5));
+  subject_figure("pause_ns", samples_at(&pauses, 0.5));
+  subject_figure("collect_ns", samples_at(&calls, 0.5));
+}
+
+/* Follows one path through what must have stayed. */
+static uint64_t walk(const struct node *node, size_t steps) {
+  uint64_t sum = 0, random = 3;
+  for (size_t i = 0; i < steps && node; i++) {
+    sum += node->number;
+    node = random_next(&random) & 1 ? node->left : node->right;
+  }
+  return sum;
+}
+
+int main(int argc, char **argv) {
+  if (argc != 4 && argc != 5)
+    subject_fail(SUBJECT, "usage: SHAPE MIB COLLECTIONS [MARKERS]");
+  size_t count = (size_t)subject_number(argv[2]) * 1048576 / sizeof(struct node);
+  if (count < 2 || count >> 32 != 0)
+    subject_fail(SUBJECT, "at least 1 MiB, at most 256 GiB");
+  struct peer_setup setup = {.markers = argc == 5 ? (unsigned)subject_number(argv[4]) : 0};
+  peer_start(&setup);
+  shape_make(&node_shape);
+  struct mutator mutator;
+  mutator_begin(&mutator);
+  peer_automatic(&mutator, false);
+  {
+    struct node *root = make(&mutator, argv[1], count);
+    ROOTS(&mutator, &root);
+    peer_automatic(&mutator, true);
+    measure(&mutator, count, (size_t)subject_number(argv[3]));
+    double live = peer_live_bytes();
+    if (live < (double)(count * sizeof(struct node)))
+      subject_fail(SUBJECT, "objects are gone that can be reached");
+    subject_figure("live_bytes", live);
+    peer_finish();
+    print_check(walk(root, 1000));
+  }
+  mutator_end(&mutator);
+  return 0;
+}
