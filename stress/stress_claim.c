@@ -121,9 +121,11 @@ static void end(struct pair *p) {
   STRESS_EQUAL(tarn_thread_detach(p->self), TARN_OK);
 }
 
-/* The first ones of the pool go to the partner, the others are freed here. */
+/* The first ones of the pool go to the partner, the others are freed here: so many that the pool is
+ * the next one that the bin takes. */
 static void let_go(struct pair *p, unsigned round) {
-  unsigned own = 1 + (unsigned)stress_below(&p->random, p->count - 1);
+  unsigned wake = tarn_wake_of((uint32_t)p->count);
+  unsigned own = wake + (unsigned)stress_below(&p->random, p->count - wake);
   p->freed_by_partner = (unsigned)p->count - own;
   p->turns = (unsigned)stress_below(&p->random, 60);
   for (size_t i = p->freed_by_partner; i < p->count; i++) {
