@@ -134,6 +134,8 @@ TARN_API int tarn_print(const void *object, char *buffer, size_t size);
  * For trace functions: tells the collector of one reference.  Any word is allowed; what is not an
  * object of this world is ignored.  A trace function runs while the world is stopped: it must not
  * allocate, block or call anything else of Tarn, and must visit the same references each time.
+ * Several markers may run it at the same time, also for one object, in threads of the library's own
+ * that no runtime has ever seen (option `markers`).
  */
 TARN_API void tarn_visit(tarn_visitor *visitor, const void *reference);
 

@@ -173,6 +173,7 @@ static tarn_status run_stopped(tarn_world *world, struct tarn_mutator *self, boo
   tarn_stop_end(world, self);
 
   give_back(collector, dead, report.live_bytes);
+  tarn_markers_tend(collector);
   if (due)
     tarn_stop_ask(world, TARN_POLL_RELEASE);
   tell_near_limit(collector, report.live_bytes);
@@ -295,12 +296,14 @@ static void before_fork(tarn_world *world) {
   tarn_finalizers_lock(collector);
   tarn_weak_tables_lock_all(collector);
   (void)pthread_mutex_lock(&collector->release.lock);
+  tarn_markers_lock(collector);
 }
 
 static void parent_fork(tarn_world *world) {
   struct tarn_collector *collector = world->collector;
   if (!collector)
     return;
+  tarn_markers_unlock(collector);
   (void)pthread_mutex_unlock(&collector->release.lock);
   tarn_weak_tables_unlock_all(collector);
   tarn_finalizers_unlock(collector);
@@ -310,6 +313,7 @@ static void after_fork(tarn_world *world) {
   struct tarn_collector *collector = world->collector;
   if (!collector)
     return;
+  tarn_markers_after_fork(collector);
   tarn_release_after_fork(collector);
   tarn_weak_tables_after_fork(collector);
   tarn_finalizers_after_fork(collector);
@@ -331,6 +335,7 @@ tarn_status tarn_collector_start(tarn_world *world, const struct tarn_collect_ev
   world->collector = collector;
   (void)pthread_mutex_init(&collector->release.lock, NULL);
   atomic_store_explicit(&collector->trigger, world->config.min_heap, memory_order_relaxed);
+  tarn_markers_start(collector);
   tarn_status status = tarn_marker_start(&collector->marker, world, world->config.mark_stack);
   if (status == TARN_OK)
     status = tarn_weak_start(world);
@@ -351,6 +356,7 @@ void tarn_collector_end(tarn_world *world) {
   tarn_weak_tables_end(world);
   tarn_ephemeron_end(world);
   tarn_weak_end(world);
+  tarn_markers_end(collector);
   tarn_marker_end(&collector->marker);
   (void)pthread_mutex_destroy(&collector->release.lock);
   world->collector = NULL;

@@ -7,6 +7,7 @@
  *
  *   collect.c     the order of a collection; when to start one; the hooks of the lower layers
  *   mark.c        the mark stack, scanning of objects, roots
+ *   markers.c     threads that help to mark
  *   heap_end.c    heaps and worlds that end: every object's `free` function, then the memory
  *   census.c      counting and condemning after the mark, pools back to shelves
  *   release.c     `free` functions, with the world running
@@ -21,6 +22,7 @@
 #include "collect/ephemeron.h"
 #include "collect/finalizer.h"
 #include "collect/mark.h"
+#include "collect/markers.h"
 #include "collect/release.h"
 #include "collect/weak.h"
 #include "collect/weak_table.h"
@@ -56,7 +58,8 @@ struct tarn_collect_events {
 struct tarn_collector {
   tarn_world *world;
   const struct tarn_collect_events *events;
-  struct tarn_marker marker;
+  struct tarn_marker marker; /* the collecting thread's */
+  struct tarn_markers markers;
   struct tarn_weak_part weak;
   struct tarn_ephemeron_part ephemerons;
   struct tarn_finalizer_part finalizers;

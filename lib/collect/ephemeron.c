@@ -173,14 +173,15 @@ void tarn_ephemeron_key_marked(struct tarn_collector *collector, uintptr_t key) 
 
 /* --- marking --------------------------------------------------------------------------------- */
 
-void tarn_ephemeron_found(struct tarn_collector *collector, void *object) {
+void tarn_ephemeron_found(struct tarn_collector *collector, struct tarn_marker *marker,
+                          void *object) {
   uintptr_t *pair = object;
   if (pair[WORD_LINK])
     return; /* met before: its pool was walked again after the mark stack was full */
   if (key_is_dead(collector, pair))
     push(&collector->ephemerons.waiting, pair);
   else
-    tarn_mark_word(&collector->marker, word_of(pair, WORD_VALUE));
+    tarn_mark_word(marker, word_of(pair, WORD_VALUE));
 }
 
 bool tarn_ephemeron_entry(struct tarn_collector *collector, uintptr_t *words) {

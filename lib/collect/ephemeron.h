@@ -32,8 +32,10 @@ struct tarn_ephemeron_part {
 tarn_status tarn_ephemeron_start(tarn_world *world);
 void tarn_ephemeron_end(tarn_world *world);
 
-/* The marker met a live ephemeron.  Meeting it again is harmless. */
-void tarn_ephemeron_found(struct tarn_collector *collector, void *object);
+/* A marker met a live ephemeron.  Meeting it again is harmless.  This and the next under the lock
+ * of what is found (markers.h). */
+void tarn_ephemeron_found(struct tarn_collector *collector, struct tarn_marker *marker,
+                          void *object);
 
 /*
  * The marker has just marked a block whose mark byte was WATCHED; `key` is the block's start. Marks

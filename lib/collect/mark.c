@@ -37,18 +37,33 @@ static bool grow(struct tarn_marker *marker) {
   if (!stack)
     return false;
   if (marker->stack) {
-    memcpy(stack, marker->stack, marker->depth * sizeof *stack);
+    memcpy(stack, marker->stack + marker->low, (marker->depth - marker->low) * sizeof *stack);
     tarn_os_unmap(marker->stack, marker->capacity * sizeof *stack);
   }
   marker->stack = stack;
   marker->capacity = capacity;
+  marker->depth -= marker->low;
+  marker->low = 0;
   return true;
 }
 
+/* What was given away from the bottom leaves room there. */
+static void move_down(struct tarn_marker *marker) {
+  marker->depth -= marker->low;
+  memmove(marker->stack, marker->stack + marker->low, marker->depth * sizeof *marker->stack);
+  marker->low = 0;
+}
+
 static __attribute__((noinline)) bool make_room(struct tarn_marker *marker, size_t entries) {
+  if (marker->low >= entries && marker->low >= marker->capacity / 2) {
+    move_down(marker);
+    return true;
+  }
   while (marker->capacity - marker->depth < entries)
-    if (!grow(marker))
-      return false;
+    if (!grow(marker)) {
+      move_down(marker);
+      return marker->capacity - marker->depth >= entries;
+    }
   return true;
 }
 
@@ -58,15 +73,25 @@ static inline bool has_room(struct tarn_marker *marker, size_t entries) {
 
 /* Notes that a marked object still has to be scanned. */
 static void note_overflow(struct tarn_marker *marker, uintptr_t object, tarn_form form) {
-  if (form == TARN_FORM_POOL)
-    tarn_pool_of(object)->overflow = 1;
-  else
-    tarn_large_of(object)->overflow = 1;
+  uint8_t *noted =
+      form == TARN_FORM_POOL ? &tarn_pool_of(object)->overflow : &tarn_large_of(object)->overflow;
+  /* Release: who takes the note finds the mark. */
+  __atomic_store_n(noted, 1, __ATOMIC_RELEASE);
   marker->overflow = true;
   marker->overflows++;
 }
 
 /* --- from a word to a marked object ---------------------------------------------------------- */
+
+/* Around what the other parts keep of objects that are met; helpers meet some, too. */
+static void lock_found(const struct tarn_marker *marker) {
+  if (marker->world->collector->markers.wanted)
+    (void)pthread_mutex_lock(&marker->world->collector->markers.found_lock);
+}
+static void unlock_found(const struct tarn_marker *marker) {
+  if (marker->world->collector->markers.wanted)
+    (void)pthread_mutex_unlock(&marker->world->collector->markers.found_lock);
+}
 
 /*
  * Marks a block that is in use, by its looks: a block without the previous epoch's mark is new or
@@ -76,14 +101,16 @@ static __attribute__((noinline)) bool mark_new(const struct tarn_marker *marker,
                                                const struct tarn_place *place) {
   if (!tarn_place_in_use(place, marker->previous))
     return false;
-  *tarn_mark_byte(place->block) = marker->epoch;
+  tarn_mark_store(place->block, marker->epoch);
   return true;
 }
 
 static __attribute__((noinline)) bool mark_watched(const struct tarn_marker *marker,
                                                    const struct tarn_place *place) {
-  *tarn_mark_byte(place->block) = marker->epoch;
+  tarn_mark_store(place->block, marker->epoch);
+  lock_found(marker);
   tarn_ephemeron_key_marked(marker->world->collector, place->block);
+  unlock_found(marker);
   return true;
 }
 
@@ -95,12 +122,12 @@ static inline bool mark_exact(struct tarn_marker *marker, uintptr_t word,
                               struct tarn_place *place) {
   if (!tarn_find(marker->store->id, word, false, place))
     return false;
-  uint8_t *byte = tarn_mark_byte(word);
-  uint8_t old = *byte;
+  uint8_t old = tarn_mark_load(word);
   if (old == marker->epoch)
     return false;
   if (TARN_LIKELY(old == marker->previous && old != TARN_MARK_NONE))
-    *byte = marker->epoch; /* it lived through the last collection, so no look at it is needed */
+    tarn_mark_store(
+        word, marker->epoch); /* it lived through the last collection, so no look at it is needed */
   else if (!(old == TARN_MARK_WATCHED ? mark_watched(marker, place) : mark_new(marker, place)))
     return false;
   return tarn_map_kind(place->map) == TARN_KIND_CONTAINER;
@@ -135,14 +162,14 @@ void tarn_mark_conservative(struct tarn_marker *marker, uintptr_t word) {
 void tarn_mark_keep(struct tarn_marker *marker, uintptr_t address) {
   struct tarn_place place;
   if (tarn_find(marker->store->id, address, false, &place))
-    *tarn_mark_byte(place.block) = marker->epoch;
+    tarn_mark_store(place.block, marker->epoch);
 }
 
 bool tarn_is_marked(const struct tarn_marker *marker, uintptr_t word) {
   struct tarn_place place;
   word &= ~marker->tag_mask;
   return !tarn_find(marker->store->id, word, false, &place) ||
-         *tarn_mark_byte(place.block) == marker->epoch;
+         tarn_mark_load(place.block) == marker->epoch;
 }
 
 /* --- scanning -------------------------------------------------------------------------------- */
@@ -315,10 +342,14 @@ static __attribute__((noinline)) void scan_other(struct tarn_marker *marker, voi
     scan_general(marker, object, size);
     break;
   case TARN_SCAN_WEAK:
+    lock_found(marker);
     tarn_weak_found(marker->world->collector, object);
+    unlock_found(marker);
     break;
   case TARN_SCAN_EPHEMERON:
-    tarn_ephemeron_found(marker->world->collector, object);
+    lock_found(marker);
+    tarn_ephemeron_found(marker->world->collector, marker, object);
+    unlock_found(marker);
     break;
   case TARN_SCAN_NONE:
   case TARN_SCAN_BITS:
@@ -359,12 +390,16 @@ static void take_top(struct tarn_marker *marker) {
   marker->ring[(marker->ring_head + marker->ring_count++) % TARN_RING_SIZE] = word;
 }
 
-static void drain_stack(struct tarn_marker *marker) {
+void tarn_mark_drain_stack(struct tarn_marker *marker) {
   for (;;) {
-    while (marker->depth > 0 && marker->ring_count < TARN_RING_SIZE)
+    while (marker->depth > marker->low && marker->ring_count < TARN_RING_SIZE)
       take_top(marker);
-    if (marker->ring_count == 0)
+    if (marker->ring_count == 0) {
+      marker->low = marker->depth = 0;
       return;
+    }
+    if (TARN_UNLIKELY(--marker->until_share == 0))
+      tarn_markers_share(marker);
     uintptr_t word = marker->ring[marker->ring_head];
     marker->ring_head = (marker->ring_head + 1) % TARN_RING_SIZE;
     marker->ring_count--;
@@ -377,37 +412,74 @@ static void drain_stack(struct tarn_marker *marker) {
 /* Scans every marked object of a noted pool again. */
 static void rescan_pool(struct tarn_pool *pool, void *data) {
   struct tarn_marker *marker = data;
-  if (!pool->overflow)
+  /* Acquire: pairs with note_overflow.  Helpers may note it again, and their word for that stands.
+   */
+  if (!__atomic_exchange_n(&pool->overflow, 0, __ATOMIC_ACQUIRE))
     return;
-  pool->overflow = 0;
   size_t size = tarn_pool_block_size(pool);
   uintptr_t block = tarn_pool_base(pool);
   for (unsigned i = 0; i < pool->capacity; i++, block += size)
-    if (*tarn_mark_byte(block) == marker->epoch) {
+    if (tarn_mark_load(block) == marker->epoch) {
       scan(marker, block, size);
-      drain_stack(marker);
+      tarn_mark_drain_stack(marker);
     }
 }
 
 static void rescan_larges(struct tarn_marker *marker, struct tarn_heap *heap) {
   struct tarn_large *large;
   cds_list_for_each_entry(large, &heap->larges, node) {
-    if (!large->overflow)
+    if (!__atomic_exchange_n(&large->overflow, 0, __ATOMIC_ACQUIRE)) /* as in rescan_pool */
       continue;
-    large->overflow = 0;
     scan(marker, large->base, large->bytes);
-    drain_stack(marker);
+    tarn_mark_drain_stack(marker);
   }
 }
 
+static void rescan(struct tarn_marker *marker) {
+  marker->overflow = false;
+  tarn_store_each_pool(marker->store, rescan_pool, marker);
+  for (unsigned i = 0; i < tarn_store_heap_limit(marker->store); i++)
+    if (tarn_store_heap(marker->store, i))
+      rescan_larges(marker, tarn_store_heap(marker->store, i));
+}
+
 void tarn_mark_drain(struct tarn_marker *marker) {
-  drain_stack(marker);
+  struct tarn_collector *collector = marker->world->collector;
+  tarn_markers_begin(collector);
+  tarn_mark_drain_stack(marker);
+  tarn_markers_finish(collector);
   while (marker->overflow) {
-    marker->overflow = false;
-    tarn_store_each_pool(marker->store, rescan_pool, marker);
-    for (unsigned i = 0; i < tarn_store_heap_limit(marker->store); i++)
-      if (tarn_store_heap(marker->store, i))
-        rescan_larges(marker, tarn_store_heap(marker->store, i));
+    tarn_markers_begin(collector);
+    rescan(marker);
+    tarn_markers_finish(collector);
+  }
+}
+
+size_t tarn_mark_give(struct tarn_marker *marker, uintptr_t *entries, size_t most) {
+  size_t half = (marker->depth - marker->low) / 2, count = half < most ? half : most;
+  /* An array's two entries stay together. */
+  if (count && (marker->stack[marker->low + count] & CONTINUES))
+    count--;
+  memcpy(entries, marker->stack + marker->low, count * sizeof *entries);
+  marker->low += count;
+  return count;
+}
+
+void tarn_mark_take(struct tarn_marker *marker, const uintptr_t *entries, size_t count) {
+  marker->low = marker->depth = 0;
+  for (size_t i = 0; i < count; i++) {
+    uintptr_t next = i + 1 < count ? entries[i + 1] : 0;
+    if (next & CONTINUES) {
+      if (has_room(marker, 2)) {
+        marker->stack[marker->depth++] = entries[i];
+        marker->stack[marker->depth++] = next;
+      } else {
+        note_overflow(marker, entries[i], tarn_map_form(tarn_map_get(tarn_unit_of(entries[i]))));
+      }
+      i++;
+    } else {
+      push(marker, entries[i]);
+    }
   }
 }
 

@@ -12,7 +12,11 @@
  * looked up and marked at once but not scanned, and its pool is noted (`overflow`); after the drain
  * the marked objects of noted pools are scanned again, until none is noted.  There is no recursion.
  *
- * Everything belongs to the thread that collects, while the world is stopped.
+ * A marker belongs to one thread, while the world is stopped: the collecting one's to that, those
+ * of helpers to them (collect/markers.h).  Mark bytes are read and written by all of them, relaxed:
+ * two that find an object at the same time may both mark and scan it, which does no harm.  So may a
+ * trace function run for one object twice, and at the same time.  Weak references and ephemerons,
+ * whose scan changes lists, are met under a lock, and the second to come finds them met.
  */
 #ifndef TARN_COLLECT_MARK_H
 #define TARN_COLLECT_MARK_H
@@ -29,11 +33,13 @@ struct tarn_marker {
   uint8_t previous; /* what the last collection wrote; 0 in the first */
   uintptr_t tag_mask;
   uintptr_t *stack;
-  size_t depth, capacity, limit; /* in entries; limit 0: none */
-  bool overflow;                 /* some pool or large object is noted */
+  size_t low, depth, capacity, limit; /* in entries; those from low on are there; limit 0: none */
+  bool overflow;                      /* some pool or large object is noted */
   uint64_t overflows;
   uintptr_t ring[TARN_RING_SIZE];
   unsigned ring_head, ring_count;
+  uint32_t until_share; /* objects to scan before tarn_markers_share */
+  bool helps;           /* it is a helper's */
 };
 
 /* What trace functions and providers get. */
@@ -54,8 +60,18 @@ void tarn_mark_word(struct tarn_marker *marker, uintptr_t word);
 /* The same for a word that may point anywhere into an object. */
 void tarn_mark_conservative(struct tarn_marker *marker, uintptr_t word);
 
-/* Scans until nothing is left, ephemerons apart. */
+/* Scans until nothing is left, ephemerons apart.  For the collecting thread: helpers may join. */
 void tarn_mark_drain(struct tarn_marker *marker);
+
+/* The same for one marker's stack; for collect/markers.c. */
+void tarn_mark_drain_stack(struct tarn_marker *marker);
+
+/* Takes up to `most` of the oldest entries off the stack, at most half of them; returns how many.
+ */
+size_t tarn_mark_give(struct tarn_marker *marker, uintptr_t *entries, size_t most);
+
+/* Puts them on another marker's stack, which is empty. */
+void tarn_mark_take(struct tarn_marker *marker, const uintptr_t *entries, size_t count);
 
 /*
  * Is the object that `word` names marked?  True as well for a word that is no block of this world:

@@ -24,7 +24,7 @@ void tarn_weak_end(tarn_world *world) { tarn_collector_of(world)->weak.list = TA
 bool tarn_weak_is_dead(const struct tarn_marker *marker, uintptr_t word) {
   struct tarn_place place;
   return tarn_find(marker->store->id, word & ~marker->tag_mask, false, &place) &&
-         *tarn_mark_byte(place.block) != marker->epoch;
+         tarn_mark_load(place.block) != marker->epoch;
 }
 
 bool tarn_weak_in_use(const struct tarn_marker *marker, const struct tarn_place *place) {

@@ -153,7 +153,7 @@ bool tarn_pool_stretch(struct tarn_pool *pool, uint8_t epoch, uint32_t *start, u
 
 bool tarn_pool_in_use(const struct tarn_pool *pool, const void *block, uint8_t epoch) {
   uintptr_t offset = (uintptr_t)block - tarn_pool_base(pool);
-  uint8_t mark = epoch ? *tarn_mark_byte((uintptr_t)block) : TARN_MARK_NONE;
+  uint8_t mark = epoch ? tarn_mark_load((uintptr_t)block) : TARN_MARK_NONE;
   bool may_be = offset < pool->own.cursor ? !tarn_mark_is_dead(mark)
                                           : epoch && offset < pool->own.virgin && mark == epoch;
   if (!may_be)

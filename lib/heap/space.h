@@ -164,5 +164,12 @@ static inline _Atomic uint64_t *tarn_remote_bits(size_t unit) {
 static inline uint8_t *tarn_mark_byte(uintptr_t address) {
   return &tarn_space.marks[(address - tarn_space.base) >> TARN_GRANULE_SHIFT];
 }
+/* While several threads mark.  Relaxed: a mark byte hands nothing over. */
+static inline uint8_t tarn_mark_load(uintptr_t address) {
+  return __atomic_load_n(tarn_mark_byte(address), __ATOMIC_RELAXED);
+}
+static inline void tarn_mark_store(uintptr_t address, uint8_t mark) {
+  __atomic_store_n(tarn_mark_byte(address), mark, __ATOMIC_RELAXED);
+}
 
 #endif

@@ -134,6 +134,16 @@ const struct tarn_option tarn_option_table[] = {
      .minimum = 4 * KIB,
      .maximum = TIB,
      FIELD(mark_stack)},
+    {.name = "markers",
+     .help = "Threads that mark in a collection, the collecting one among them. The others are made "
+             "after the first collection that had work for them, and sleep between collections.",
+     .kind = TARN_KIND_NUMBER,
+     .group = TARN_GROUP_COLLECTOR,
+     .zero = "one for each CPU that the process may use, at most 8",
+     .initial = 0,
+     .minimum = 1,
+     .maximum = 64,
+     FIELD(markers)},
     {.name = "scan-stack",
      .help = "Scan the C stacks and registers of attached threads conservatively, unless a "
              "thread says otherwise with tarn_thread_scan_stack.",

@@ -31,6 +31,7 @@ struct tarn_config {
   unsigned near_limit;  /* percentage of hard_limit at which the callback is called */
   unsigned retain;      /* free pool memory kept, as percentage of live bytes */
   unsigned max_threads; /* attached threads of one world */
+  unsigned markers;     /* threads that mark, the collecting one among them; 0 = detected_cpus */
 
   bool collect;     /* automatic collection */
   bool scan_stack;  /* attached threads' C stacks are scanned conservatively by default */
