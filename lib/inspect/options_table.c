@@ -135,8 +135,9 @@ const struct tarn_option tarn_option_table[] = {
      .maximum = TIB,
      FIELD(mark_stack)},
     {.name = "markers",
-     .help = "Threads that mark in a collection, the collecting one among them. The others are made "
-             "after the first collection that had work for them, and sleep between collections.",
+     .help =
+         "Threads that mark in a collection, the collecting one among them. The others are made "
+         "after the first collection that had work for them, and sleep between collections.",
      .kind = TARN_KIND_NUMBER,
      .group = TARN_GROUP_COLLECTOR,
      .zero = "one for each CPU that the process may use, at most 8",
