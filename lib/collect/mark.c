@@ -55,16 +55,13 @@ static void move_down(struct tarn_marker *marker) {
 }
 
 static __attribute__((noinline)) bool make_room(struct tarn_marker *marker, size_t entries) {
-  if (marker->low >= entries && marker->low >= marker->capacity / 2) {
+  if (marker->low >= entries && marker->low >= marker->capacity / 2)
     move_down(marker);
-    return true;
-  }
-  while (marker->capacity - marker->depth < entries)
-    if (!grow(marker)) {
-      move_down(marker);
-      return marker->capacity - marker->depth >= entries;
-    }
-  return true;
+  while (marker->capacity - marker->depth < entries && grow(marker))
+    ;
+  if (marker->capacity - marker->depth < entries && marker->low > 0)
+    move_down(marker);
+  return marker->capacity - marker->depth >= entries;
 }
 
 static inline bool has_room(struct tarn_marker *marker, size_t entries) {
