@@ -255,7 +255,7 @@ bool tarn_find_large(size_t unit, uintptr_t word, bool interior, struct tarn_pla
 bool tarn_place_in_use(const struct tarn_place *place, uint8_t epoch) {
   if (tarn_map_form(place->map) == TARN_FORM_POOL)
     return tarn_pool_in_use(tarn_pool_of(place->block), (void *)place->block, epoch);
-  if (epoch && tarn_mark_is_dead(*tarn_mark_byte(place->block)))
+  if (epoch && tarn_mark_is_dead(tarn_mark_load(place->block)))
     return false;
   return tarn_map_kind(place->map) == TARN_KIND_RAW || *(const uintptr_t *)place->block != 0;
 }
