@@ -52,8 +52,8 @@ static size_t pass_over_pool(struct tarn_collector *collector, struct tarn_mutat
     memset(words + 1, 0xdb, size - sizeof *words);
 #endif
     words[0] = 0;
-    *tarn_mark_byte(block) = TARN_MARK_NONE; /* beyond the cursor, which stands at 0: free */
-    pool->own.room--;                        /* = used, on this list */
+    *tarn_mark_byte(block) = TARN_MARK_NONE;      /* beyond the cursor, which stands at 0: free */
+    tarn_pool_set_room(pool, pool->own.room - 1); /* = used, on this list */
   }
   return ran;
 }
@@ -154,7 +154,7 @@ static void take_back_pool(struct tarn_pool *pool, void *data) {
       /* Its function was running in a thread that is not in this process: it ran there. */
       *tarn_block_words((void *)block) = 0;
       *tarn_mark_byte(block) = TARN_MARK_NONE;
-      pool->own.room--;
+      tarn_pool_set_room(pool, pool->own.room - 1);
     }
   tarn_release_add_pool(take->collector, pool);
 }
