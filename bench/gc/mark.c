@@ -13,38 +13,9 @@
  */
 #include <string.h>
 
-#include "peer.h"
-
-struct node {
-  const void *type;
-  struct node *left, *right;
-  uintptr_t number, rest[4];
-};
-
-static struct shape node_shape = {
-    .name = "node", .size = sizeof(struct node), .slots = 1u << 1 | 1u << 2};
-
-static struct node *make_node(struct mutator *mutator, uintptr_t number) {
-  struct node *node = object_new(mutator, &node_shape);
-  if (!node)
-    subject_fail(SUBJECT, "out of memory");
-  node->number = number;
-  return node;
-}
+#include "nodes.h"
 
 /* --- three shapes, from `count` nodes -------------------------------------------------------- */
-
-/* Half of what is left to the left, the rest to the right. */
-static struct node *make_tree(struct mutator *mutator, size_t count) {
-  struct node *node = make_node(mutator, count);
-  ROOTS(mutator, &node);
-  size_t left = count / 2, right = count - 1 - left;
-  struct node *child = left > 0 ? make_tree(mutator, left) : NULL;
-  node->left = child;
-  child = right > 0 ? make_tree(mutator, right) : NULL;
-  node->right = child;
-  return node;
-}
 
 /* All nodes in random order; no collection may come, as no root refers to them. */
 static struct node **make_shuffled(struct mutator *mutator, size_t count) {

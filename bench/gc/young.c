@@ -10,35 +10,7 @@
  * Percentiles are printed. So little is
  * allocated meanwhile that no collection starts by itself.
  */
-#include "peer.h"
-
-struct node {
-  const void *type;
-  struct node *left, *right;
-  uintptr_t number, rest[4];
-};
-
-static struct shape node_shape = {
-    .name = "node", .size = sizeof(struct node), .slots = 1u << 1 | 1u << 2};
-
-static struct node *make_node(struct mutator *mutator, uintptr_t number) {
-  struct node *node = object_new(mutator, &node_shape);
-  if (!node)
-    subject_fail(SUBJECT, "out of memory");
-  node->number = number;
-  return node;
-}
-
-static struct node *make_tree(struct mutator *mutator, size_t count) {
-  struct node *node = make_node(mutator, count);
-  ROOTS(mutator, &node);
-  size_t left = count / 2, right = count - 1 - left;
-  struct node *child = left > 0 ? make_tree(mutator, left) : NULL;
-  node->left = child;
-  child = right > 0 ? make_tree(mutator, right) : NULL;
-  node->right = child;
-  return node;
-}
+#include "nodes.h"
 
 static struct node *make_young(struct mutator *mutator, size_t count) {
   struct node *list = NULL;
