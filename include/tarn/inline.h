@@ -157,6 +157,20 @@ static inline bool tarn_inline_is_running(const tarn_thread *self) {
 #endif
 }
 
+/* An address's pool lies that many bytes behind the descriptors of address 0: 128 for 64 KiB. */
+static inline uintptr_t tarn_inline_shift(uintptr_t address) {
+  return address >> 9 & ~(uintptr_t)127;
+}
+
+/*
+ * Is an offset in a pool the start of a block?  In 32 bits the product of a multiple of the size is
+ * less than 2^16 (the reciprocal is too large by less than the size), that of any other offset is
+ * at least the reciprocal, which is at least 2^17.
+ */
+static inline bool tarn_inline_is_start(uint32_t offset, uint32_t reciprocal) {
+  return (uint32_t)(offset * reciprocal) < reciprocal;
+}
+
 /* The next block of a raw bin's run, or NULL; as tarn_inline_take. */
 static inline void *tarn_inline_bump(struct tarn_bin_head *bin, struct tarn_pool_own *pool,
                                      size_t *dirty) {
@@ -219,17 +233,15 @@ static inline bool tarn_inline_own(const tarn_thread *self, const void *block, b
   uintptr_t at = (uintptr_t)block;
   if (TARN_UNLIKELY(at - self->tarn_base >= self->tarn_size))
     return false;
-  struct tarn_pool_own *pool =
-      (struct tarn_pool_own *)(self->tarn_pools + (at >> 9 & ~(uintptr_t)127));
+  struct tarn_pool_own *pool = (struct tarn_pool_own *)(self->tarn_pools + tarn_inline_shift(at));
   /* Relaxed: a thread that reads itself wrote it. */
   if (TARN_UNLIKELY(__atomic_load_n(&pool->mine, __ATOMIC_RELAXED) != self))
     return false;
   *out = pool;
   uint32_t offset = (uint32_t)(at & 0xffff);
-  /* The place first: at an odd one the word cannot be read everywhere.  In 32 bits the product is
-   * small for the start of a block only. */
-  if (checks_place && TARN_UNLIKELY(offset >= pool->cursor ||
-                                    (uint32_t)(offset * pool->reciprocal) >= pool->reciprocal))
+  /* The place first: at an odd one the word cannot be read everywhere. */
+  if (checks_place &&
+      TARN_UNLIKELY(offset >= pool->cursor || !tarn_inline_is_start(offset, pool->reciprocal)))
     return false;
   return TARN_LIKELY(*(const uintptr_t *)block != (at ^ self->tarn_secret));
 }

@@ -17,7 +17,7 @@
 __attribute__((constructor)) static void start(void) { tarn_door_start(); }
 
 /* malloc, calloc, realloc and free are other names of tarn_door_malloc and so on, which the linker
- * gives them (CMakeLists.txt): a function that only jumps to another costs a pair its tenth part.
+ * gives them (CMakeLists.txt): a function that only jumps to another costs some percent of a pair.
  */
 NAME void *reallocarray(void *block, size_t count, size_t size) {
   return tarn_door_reallocarray(block, count, size);

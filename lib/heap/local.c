@@ -127,7 +127,7 @@ static void *bump(struct tarn_bin *bin, size_t *dirty) {
 /* Can there be a free block of the pool? */
 static bool is_place(const struct tarn_pool *pool, const void *block) {
   uintptr_t offset = (uintptr_t)block - tarn_pool_base(pool);
-  return offset < pool->own.cursor && tarn_is_block_start((uint32_t)offset, pool->own.reciprocal);
+  return offset < pool->own.cursor && tarn_inline_is_start((uint32_t)offset, pool->own.reciprocal);
 }
 /* Leads the link to what can follow on the pool's list?  To the end, or to a free block. */
 static bool is_good_link(const struct tarn_pool *pool, tarn_kind kind, const void *next) {

@@ -117,11 +117,8 @@ struct tarn_pool {
 _Static_assert(sizeof(struct tarn_pool) == 128, "a descriptor is two cache lines");
 
 /* The same as &pools[tarn_unit_of(address)] with two operations less, see tarn_space.pools_bias. */
-static inline uintptr_t tarn_pool_shift(uintptr_t address) {
-  return address >> (TARN_UNIT_SHIFT - 7) & ~(uintptr_t)127;
-}
 static inline struct tarn_pool *tarn_pool_of(uintptr_t address) {
-  return (struct tarn_pool *)(tarn_space.pools_bias + tarn_pool_shift(address));
+  return (struct tarn_pool *)(tarn_space.pools_bias + tarn_inline_shift(address));
 }
 static inline uintptr_t tarn_pool_base(const struct tarn_pool *pool) {
   return tarn_unit_base((size_t)(pool - tarn_space.pools));
@@ -200,14 +197,6 @@ static inline uint32_t tarn_reciprocal(size_t size) {
 }
 static inline size_t tarn_block_index(uint64_t map_word, size_t offset) {
   return (size_t)((uint64_t)offset * tarn_map_low(map_word) >> 32);
-}
-/*
- * Is an offset in a unit the start of a block?  In 32 bits the product of a multiple of the size is
- * less than 2^16 (the reciprocal is too large by less than the size), that of any other offset is
- * at least the reciprocal, which is at least 2^17.
- */
-static inline bool tarn_is_block_start(uint32_t offset, uint32_t reciprocal) {
-  return (uint32_t)(offset * reciprocal) < reciprocal;
 }
 
 /* --- free blocks ----------------------------------------------------------------------------- */

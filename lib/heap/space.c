@@ -107,7 +107,7 @@ static bool lay_out(size_t size) {
   tarn_space.marks = (uint8_t *)start + sizes.remote;
   tarn_space.base = round_up((uintptr_t)start + sizes.remote + sizes.marks, TARN_ARENA_SIZE);
   tarn_space.size = size;
-  tarn_space.pools_bias = (uintptr_t)tarn_space.pools - tarn_pool_shift(tarn_space.base);
+  tarn_space.pools_bias = (uintptr_t)tarn_space.pools - tarn_inline_shift(tarn_space.base);
   return true;
 }
 

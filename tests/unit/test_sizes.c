@@ -98,7 +98,7 @@ static void starts_of_blocks_are_told_from_all_other_offsets(void **unused) {
   for (unsigned i = 0; i < TARN_CLASS_COUNT; i++) {
     uint32_t size = (uint32_t)tarn_class_size(i), reciprocal = tarn_reciprocal(size);
     for (uint32_t offset = 0; offset < TARN_UNIT_SIZE; offset++)
-      if (tarn_is_block_start(offset, reciprocal) != (offset % size == 0))
+      if (tarn_inline_is_start(offset, reciprocal) != (offset % size == 0))
         fail_msg("offset %u of blocks of %u bytes", offset, size);
   }
 }
