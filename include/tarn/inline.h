@@ -73,6 +73,7 @@ struct tarn_thread {
   uintptr_t tarn_base, tarn_size; /* the heap range */
   uintptr_t tarn_pools;           /* of its descriptors, less those of the addresses below it */
   uintptr_t tarn_marks;           /* the same of its mark bytes */
+  uintptr_t tarn_cards;           /* and of its cards */
   uintptr_t tarn_secret;          /* marks what is free */
   const bool *tarn_marks_exist;   /* changes in stops only */
 };

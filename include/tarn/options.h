@@ -44,6 +44,11 @@ TARN_BEGIN_DECLS
 /* tarn_options.flags: read nothing from the environment. */
 #define TARN_OPTIONS_NO_ENVIRONMENT 1u
 
+/* tarn_options.flags: the program keeps the rules of tarn/store.h, so young objects can be
+ * collected alone (option `generations`).  Not an option, for only the program's author can know.
+ */
+#define TARN_OPTIONS_BARRIERS 2u
+
 /*
  * What the program asks for.  Start from TARN_OPTIONS_INIT, so that a program stays right when the
  * structure grows:

@@ -17,6 +17,7 @@
 #include <tarn/inspect.h>
 #include <tarn/options.h>
 #include <tarn/root.h>
+#include <tarn/store.h>
 #include <tarn/thread.h>
 #include <tarn/type.h>
 #include <tarn/weak.h>

@@ -53,7 +53,12 @@ static uint8_t other_epoch(uint8_t epoch) {
 /* The order is documented in tarn/collect.h. */
 static size_t mark_everything(struct tarn_collector *collector) {
   struct tarn_marker *marker = &collector->marker;
+  tarn_generation_spare(collector);
   tarn_mark_roots(marker);
+  if (collector->generation == TARN_GENERATION_FULL)
+    tarn_cards_clear(collector);
+  else
+    tarn_cards_roots(collector);
   tarn_weak_tables_roots(collector);
   tarn_finalizers_roots(collector);
   tarn_mark_drain(marker);
@@ -68,6 +73,12 @@ static size_t mark_everything(struct tarn_collector *collector) {
   return cleared;
 }
 
+/* Relaxed: figures; only the requester of a stop writes them. */
+static void count_generation(struct tarn_collector *collector, int generation) {
+  for (int i = 0; i <= generation; i++)
+    atomic_fetch_add_explicit(&collector->at_least[i], 1, memory_order_relaxed);
+}
+
 static void keep_pause(struct tarn_collector *collector, uint64_t pause) {
   /* Relaxed: figures; only the requester of a stop writes them. */
   uint64_t number = atomic_load_explicit(&collector->collections, memory_order_relaxed);
@@ -80,17 +91,40 @@ static void keep_pause(struct tarn_collector *collector, uint64_t pause) {
     atomic_store_explicit(&collector->pause_max, pause, memory_order_relaxed);
 }
 
+/* What the marker writes, and goes by: see TARN_MARK_... */
+static void set_marks(struct tarn_collector *collector) {
+  struct tarn_marker *marker = &collector->marker;
+  tarn_world *world = collector->world;
+  marker->previous = world->store.epoch;
+  marker->epoch = collector->generation == TARN_GENERATION_FULL ? other_epoch(marker->previous)
+                                                                : marker->previous;
+  marker->mark = collector->generation == 0 ? TARN_MARK_SURVIVED : marker->epoch;
+  marker->tag_mask = world->tag_mask;
+  marker->overflows = 0;
+}
+
+/* When the next collection is due. */
+static void set_trigger(struct tarn_collector *collector, uint64_t live_before) {
+  struct tarn_store *store = &collector->world->store;
+  /* Relaxed: figures, and nobody allocates. */
+  uint64_t live = atomic_load_explicit(&collector->live_bytes, memory_order_relaxed);
+  uint64_t allocated = atomic_load_explicit(&store->debt, memory_order_relaxed);
+  uint64_t trigger = tarn_generation_collected(collector, live_before, live, allocated,
+                                               next_trigger(collector->world, live));
+  atomic_store_explicit(&store->debt, 0, memory_order_relaxed);
+  atomic_store_explicit(&collector->trigger, trigger, memory_order_relaxed);
+}
+
 /* The world is stopped; `report->stop_ns` holds the time of the request until then. */
 static void collect_stopped(struct tarn_collector *collector, struct tarn_collect_report *report) {
   tarn_world *world = collector->world;
   struct tarn_store *store = &world->store;
   struct tarn_marker *marker = &collector->marker;
   uint64_t start = tarn_os_now();
+  uint64_t live_before = atomic_load_explicit(&collector->live_bytes, memory_order_relaxed);
   report->heap_before = atomic_load_explicit(&store->bytes, memory_order_relaxed);
-  marker->previous = store->epoch;
-  marker->epoch = other_epoch(store->epoch);
-  marker->tag_mask = world->tag_mask;
-  marker->overflows = 0;
+  collector->generation = report->generation;
+  set_marks(collector);
   tarn_census_prepare(collector);
   if (world->config.verify && collector->events)
     collector->events->before_mark(world);
@@ -99,9 +133,7 @@ static void collect_stopped(struct tarn_collector *collector, struct tarn_collec
   store->epoch = marker->epoch;
   tarn_census_take(collector);
   report->overflows = marker->overflows;
-  uint64_t live = atomic_load_explicit(&collector->live_bytes, memory_order_relaxed);
-  atomic_store_explicit(&store->debt, 0, memory_order_relaxed);
-  atomic_store_explicit(&collector->trigger, next_trigger(world, live), memory_order_relaxed);
+  set_trigger(collector, live_before);
   if (world->config.verify && collector->events)
     collector->events->verify(world);
 }
@@ -120,19 +152,24 @@ static void finish_report(struct tarn_collector *collector, struct tarn_collect_
   if (report->asked)
     atomic_fetch_add_explicit(&collector->asked, 1, memory_order_relaxed);
   keep_pause(collector, report->pause_ns);
+  count_generation(collector, report->generation);
   report->number = atomic_load_explicit(&collector->collections, memory_order_relaxed);
 }
 
 /* With the world running: memory goes back that nobody can see any more. */
-static void give_back(struct tarn_collector *collector, struct tarn_large *dead, uint64_t live) {
+static void give_back(struct tarn_collector *collector, const struct tarn_collect_report *report,
+                      struct tarn_large *dead) {
   tarn_world *world = collector->world;
   for (struct tarn_large *large = dead; large; large = large->limbo)
     tarn_large_give_back(&world->store, large);
   tarn_large_reclaim(&world->store, dead);
-  /* The next collection comes after `trigger` bytes: purging what they will use helps nobody. */
-  uint64_t keep = live / 100 * world->config.retain;
-  uint64_t trigger = atomic_load_explicit(&collector->trigger, memory_order_relaxed);
-  (void)tarn_store_purge(&world->store, (size_t)(keep > trigger ? keep : trigger));
+  if (report->generation == TARN_GENERATION_FULL) {
+    /* The next such collection comes after so many bytes: purging what they will use helps nobody.
+     */
+    uint64_t keep = report->live_bytes / 100 * world->config.retain;
+    uint64_t trigger = next_trigger(world, report->live_bytes);
+    (void)tarn_store_purge(&world->store, (size_t)(keep > trigger ? keep : trigger));
+  }
   tarn_store_tend(&world->store);
 }
 
@@ -158,9 +195,11 @@ static void tell_near_limit(struct tarn_collector *collector, uint64_t live) {
 }
 
 /* The whole of a collection whose stop has begun. */
-static tarn_status run_stopped(tarn_world *world, struct tarn_mutator *self, bool asked) {
+static tarn_status run_stopped(tarn_world *world, struct tarn_mutator *self, int generation,
+                               bool asked) {
   struct tarn_collector *collector = world->collector;
-  struct tarn_collect_report report = {.asked = asked};
+  struct tarn_collect_report report = {.generation = tarn_generation_choose(collector, generation),
+                                       .asked = asked};
   if (!tarn_store_make_tables(&world->store)) {
     tarn_stop_end(world, self);
     return TARN_ENOMEM;
@@ -172,27 +211,30 @@ static tarn_status run_stopped(tarn_world *world, struct tarn_mutator *self, boo
   bool due = atomic_load_explicit(&collector->release.pending, memory_order_relaxed) != 0;
   tarn_stop_end(world, self);
 
-  give_back(collector, dead, report.live_bytes);
+  give_back(collector, &report, dead);
   tarn_markers_tend(collector);
   if (due)
     tarn_stop_ask(world, TARN_POLL_RELEASE);
-  tell_near_limit(collector, report.live_bytes);
+  if (report.generation == TARN_GENERATION_FULL)
+    tell_near_limit(collector, report.live_bytes);
   if (collector->events)
     collector->events->collected(world, &report);
   return TARN_OK;
 }
 
-tarn_status tarn_collector_run(tarn_world *world, struct tarn_mutator *self, bool asked) {
+tarn_status tarn_collector_run(tarn_world *world, struct tarn_mutator *self, int generation,
+                               bool asked) {
   struct tarn_collector *collector = world->collector;
+  _Atomic uint64_t *count = &collector->at_least[generation > 0 ? generation : 0];
   /* Relaxed: whoever collects while this thread stands still is seen through the stop. */
-  uint64_t number = atomic_load_explicit(&collector->collections, memory_order_relaxed);
+  uint64_t number = atomic_load_explicit(count, memory_order_relaxed);
   while (!tarn_stop_begin(world, self)) {
-    /* Another's stop has ended.  It began after this call; but it need not have been a collection.
-     */
-    if (atomic_load_explicit(&collector->collections, memory_order_relaxed) != number)
+    /* Another's stop has ended.  It began after this call; but it need not have been a collection,
+     * nor one of this generation. */
+    if (atomic_load_explicit(count, memory_order_relaxed) != number)
       return TARN_OK;
   }
-  return run_stopped(world, self, asked);
+  return run_stopped(world, self, generation, asked);
 }
 
 tarn_status tarn_collect(tarn_thread *self, int generation) {
@@ -204,7 +246,7 @@ tarn_status tarn_collect(tarn_thread *self, int generation) {
   if (self->tarn_holds)
     return TARN_EHELD;
   struct tarn_mutator *mutator = tarn_mutator_of(self);
-  status = tarn_collector_run(mutator->world, mutator, true);
+  status = tarn_collector_run(mutator->world, mutator, generation, true);
   if (status == TARN_OK)
     (void)tarn_release_run(mutator->world->collector, mutator, 0);
   return status;
@@ -225,7 +267,7 @@ static bool before_refill(struct tarn_local *local, size_t bytes) {
   tarn_store_tend(&world->store); /* the bin is as a refill found it */
   /* The option switches off what comes by itself; a limit in the way is another matter. */
   if (world->config.collect && may_collect(world, self) && is_due(world->collector))
-    (void)tarn_collector_run(world, self, false);
+    (void)tarn_collector_run(world, self, TARN_GENERATION_ANY, false);
   return true;
 }
 
@@ -233,7 +275,8 @@ static bool exhausted(struct tarn_local *local, size_t bytes, unsigned tries) {
   struct tarn_mutator *self = tarn_mutator_of_local(local);
   tarn_world *world = self->world;
   /* Twice: the first may have joined another's that gave its memory to others. */
-  if (tries < 2 && may_collect(world, self) && tarn_collector_run(world, self, false) == TARN_OK)
+  if (tries < 2 && may_collect(world, self) &&
+      tarn_collector_run(world, self, TARN_GENERATION_FULL, false) == TARN_OK)
     return true;
   size_t held = atomic_load_explicit(&world->store.bytes, memory_order_relaxed);
   size_t limit = atomic_load_explicit(&world->store.limit, memory_order_relaxed);
@@ -335,6 +378,7 @@ tarn_status tarn_collector_start(tarn_world *world, const struct tarn_collect_ev
   world->collector = collector;
   (void)pthread_mutex_init(&collector->release.lock, NULL);
   atomic_store_explicit(&collector->trigger, world->config.min_heap, memory_order_relaxed);
+  tarn_generations_start(collector);
   tarn_markers_start(collector);
   tarn_status status = tarn_marker_start(&collector->marker, world, world->config.mark_stack);
   if (status == TARN_OK)

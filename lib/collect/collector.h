@@ -8,6 +8,8 @@
  *   collect.c     the order of a collection; when to start one; the hooks of the lower layers
  *   mark.c        the mark stack, scanning of objects, roots
  *   markers.c     threads that help to mark
+ *   cards.c       what old objects refer to
+ *   generation.c  which generation to collect
  *   heap_end.c    heaps and worlds that end: every object's `free` function, then the memory
  *   census.c      counting and condemning after the mark, pools back to shelves
  *   release.c     `free` functions, with the world running
@@ -19,8 +21,10 @@
 #ifndef TARN_COLLECT_COLLECTOR_H
 #define TARN_COLLECT_COLLECTOR_H
 
+#include "collect/cards.h"
 #include "collect/ephemeron.h"
 #include "collect/finalizer.h"
+#include "collect/generation.h"
 #include "collect/mark.h"
 #include "collect/markers.h"
 #include "collect/release.h"
@@ -36,6 +40,7 @@
 /* What one collection came to, for logs. */
 struct tarn_collect_report {
   uint64_t number;
+  int generation;
   bool asked;
   uint64_t stop_ns, mark_ns, pause_ns;
   size_t heap_before, heap_after; /* bytes held */
@@ -57,6 +62,8 @@ struct tarn_collect_events {
 
 struct tarn_collector {
   tarn_world *world;
+  int generation; /* of the running collection */
+  struct tarn_generations generations;
   const struct tarn_collect_events *events;
   struct tarn_marker marker; /* the collecting thread's */
   struct tarn_markers markers;
@@ -69,6 +76,7 @@ struct tarn_collector {
 
   /* Figures; written while the world is stopped, read relaxed by anybody. */
   _Atomic uint64_t collections, asked, pause_last, pause_max, pause_total, mark_last;
+  _Atomic uint64_t at_least[TARN_GENERATION_FULL + 1]; /* collections of that generation or more */
   _Atomic uint64_t live_bytes, live_objects, weak_cleared, overflows;
   _Atomic uint64_t trigger;                  /* store.debt that starts a collection */
   _Atomic uint32_t pauses[TARN_PAUSES_KEPT]; /* nanoseconds, cut off at 4.29 s; a ring */
@@ -108,9 +116,11 @@ extern const struct tarn_hooks tarn_collector_heap_hooks;
 extern const struct tarn_collect_hooks tarn_collector_hooks;
 
 /*
- * One whole collection for `self`, who is running and holds nothing off.  `asked`: by tarn_collect.
- * TARN_OK also when another thread's collection was joined.
+ * One whole collection of a generation, or TARN_GENERATION_ANY, for `self`, who is running and
+ * holds nothing off.  `asked`: by tarn_collect.  TARN_OK also when another thread's collection was
+ * joined, of the same generation or more.
  */
-tarn_status tarn_collector_run(tarn_world *world, struct tarn_mutator *self, bool asked);
+tarn_status tarn_collector_run(tarn_world *world, struct tarn_mutator *self, int generation,
+                               bool asked);
 
 #endif

@@ -5,6 +5,7 @@
  * Memory orders: as in weak.c.
  */
 #include "collect/collector.h"
+#include <tarn/store.h>
 #include <tarn/weak.h>
 
 enum { WORD_HEAD, WORD_KEY, WORD_VALUE, WORD_LINK };
@@ -61,8 +62,10 @@ void *tarn_ephemeron_value(tarn_thread *self, void *ephemeron) {
 
 void tarn_ephemeron_set_value(tarn_thread *self, void *ephemeron, void *value) {
   uintptr_t *words = tarn_weak_words(self, ephemeron, true);
-  if (words && tarn_weak_read(tarn_mutator_of(self), &words[WORD_KEY]))
-    __atomic_store_n(&words[WORD_VALUE], (uintptr_t)value, __ATOMIC_RELEASE);
+  if (!words || !tarn_weak_read(tarn_mutator_of(self), &words[WORD_KEY]))
+    return;
+  __atomic_store_n(&words[WORD_VALUE], (uintptr_t)value, __ATOMIC_RELEASE);
+  tarn_barrier(self, words, &words[WORD_VALUE]);
 }
 
 /* --- pairs ----------------------------------------------------------------------------------- */
@@ -145,14 +148,23 @@ static bool watch(struct tarn_collector *collector, uintptr_t *pair) {
 }
 
 /*
- * What a watched byte said before is not kept.  "Marked by the last collection" is right for every
- * block in use: beyond a pool's cursor it did say that, before the cursor nobody asks.
+ * What a watched byte said before is not kept, but there is one answer that is right for every
+ * block in use without a mark of this collection, since before a pool's cursor nobody asks, and
+ * beyond it one thing only can have stood: in a full collection the previous epoch or SURVIVED, of
+ * which either says "in use"; in generation 1 SURVIVED; in generation 0 nothing, for there it is
+ * none but new blocks, all of which lie before the cursor.
  */
+static uint8_t unmarked(const struct tarn_marker *marker) {
+  if (marker->epoch != marker->previous)
+    return marker->previous;
+  return marker->mark == marker->epoch ? TARN_MARK_SURVIVED : TARN_MARK_NONE;
+}
+
 static void unwatch(struct tarn_collector *collector, uintptr_t key) {
   struct tarn_place place;
   if (tarn_find(collector->marker.store->id, key, false, &place) &&
       *tarn_mark_byte(key) == TARN_MARK_WATCHED)
-    *tarn_mark_byte(key) = collector->marker.previous;
+    *tarn_mark_byte(key) = unmarked(&collector->marker);
 }
 
 void tarn_ephemeron_key_marked(struct tarn_collector *collector, uintptr_t key) {

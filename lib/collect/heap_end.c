@@ -99,7 +99,7 @@ static void shelve_again(struct tarn_pool *pool, void *data) {
 
 static void condemn_heap(struct tarn_collector *collector, struct tarn_heap *heap) {
   /* What condemning keeps is marked as the last collection marked what it kept. */
-  collector->marker.epoch = collector->world->store.epoch;
+  collector->marker.epoch = collector->marker.mark = collector->world->store.epoch;
   struct condemn condemn = {collector, heap};
   tarn_world *world = collector->world;
   forget_bins(world, heap);

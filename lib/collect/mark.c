@@ -91,20 +91,20 @@ static void unlock_found(const struct tarn_marker *marker) {
 }
 
 /*
- * Marks a block that is in use, by its looks: a block without the previous epoch's mark is new or
- * free.  True if it was.
+ * Marks a block that is in use, by its looks: a block without a mark of earlier collections is new
+ * or free.  True if it was.
  */
 static __attribute__((noinline)) bool mark_new(const struct tarn_marker *marker,
                                                const struct tarn_place *place) {
   if (!tarn_place_in_use(place, marker->previous))
     return false;
-  tarn_mark_store(place->block, marker->epoch);
+  tarn_mark_store(place->block, marker->mark);
   return true;
 }
 
 static __attribute__((noinline)) bool mark_watched(const struct tarn_marker *marker,
                                                    const struct tarn_place *place) {
-  tarn_mark_store(place->block, marker->epoch);
+  tarn_mark_store(place->block, marker->mark);
   lock_found(marker);
   tarn_ephemeron_key_marked(marker->world->collector, place->block);
   unlock_found(marker);
@@ -120,11 +120,11 @@ static inline bool mark_exact(struct tarn_marker *marker, uintptr_t word,
   if (!tarn_find(marker->store->id, word, false, place))
     return false;
   uint8_t old = tarn_mark_load(word);
-  if (old == marker->epoch)
+  if (tarn_marker_says(marker, old))
     return false;
-  if (TARN_LIKELY(old == marker->previous && old != TARN_MARK_NONE))
-    tarn_mark_store(
-        word, marker->epoch); /* it lived through the last collection, so no look at it is needed */
+  /* It lived through the last collection: no look at it is needed. */
+  if (TARN_LIKELY(tarn_mark_lives(old, marker->previous)))
+    tarn_mark_store(word, marker->mark);
   else if (!(old == TARN_MARK_WATCHED ? mark_watched(marker, place) : mark_new(marker, place)))
     return false;
   return tarn_map_kind(place->map) == TARN_KIND_CONTAINER;
@@ -166,7 +166,7 @@ bool tarn_is_marked(const struct tarn_marker *marker, uintptr_t word) {
   struct tarn_place place;
   word &= ~marker->tag_mask;
   return !tarn_find(marker->store->id, word, false, &place) ||
-         tarn_mark_load(place.block) == marker->epoch;
+         tarn_marker_says(marker, tarn_mark_load(place.block));
 }
 
 /* --- scanning -------------------------------------------------------------------------------- */
@@ -293,6 +293,29 @@ void tarn_scan_object(struct tarn_visitor *visitor, const void *object) {
     type->trace(object, visitor);
 }
 
+void tarn_scan_part(struct tarn_visitor *visitor, const void *object, size_t size, uintptr_t from,
+                    uintptr_t to) {
+  const tarn_type *type = tarn_type_of(object);
+  if (type->scan != TARN_SCAN_BITS && type->scan != TARN_SCAN_GENERAL)
+    return;
+  uintptr_t elements = (uintptr_t)object + type->size;
+  if (from < elements)
+    visit_layout(object, &type->slots, type->words, visit_by_visitor, visitor);
+  if (type->data_size)
+    visit_data(type, object, visit_by_visitor, visitor);
+  if (type->trace)
+    type->trace(object, visitor);
+  if (!type->is_array || !has_traced(&type->element) || to <= elements)
+    return;
+  size_t count = element_count(type, object, size);
+  size_t first = from > elements ? (from - elements) / type->element_size : 0;
+  size_t end = (to - elements + type->element_size - 1) / type->element_size;
+  if (end > count)
+    end = count;
+  if (first < end)
+    (void)visit_elements(type, object, first, end, SIZE_MAX, visit_by_visitor, visitor);
+}
+
 /* --- the marker's own scan ------------------------------------------------------------------- */
 
 /*
@@ -416,7 +439,7 @@ static void rescan_pool(struct tarn_pool *pool, void *data) {
   size_t size = tarn_pool_block_size(pool);
   uintptr_t block = tarn_pool_base(pool);
   for (unsigned i = 0; i < pool->capacity; i++, block += size)
-    if (tarn_mark_load(block) == marker->epoch) {
+    if (tarn_marker_says(marker, tarn_mark_load(block))) {
       scan(marker, block, size);
       tarn_mark_drain_stack(marker);
     }

@@ -5,8 +5,9 @@
  * The mark stack holds candidates: words that were seen in slots and may name an object.  A
  * candidate leaves the stack through a short ring, in which the lines that will be needed are
  * prefetched; at the end of the ring it is looked up, and, if it names an object that is not
- * marked, the epoch is written into its mark byte and the object is scanned: its words become
- * candidates.
+ * marked, its mark byte is written and the object is scanned: its words become candidates.  In a
+ * collection of generation 0 or 1 the objects that are not to be collected are marked from the
+ * start, by the collections before (sticky marks).
  *
  * The stack lives in pages of its own and grows up to a limit.  When it cannot grow, a candidate is
  * looked up and marked at once but not scanned, and its pool is noted (`overflow`); after the drain
@@ -29,8 +30,9 @@
 struct tarn_marker {
   struct tarn_store *store;
   tarn_world *world;
-  uint8_t epoch;    /* what is being written */
-  uint8_t previous; /* what the last collection wrote; 0 in the first */
+  uint8_t epoch;    /* what a block carries that lives for good: the world's epoch afterwards */
+  uint8_t mark;     /* what is being written: the epoch, or, in generation 0, SURVIVED */
+  uint8_t previous; /* the world's epoch before; 0 in the first collection */
   uintptr_t tag_mask;
   uintptr_t *stack;
   size_t low, depth, capacity, limit; /* in entries; those from low on are there; limit 0: none */
@@ -41,6 +43,11 @@ struct tarn_marker {
   uint32_t until_share; /* objects to scan before tarn_markers_share */
   bool helps;           /* it is a helper's */
 };
+
+/* Does a mark byte say that the block lives, for this collection? */
+static inline bool tarn_marker_says(const struct tarn_marker *marker, uint8_t byte) {
+  return byte == marker->epoch || byte == marker->mark;
+}
 
 /* What trace functions and providers get. */
 struct tarn_visitor {
@@ -82,10 +89,18 @@ bool tarn_is_marked(const struct tarn_marker *marker, uintptr_t word);
 /* Marks everything that the world's roots name. */
 void tarn_mark_roots(struct tarn_marker *marker);
 
-/* Puts a byte for the block at `address` straight into the table, as for something that is kept. */
+/* Keeps the block at `address` until the next full collection, if it is not freed. */
 void tarn_mark_keep(struct tarn_marker *marker, uintptr_t address);
 
 /* Tells the visitor every strong reference of an object. */
 void tarn_scan_object(struct tarn_visitor *visitor, const void *object);
+
+/*
+ * The same for those in the bytes from `from` up to `to` of an object in a block of `size` bytes,
+ * and for some others of it: all of its fixed part, and all that its data block holds and its trace
+ * function visits.
+ */
+void tarn_scan_part(struct tarn_visitor *visitor, const void *object, size_t size, uintptr_t from,
+                    uintptr_t to);
 
 #endif

@@ -158,6 +158,7 @@ static void rest(struct tarn_markers *markers) {
 static void begin_work(struct tarn_marker *marker) {
   const struct tarn_marker *first = &marker->world->collector->marker;
   marker->epoch = first->epoch;
+  marker->mark = first->mark;
   marker->previous = first->previous;
   marker->tag_mask = first->tag_mask;
   marker->until_share = NEXT_SHARE;

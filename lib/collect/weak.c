@@ -8,6 +8,7 @@
  * plain words, the collector's alone.
  */
 #include "collect/collector.h"
+#include <tarn/store.h>
 #include <tarn/weak.h>
 
 enum { WORD_TYPE, WORD_TARGET, WORD_LINK };
@@ -24,12 +25,12 @@ void tarn_weak_end(tarn_world *world) { tarn_collector_of(world)->weak.list = TA
 bool tarn_weak_is_dead(const struct tarn_marker *marker, uintptr_t word) {
   struct tarn_place place;
   return tarn_find(marker->store->id, word & ~marker->tag_mask, false, &place) &&
-         tarn_mark_load(place.block) != marker->epoch;
+         !tarn_marker_says(marker, tarn_mark_load(place.block));
 }
 
 bool tarn_weak_in_use(const struct tarn_marker *marker, const struct tarn_place *place) {
   uint8_t mark = *tarn_mark_byte(place->block);
-  return mark == marker->epoch || mark == TARN_MARK_WATCHED ||
+  return tarn_marker_says(marker, mark) || mark == TARN_MARK_WATCHED ||
          tarn_place_in_use(place, marker->previous);
 }
 
@@ -89,8 +90,10 @@ void *tarn_weak_get(tarn_thread *self, void *weak) {
 
 void tarn_weak_set(tarn_thread *self, void *weak, void *target) {
   uintptr_t *words = tarn_weak_words(self, weak, false);
-  if (words)
-    __atomic_store_n(&words[WORD_TARGET], (uintptr_t)target, __ATOMIC_RELEASE);
+  if (!words)
+    return;
+  __atomic_store_n(&words[WORD_TARGET], (uintptr_t)target, __ATOMIC_RELEASE);
+  tarn_barrier(self, words, &words[WORD_TARGET]);
 }
 
 bool tarn_is_weak(tarn_world *world, const void *object) {

@@ -35,6 +35,10 @@ struct tarn_heap {
   struct cds_list_head larges;
 };
 
+/* What a large object lived through: nothing, collections of generation 0 only, or any.  New ones
+ * come first on their heap's list, old ones last. */
+enum { TARN_LARGE_NEW = 0, TARN_LARGE_AGED = 1, TARN_LARGE_OLD = 2 };
+
 /*
  * A large object's header.  Once `dead` is set it is off the list, and walkers that still see it
  * must not touch the object.
@@ -48,6 +52,7 @@ struct tarn_large {
   uint8_t flavour;
   _Atomic uint8_t dead;
   uint8_t overflow; /* marker: marked, but not scanned */
+  uint8_t age;      /* census: TARN_LARGE_... */
   struct tarn_large
       *limbo; /* removed headers that wait for a grace period, or lists of the collector */
 #if TARN_HARDENED

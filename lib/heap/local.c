@@ -543,6 +543,7 @@ void tarn_local_open(struct tarn_local *local) {
   local->pub.tarn_size = tarn_space.size;
   local->pub.tarn_pools = tarn_space.pools_bias;
   local->pub.tarn_marks = (uintptr_t)tarn_space.marks - (tarn_space.base >> TARN_GRANULE_SHIFT);
+  local->pub.tarn_cards = (uintptr_t)tarn_space.cards - (tarn_space.base >> TARN_CARD_SHIFT);
   local->pub.tarn_secret = tarn_free_secret;
   local->pub.tarn_marks_exist = &local->store->tables;
 #if TARN_HARDENED

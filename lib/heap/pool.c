@@ -59,6 +59,7 @@ void tarn_pool_reset(struct tarn_pool *pool) {
   pool->mail = NULL;
   /* Relaxed: the unit's map word is published afterwards, with release. */
   tarn_pool_set_owner(pool, NULL);
+  tarn_space.ages[tarn_pool_unit(pool)] = 0;
   atomic_store_explicit(&pool->remote, 0, memory_order_relaxed);
   atomic_store_explicit(&pool->large, NULL, memory_order_relaxed);
 }
@@ -154,8 +155,9 @@ bool tarn_pool_stretch(struct tarn_pool *pool, uint8_t epoch, uint32_t *start, u
 bool tarn_pool_in_use(const struct tarn_pool *pool, const void *block, uint8_t epoch) {
   uintptr_t offset = (uintptr_t)block - tarn_pool_base(pool);
   uint8_t mark = epoch ? tarn_mark_load((uintptr_t)block) : TARN_MARK_NONE;
-  bool may_be = offset < pool->own.cursor ? !tarn_mark_is_dead(mark)
-                                          : epoch && offset < pool->own.virgin && mark == epoch;
+  bool may_be = offset < pool->own.cursor
+                    ? !tarn_mark_is_dead(mark)
+                    : offset < pool->own.virgin && tarn_mark_lives(mark, epoch);
   if (!may_be)
     return false;
   /* Beyond the cursor too: another thread may have freed it, and the owner not yet taken it back.

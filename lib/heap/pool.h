@@ -136,7 +136,10 @@ static inline void tarn_pool_set_mine(struct tarn_pool *pool, struct tarn_local 
     owner = NULL;
   __atomic_store_n(&pool->own.mine, (struct tarn_thread *)(void *)owner, __ATOMIC_RELAXED);
 }
+/* The age is written by the same as the owner, and by the collector. */
 static inline void tarn_pool_set_owner(struct tarn_pool *pool, struct tarn_local *owner) {
+  if (owner)
+    tarn_space.ages[tarn_pool_unit(pool)] |= TARN_AGE_YOUNG;
   atomic_store_explicit(&tarn_space.owners[tarn_pool_unit(pool)], owner, memory_order_relaxed);
   tarn_pool_set_mine(pool, owner);
 }

@@ -63,16 +63,18 @@ static size_t first_size(size_t wanted) {
 
 /* The tables' sizes for a heap range of `size` bytes, each of whole pages. */
 struct sizes {
-  size_t map, owners, pools, remote, marks, bits, arenas;
+  size_t map, owners, bytes, pools, remote, marks, cards, bits, arenas;
 };
 static struct sizes table_sizes(size_t size) {
   size_t units = size / TARN_UNIT_SIZE;
   size_t page = tarn_os_page_size();
   return (struct sizes){.map = round_up(units * sizeof(uint64_t), page),
                         .owners = round_up(units * sizeof(struct tarn_local *), page),
+                        .bytes = round_up(units, page), /* ages, and once more for dirty */
                         .pools = round_up(units * sizeof(struct tarn_pool), page),
                         .remote = round_up(units * TARN_REMOTE_WORDS * sizeof(uint64_t), page),
                         .marks = round_up(size >> TARN_GRANULE_SHIFT, page),
+                        .cards = round_up(size >> TARN_CARD_SHIFT, page),
                         .bits = round_up(size / TARN_ARENA_SIZE / 8 + 8, page),
                         .arenas = round_up(size / TARN_ARENA_SIZE * sizeof(void *), page)};
 }
@@ -80,13 +82,14 @@ static struct sizes table_sizes(size_t size) {
 static bool lay_out(size_t size) {
   struct sizes sizes = table_sizes(size);
   /* Those that exist from the start: what any word at all may lead to is readable. */
-  size_t first = sizes.bits + sizes.arenas + sizes.map + sizes.owners;
-  size_t tables = first + sizes.pools + sizes.remote + sizes.marks;
+  size_t first = sizes.bits + sizes.arenas + sizes.map + sizes.owners + 2 * sizes.bytes;
+  size_t shown = sizes.pools + sizes.remote + sizes.marks + sizes.cards;
+  size_t tables = first + shown;
   size_t total = tables + size + TARN_ARENA_SIZE; /* room to align the range */
   char *start = tarn_os_reserve(total);
   if (!start)
     return false;
-  if (!tarn_os_commit(start, first) || !tarn_os_show(start + first, sizes.pools)) {
+  if (!tarn_os_commit(start, first) || !tarn_os_show(start + first, shown)) {
     tarn_os_unmap(start, total);
     return false;
   }
@@ -101,11 +104,16 @@ static bool lay_out(size_t size) {
   start += sizes.map;
   tarn_space.owners = (_Atomic(struct tarn_local *) *)(void *)start;
   start += sizes.owners;
+  tarn_space.ages = (uint8_t *)start;
+  start += sizes.bytes;
+  tarn_space.dirty = (uint8_t *)start;
+  start += sizes.bytes;
   tarn_space.pools = (struct tarn_pool *)(void *)start;
   start += sizes.pools;
   tarn_space.remote = (_Atomic uint64_t *)(void *)start;
   tarn_space.marks = (uint8_t *)start + sizes.remote;
-  tarn_space.base = round_up((uintptr_t)start + sizes.remote + sizes.marks, TARN_ARENA_SIZE);
+  tarn_space.cards = tarn_space.marks + sizes.marks;
+  tarn_space.base = round_up((uintptr_t)tarn_space.cards + sizes.cards, TARN_ARENA_SIZE);
   tarn_space.size = size;
   tarn_space.pools_bias = (uintptr_t)tarn_space.pools - tarn_inline_shift(tarn_space.base);
   return true;
@@ -205,6 +213,15 @@ static void clean(void *start, size_t bytes) {
       words[i] = 0;
 }
 
+/* An arena's cards are 32 KiB: whole pages where these are no larger. */
+static void purge_cards(uintptr_t base, size_t bytes) {
+  uintptr_t page = tarn_os_page_size();
+  uintptr_t first = ((uintptr_t)tarn_card(base) + page - 1) & ~(page - 1);
+  uintptr_t end = ((uintptr_t)tarn_card(base) + (bytes >> TARN_CARD_SHIFT)) & ~(page - 1);
+  if (first < end)
+    (void)tarn_os_purge((void *)first, end - first);
+}
+
 void tarn_space_give_arenas(void *base, size_t count) {
   size_t first = ((uintptr_t)base - tarn_space.base) / TARN_ARENA_SIZE;
   size_t bytes = count * TARN_ARENA_SIZE;
@@ -215,6 +232,7 @@ void tarn_space_give_arenas(void *base, size_t count) {
   clean(tarn_remote_bits(first * TARN_ARENA_UNITS),
         count * TARN_ARENA_UNITS * TARN_REMOTE_WORDS * sizeof(uint64_t));
   (void)tarn_os_purge(tarn_mark_byte((uintptr_t)base), bytes >> TARN_GRANULE_SHIFT);
+  purge_cards((uintptr_t)base, bytes);
   tarn_space_lock();
   for (size_t i = 0; i < count; i++)
     arena_flip(first + i);
@@ -222,7 +240,8 @@ void tarn_space_give_arenas(void *base, size_t count) {
 }
 
 bool tarn_space_commit_marks(void *base, size_t bytes) {
-  return tarn_os_commit(tarn_mark_byte((uintptr_t)base), bytes >> TARN_GRANULE_SHIFT);
+  return tarn_os_commit(tarn_mark_byte((uintptr_t)base), bytes >> TARN_GRANULE_SHIFT) &&
+         commit_table(tarn_card((uintptr_t)base), bytes >> TARN_CARD_SHIFT);
 }
 
 unsigned tarn_space_take_id(void) {

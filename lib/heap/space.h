@@ -2,7 +2,7 @@
 /*
  * heap/space.h: the process's one reserved address range, and the dense tables over it.
  *
- *     | map words | owners | descriptors | remote bits | mark bytes | heap range .......... |
+ *     | map words | owners | ages | descriptors | remote bits | mark bytes | cards | heap range |
  *
  * The heap range is cut into units of 64 KiB and arenas of 16 MiB.  Every table is indexed from an
  * address in it, with no pointer followed:
@@ -10,16 +10,22 @@
  *   map word    8 bytes a unit   what the unit is; decides for any machine word whether it is the
  *                                address of a block, without touching anything else
  *   owner       8 bytes a unit   the thread whose bins have the pool, or NULL; see heap/pool.h
+ *   age         1 byte a unit    what generation the pool is of; see TARN_AGE_...
+ *   dirty       1 byte a unit    not 0: a card of the unit may be dirty
  *   descriptor  128 bytes a unit struct tarn_pool, see heap/pool.h; can be read from the start
  *   remote bits 512 bytes a unit one bit a block: freed by another thread than the pool's owner,
  *                                see heap/remote.h; all zero while the unit is no pool, and pages
  *                                of it appear with the first such free
  *   mark byte   1 byte per 16    see TARN_MARK_...; no page of it exists before the first
- *                                collection
+ *                                collection, but it can be read
+ *   card        1 byte per 512   not 0: an object that the last collection marked may have got a
+ *                                reference there; the same.  Only in worlds with generations
  *
  * The geometry is written once, under a lock, before the first world exists, and constant from then
  * on.  Map words are written by whoever owns the unit (release) and read by anybody (acquire or
- * relaxed); a unit's other tables belong to the pool or large object that has it.
+ * relaxed); a unit's other tables belong to the pool or large object that has it.  Cards and the
+ * dirty bytes are set by any running thread (relaxed), and cleared by the collector in stops; that
+ * one is set for nothing does no harm.
  */
 #ifndef TARN_HEAP_SPACE_H
 #define TARN_HEAP_SPACE_H
@@ -36,16 +42,35 @@
 #define TARN_ARENA_SIZE ((size_t)1 << TARN_ARENA_SHIFT)
 #define TARN_ARENA_UNITS (TARN_ARENA_SIZE / TARN_UNIT_SIZE)
 #define TARN_GRANULE_SHIFT 4
+#define TARN_CARD_SHIFT 9
+#define TARN_UNIT_CARDS (TARN_UNIT_SIZE >> TARN_CARD_SHIFT)
 #define TARN_REMOTE_WORDS (TARN_UNIT_SIZE >> TARN_GRANULE_SHIFT >> 6) /* a unit's remote bits */
 
-/* What a mark byte says; the two epochs alternate from one full collection to the next. */
+/* What a mark byte says; the two epochs alternate from one full collection to the next.  An object
+ * that was allocated since the last collection, of whatever generation, has none. */
 enum {
   TARN_MARK_NONE = 0,
   TARN_MARK_EPOCH_1 = 1,
   TARN_MARK_EPOCH_2 = 2,
   TARN_MARK_CONDEMNED = 3, /* dead, but its `free` function has not run yet */
   TARN_MARK_WATCHED = 4,   /* while marking: not marked, and the key of an ephemeron that waits */
-  TARN_MARK_RELEASING = 5  /* condemned, and its `free` function is running */
+  TARN_MARK_RELEASING = 5, /* condemned, and its `free` function is running */
+  TARN_MARK_SURVIVED = 6   /* lives, and was young in the last collection of generation 0 */
+};
+
+/* Does the block live, for all that the last collection knows?  Epoch 0: there was none. */
+static inline bool tarn_mark_lives(uint8_t mark, uint8_t epoch) {
+  return epoch != TARN_MARK_NONE && (mark == epoch || mark == TARN_MARK_SURVIVED);
+}
+
+/*
+ * What a collection of a generation has to look at: generation 0 is the pools that are YOUNG,
+ * generation 1 those that are any of the two, generation 2 all.  Only blocks of YOUNG pools have no
+ * mark, only blocks of AGED ones have the mark SURVIVED.
+ */
+enum {
+  TARN_AGE_YOUNG = 1, /* had an owner, so may have handed out blocks, since the last collection */
+  TARN_AGE_AGED = 2   /* has blocks that survived a collection of generation 0 and none since */
 };
 
 /* Dead, but the block may not be reused yet. */
@@ -79,7 +104,10 @@ struct tarn_space {
   struct tarn_pool *pools;
   _Atomic(struct tarn_local *) *owners;
   _Atomic uint64_t *remote;
+  uint8_t *ages;
+  uint8_t *dirty;
   uint8_t *marks;
+  uint8_t *cards;
   uintptr_t pools_bias; /* an address's descriptor is at a shift and a mask of it, plus this */
   /* The record of each arena, by its number in the range; NULL where no store has it.  An entry is
    * under the lock of the store that has the arena. */
@@ -105,7 +133,8 @@ void tarn_space_give_arenas(void *base, size_t count);
 unsigned tarn_space_take_id(void);
 void tarn_space_give_id(unsigned id);
 
-/* Makes the mark bytes of `bytes` from `base` writable; base and bytes are whole arenas. */
+/* Makes the mark bytes and cards of `bytes` from `base` writable; base and bytes are whole arenas.
+ */
 bool tarn_space_commit_marks(void *base, size_t bytes);
 
 /* For fork: the space's own lock. */
@@ -160,9 +189,14 @@ static inline void tarn_map_set(size_t unit, uint64_t word) {
 static inline _Atomic uint64_t *tarn_remote_bits(size_t unit) {
   return &tarn_space.remote[unit * TARN_REMOTE_WORDS];
 }
-/* The mark byte of the block that starts at `address`.  Only after the first collection began. */
+/* The mark byte of the block that starts at `address`.  Written only after the first collection
+ * began. */
 static inline uint8_t *tarn_mark_byte(uintptr_t address) {
   return &tarn_space.marks[(address - tarn_space.base) >> TARN_GRANULE_SHIFT];
+}
+/* The card that `address` lies on. */
+static inline uint8_t *tarn_card(uintptr_t address) {
+  return &tarn_space.cards[(address - tarn_space.base) >> TARN_CARD_SHIFT];
 }
 /* While several threads mark.  Relaxed: a mark byte hands nothing over. */
 static inline uint8_t tarn_mark_load(uintptr_t address) {

@@ -478,3 +478,28 @@ void tarn_store_each_pool(struct tarn_store *store, void (*fn)(struct tarn_pool 
   }
   tarn_store_walk_end(store);
 }
+
+/* Eight ages at once: most of an old heap is none of those that are wanted. */
+static void each_aged_of(size_t first, size_t count, uint64_t ages,
+                         void (*fn)(struct tarn_pool *, void *), void *data) {
+  for (size_t i = first; i < first + count; i += 8) {
+    uint64_t eight;
+    memcpy(&eight, &tarn_space.ages[i], sizeof eight);
+    if (!(eight & ages * UINT64_C(0x0101010101010101)))
+      continue;
+    for (size_t unit = i; unit < i + 8; unit++) {
+      uint64_t map = tarn_map_get(unit);
+      if ((tarn_space.ages[unit] & ages) && tarn_map_world(map) != 0 &&
+          tarn_map_form(map) == TARN_FORM_POOL)
+        fn(&tarn_space.pools[unit], data);
+    }
+  }
+}
+
+void tarn_store_each_aged(struct tarn_store *store, uint8_t ages,
+                          void (*fn)(struct tarn_pool *, void *), void *data) {
+  tarn_store_walk_begin(store);
+  for (const struct tarn_arena *arena = store->arenas; arena; arena = arena->next)
+    each_aged_of(tarn_unit_of(arena->base), arena->units, ages, fn, data);
+  tarn_store_walk_end(store);
+}

@@ -167,10 +167,10 @@ struct tarn_span {
 size_t tarn_store_spans(struct tarn_store *store, size_t from, struct tarn_span *spans,
                         size_t most);
 
-/* Did the last collection mark the block?  Before the first one nothing is marked, and the epoch is
- * that of no mark. */
+/* Is the block marked, by the last full collection or a younger one since?  Before the first one
+ * nothing is. */
 static inline bool tarn_store_marked(const struct tarn_store *store, const void *block) {
-  return store->epoch != 0 && *tarn_mark_byte((uintptr_t)block) == store->epoch;
+  return tarn_mark_lives(*tarn_mark_byte((uintptr_t)block), store->epoch);
 }
 
 /* Makes mark bytes for all arenas; false: no memory.  World stopped. */
@@ -222,5 +222,10 @@ static inline void tarn_store_walk_end(struct tarn_store *store) {
 /* Calls `fn` for each pool in use; the world is stopped, or the caller makes sure otherwise. */
 void tarn_store_each_pool(struct tarn_store *store, void (*fn)(struct tarn_pool *, void *),
                           void *data);
+
+/* The same for pools of one of the ages (TARN_AGE_...); the world is stopped.  Costs a byte for
+ * each unit beside that. */
+void tarn_store_each_aged(struct tarn_store *store, uint8_t ages,
+                          void (*fn)(struct tarn_pool *, void *), void *data);
 
 #endif

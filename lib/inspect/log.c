@@ -25,13 +25,14 @@ static void collected(tarn_world *world, const struct tarn_collect_report *repor
   if (!(world->config.log & TARN_LOG_GC))
     return;
   last_thread(world, name);
-  tarn_os_say("tarn: gc %llu %s: pause %.3fms stop %.3fms mark %.3fms heap %.1fM -> %.1fM live "
-              "%.1fM (%zu objects) condemned %zu weak %zu last thread %s",
-              (unsigned long long)report->number, report->asked ? "asked" : "auto",
-              milliseconds(report->pause_ns), milliseconds(report->stop_ns),
-              milliseconds(report->mark_ns), mebibytes(report->heap_before),
-              mebibytes(report->heap_after), mebibytes(report->live_bytes), report->live_objects,
-              report->condemned, report->weak_cleared, name[0] ? name : "-");
+  tarn_os_say(
+      "tarn: gc %llu generation %d %s: pause %.3fms stop %.3fms mark %.3fms heap %.1fM -> %.1fM "
+      "live "
+      "%.1fM (%zu objects) condemned %zu weak %zu last thread %s",
+      (unsigned long long)report->number, report->generation, report->asked ? "asked" : "auto",
+      milliseconds(report->pause_ns), milliseconds(report->stop_ns), milliseconds(report->mark_ns),
+      mebibytes(report->heap_before), mebibytes(report->heap_after), mebibytes(report->live_bytes),
+      report->live_objects, report->condemned, report->weak_cleared, name[0] ? name : "-");
 }
 
 static void verify(tarn_world *world) {

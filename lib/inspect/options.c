@@ -244,6 +244,8 @@ static const char *const *choose_environment(const tarn_options *api, const char
   return (const char *const *)environ;
 }
 
+#define KNOWN_FLAGS (TARN_OPTIONS_NO_ENVIRONMENT | TARN_OPTIONS_BARRIERS)
+
 /* ---- The program's part ------------------------------------------------------------------- */
 
 static bool api_is_valid(const tarn_options *api) {
@@ -254,7 +256,7 @@ static bool api_is_valid(const tarn_options *api) {
     if (bytes[i] != 0)
       return false; /* asks for something that this version cannot do */
   }
-  return (api->flags & ~TARN_OPTIONS_NO_ENVIRONMENT) == 0;
+  return (api->flags & ~KNOWN_FLAGS) == 0;
 }
 
 static void refuse_api(const struct tarn_sink *sink, const tarn_options *api) {
@@ -264,7 +266,7 @@ static void refuse_api(const struct tarn_sink *sink, const tarn_options *api) {
   if (api->struct_size < sizeof *api || api->struct_size > STRUCT_SIZE_MOST)
     tarn_text_add(&line, "struct_size is %zu, must be %zu (start from TARN_OPTIONS_INIT)",
                   api->struct_size, sizeof *api);
-  else if (api->flags & ~TARN_OPTIONS_NO_ENVIRONMENT)
+  else if (api->flags & ~KNOWN_FLAGS)
     tarn_text_add(&line, "unknown bits in flags 0x%x", api->flags);
   else
     tarn_text_add(&line, "made for a newer Tarn: fields that this version does not know are set");
@@ -351,6 +353,7 @@ tarn_status tarn_config_resolve(const tarn_options *api, const char *const *envi
 
   environment = choose_environment(api, environment, r.report);
   set_defaults(&r);
+  out->barriers = api && (api->flags & TARN_OPTIONS_BARRIERS);
   apply_all(&r, api, environment);
   size_t soft = out->soft_limit;
   bool soft_is_above = out->hard_limit != 0 && soft > out->hard_limit;

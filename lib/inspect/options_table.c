@@ -23,6 +23,12 @@ static const struct tarn_option_flag log_flags[] = {
     {NULL, 0},
 };
 
+static const struct tarn_option_flag generation_flags[] = {
+    {"pools", TARN_GENERATIONS_POOLS},
+    {"first-pool", TARN_GENERATIONS_FIRST_POOL},
+    {NULL, 0},
+};
+
 const struct tarn_option tarn_option_table[] = {
     {.name = "hard-limit",
      .help = "The memory of a world never exceeds it: an allocation that would do so runs a full "
@@ -124,6 +130,26 @@ const struct tarn_option tarn_option_table[] = {
      .minimum = 10,
      .maximum = 1000,
      FIELD(growth)},
+    {.name = "generations",
+     .help = "Collect young objects alone, most of the time: those in pools that were allocated "
+             "from since the last collection, or, with first-pool, in the one pool of each size "
+             "that a thread allocates from at the moment. With none every collection is a full "
+             "one, as it is in programs that do not use the barriers of tarn/store.h.",
+     .kind = TARN_KIND_FLAGS,
+     .group = TARN_GROUP_COLLECTOR,
+     .flags = generation_flags,
+     .initial = TARN_GENERATIONS_POOLS,
+     FIELD(generations)},
+    {.name = "young",
+     .help = "Bytes allocated before young objects are collected. Less makes pauses shorter and "
+             "memory hotter, more lets fewer objects survive. When many survive it is more for a "
+             "while.",
+     .kind = TARN_KIND_SIZE,
+     .group = TARN_GROUP_COLLECTOR,
+     .initial = 4 * MIB,
+     .minimum = 64 * KIB,
+     .maximum = 16 * TIB,
+     FIELD(young)},
     {.name = "mark-stack",
      .help = "Largest mark stack. When it is full, marking goes on by scanning the heap again: "
              "slower, but with bounded memory.",

@@ -140,8 +140,8 @@ static bool grow(struct shadow *shadow) {
 /* Before the mark: what the last collection marked is in use; else the block itself knows. */
 static bool is_in_use(const struct shadow *shadow, const struct tarn_place *place) {
   uint8_t previous = shadow->world->collector->marker.previous;
-  uint8_t byte = *tarn_mark_byte(place->block);
-  return (byte != TARN_MARK_NONE && byte == previous) || tarn_place_in_use(place, previous);
+  return tarn_mark_lives(*tarn_mark_byte(place->block), previous) ||
+         tarn_place_in_use(place, previous);
 }
 
 /* Sets the block's bit; false: it was set. */
@@ -304,11 +304,11 @@ static _Noreturn void die(const struct shadow *shadow, uintptr_t granule) {
                 "large object was given back",
                 (void *)granule);
   tarn_os_die("tarn: verify after collection: block %p (%zu bytes, type %s, %s %p) was reachable, "
-              "but its mark byte is %u and not %u",
+              "but its mark byte is %u, not %u or %u",
               (void *)place.block, place.size, name_of(shadow, &place),
               tarn_map_form(place.map) == TARN_FORM_POOL ? "pool" : "large object at",
               (void *)(place.block & ~(uintptr_t)(TARN_UNIT_SIZE - 1)), byte,
-              (unsigned)shadow->world->store.epoch);
+              (unsigned)shadow->world->store.epoch, (unsigned)TARN_MARK_SURVIVED);
 }
 
 static void check_arena(const struct shadow *shadow, uintptr_t base, const uint64_t *bits) {
@@ -317,7 +317,7 @@ static void check_arena(const struct shadow *shadow, uintptr_t base, const uint6
     for (uint64_t word = bits[i]; word; word &= word - 1) {
       size_t granule = i * 64 + (size_t)__builtin_ctzll(word);
       uintptr_t address = base + (granule << TARN_GRANULE_SHIFT);
-      if (*tarn_mark_byte(address) != epoch)
+      if (!tarn_mark_lives(*tarn_mark_byte(address), epoch))
         die(shadow, address);
     }
 }

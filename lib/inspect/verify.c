@@ -90,7 +90,8 @@ static uintptr_t looked_at(uintptr_t start, uintptr_t end) {
 }
 
 static bool is_mark(const struct check *check, uint8_t byte) {
-  return byte == TARN_MARK_NONE || byte == check->store->epoch || tarn_mark_is_dead(byte);
+  return byte == TARN_MARK_NONE || tarn_mark_lives(byte, check->store->epoch) ||
+         tarn_mark_is_dead(byte);
 }
 
 /* No mark byte is set for the addresses from `start` up to `end`, multiples of 16. */
@@ -812,8 +813,8 @@ static bool is_handed_out(const struct check *check, const struct tarn_pool *poo
   tarn_kind kind = tarn_flavour_kind((tarn_flavour)pool->flavour);
   if (bump && block >= bump && at < pool->own.cursor)
     return false;
-  if (at >= pool->own.cursor && !(check->store->epoch && at < pool->own.virgin &&
-                                  *tarn_mark_byte(block) == check->store->epoch))
+  if (at >= pool->own.cursor &&
+      !(at < pool->own.virgin && tarn_store_marked(check->store, (const void *)block)))
     return false;
   return *(const uintptr_t *)block != tarn_free_key(kind, (const void *)block);
 }

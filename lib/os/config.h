@@ -20,11 +20,16 @@
 #define TARN_LOG_GC 1u        /* one line per collection */
 #define TARN_LOG_SAFEPOINT 2u /* one line per stop: time to safepoint and the last thread */
 
+/* Bits of tarn_config.generations; none: every collection is a full one. */
+#define TARN_GENERATIONS_POOLS 1u      /* the pools that bins allocated from are young */
+#define TARN_GENERATIONS_FIRST_POOL 2u /* of these, the ones that bins allocate from now */
+
 struct tarn_config {
   size_t address_space; /* heap range to reserve; 0 = automatic */
   size_t hard_limit;    /* memory of the world never exceeds it; 0 = none */
   size_t soft_limit;    /* above it the collector works harder; 0 = none */
   size_t min_heap;      /* bytes allocated before a collection is considered */
+  size_t young;         /* bytes allocated between collections of generation 0 */
   size_t mark_stack;    /* largest mark stack; 0 = no limit */
 
   unsigned growth;      /* collect when allocated bytes exceed this percentage of live bytes */
@@ -33,6 +38,9 @@ struct tarn_config {
   unsigned max_threads; /* attached threads of one world */
   unsigned markers;     /* threads that mark, the collecting one among them; 0 = detected_cpus */
 
+  unsigned generations; /* TARN_GENERATIONS_* bits */
+
+  bool barriers;    /* the program keeps the rules of tarn/store.h; no option */
   bool collect;     /* automatic collection */
   bool scan_stack;  /* attached threads' C stacks are scanned conservatively by default */
   bool verify;      /* check every invariant after each collection */

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * collect/generation.c: see collect/generation.h.
+ */
+#include "collect/collector.h"
+
+#define LONGER_ABOVE 2u  /* more than the half survived */
+#define SHORTER_BELOW 8u /* less than an eighth */
+
+void tarn_generations_start(struct tarn_collector *collector) {
+  const struct tarn_config *config = &collector->world->config;
+  collector->generations = (struct tarn_generations){
+      .on = config->barriers && config->generations != 0,
+      .first_pool = (config->generations & TARN_GENERATIONS_FIRST_POOL) != 0,
+      .step = config->young};
+}
+
+/* Zeal builds collect all the time: mostly the young, but all three in turn. */
+static int choose_by_turns(const struct tarn_generations *generations) {
+  if (generations->rounds % 16 == 15)
+    return TARN_GENERATION_FULL;
+  return generations->rounds % 4 == 3;
+}
+
+static int choose(struct tarn_collector *collector) {
+  struct tarn_generations *generations = &collector->generations;
+  const struct tarn_config *config = &collector->world->config;
+  /* Relaxed: figures of requesters of stops. */
+  uint64_t live = atomic_load_explicit(&collector->live_bytes, memory_order_relaxed);
+#if TARN_ZEAL
+  if (config->zeal)
+    return choose_by_turns(generations);
+#else
+  (void)choose_by_turns;
+#endif
+  if (live > generations->live_at_full && live - generations->live_at_full >= generations->full_due)
+    return TARN_GENERATION_FULL;
+  return generations->survived >= config->young;
+}
+
+int tarn_generation_choose(struct tarn_collector *collector, int wanted) {
+  if (!collector->generations.on || collector->world->store.epoch == 0)
+    return TARN_GENERATION_FULL;
+  return wanted == TARN_GENERATION_ANY ? choose(collector) : wanted;
+}
+
+static void adapt(struct tarn_generations *generations, uint64_t least, uint64_t allocated,
+                  uint64_t survived) {
+  uint64_t most = generations->full_due / 4 > least ? generations->full_due / 4 : least;
+  if (survived > allocated / LONGER_ABOVE)
+    generations->step *= 2;
+  else if (survived < allocated / SHORTER_BELOW)
+    generations->step /= 2;
+  if (generations->step > most)
+    generations->step = most;
+  if (generations->step < least)
+    generations->step = least;
+}
+
+uint64_t tarn_generation_collected(struct tarn_collector *collector, uint64_t before,
+                                   uint64_t after, uint64_t allocated, uint64_t full_due) {
+  struct tarn_generations *generations = &collector->generations;
+  uint64_t survived = after > before ? after - before : 0;
+  generations->rounds++;
+  if (collector->generation == TARN_GENERATION_FULL) {
+    generations->live_at_full = after;
+    generations->full_due = full_due;
+  }
+  if (!generations->on)
+    return full_due;
+  if (collector->generation == 0) {
+    generations->survived += survived;
+    adapt(generations, collector->world->config.young, allocated, survived);
+  } else {
+    generations->survived = 0;
+  }
+  return generations->step < full_due ? generations->step : full_due;
+}
+
+/* --- the policy first-pool ------------------------------------------------------------------- */
+
+static void spare_pool(struct tarn_pool *pool, void *data) {
+  struct tarn_collector *collector = data;
+  if (pool->list == TARN_LIST_CURRENT || pool->list == TARN_LIST_CONDEMNED)
+    return;
+  size_t size = tarn_pool_block_size(pool);
+  uintptr_t block = tarn_pool_base(pool);
+  for (unsigned i = 0; i < pool->capacity; i++, block += size)
+    if (tarn_pool_in_use(pool, (const void *)block, collector->world->store.epoch))
+      tarn_mark_word(&collector->marker, block);
+}
+
+void tarn_generation_spare(struct tarn_collector *collector) {
+  if (collector->generation == 0 && collector->generations.first_pool)
+    tarn_store_each_aged(&collector->world->store, TARN_AGE_YOUNG, spare_pool, collector);
+}
