@@ -35,6 +35,12 @@ uintptr_t tarn_walk_bump(const struct tarn_pool *pool);
 /* Checks every invariant of a stopped world; false: `message` says what is wrong. */
 bool tarn_verify_stopped(tarn_world *world, char *message, size_t size);
 
+/* --- barriers.c --- */
+
+/* Before the mark of a collection: dies if an old object refers to a younger one and no barrier
+ * told of it. */
+void tarn_barriers_check(tarn_world *world);
+
 /* --- shadow.c: a second, slow marking that checks the first --- */
 
 /* Before the mark of a collection: notes what is strongly reachable.  Does nothing without memory.

@@ -35,6 +35,11 @@ static void collected(tarn_world *world, const struct tarn_collect_report *repor
       report->live_objects, report->condemned, report->weak_cleared, name[0] ? name : "-");
 }
 
+static void before_mark(tarn_world *world) {
+  tarn_barriers_check(world);
+  tarn_shadow_note(world);
+}
+
 static void verify(tarn_world *world) {
   char message[512];
   tarn_shadow_check(world);
@@ -43,4 +48,4 @@ static void verify(tarn_world *world) {
 }
 
 const struct tarn_collect_events tarn_inspect_events = {
-    .before_mark = tarn_shadow_note, .verify = verify, .collected = collected};
+    .before_mark = before_mark, .verify = verify, .collected = collected};
