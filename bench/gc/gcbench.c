@@ -80,9 +80,9 @@ static void top_down(struct state *state, unsigned depth, struct node *node) {
     return;
   ROOTS(state->mutator, &node);
   struct node *child = make_node(state);
-  node->left = child;
+  object_store(state->mutator, node, &node->left, child);
   child = make_node(state);
-  node->right = child;
+  object_store(state->mutator, node, &node->right, child);
   top_down(state, depth - 1, node->left);
   top_down(state, depth - 1, node->right);
 }

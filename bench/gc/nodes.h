@@ -30,9 +30,9 @@ static struct node *make_tree(struct mutator *mutator, size_t count) {
   ROOTS(mutator, &node);
   size_t left = count / 2, right = count - 1 - left;
   struct node *child = left > 0 ? make_tree(mutator, left) : NULL;
-  node->left = child;
+  object_store(mutator, node, &node->left, child);
   child = right > 0 ? make_tree(mutator, right) : NULL;
-  node->right = child;
+  object_store(mutator, node, &node->right, child);
   return node;
 }
 

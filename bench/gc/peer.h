@@ -12,6 +12,8 @@
  *   shape_make(shape)                    before the first object of the shape
  *   object_new(m, shape)                 zeroed but for its type; NULL: no memory
  *   array_new(m, shape, count)           of words; zeroed if they are traced; NULL: no memory
+ *   object_store(m, object, slot, value) for every reference that is stored in an object which may
+ *                                        be older than the last allocation
  *   object_drop(m, object)               where that is done by hand
  *   peer_collect(m, generation)          0 to 2, which is full
  *   peer_last()                          of the last collection

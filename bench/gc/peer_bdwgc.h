@@ -106,6 +106,11 @@ static inline void *array_new(struct mutator *mutator, const struct shape *shape
   return array;
 }
 
+static inline void object_store(struct mutator *mutator, void *object, void *slot, void *value) {
+  (void)mutator, (void)object;
+  *(void **)slot = value;
+}
+
 static inline void object_drop(struct mutator *mutator, void *object) {
   (void)mutator;
   (void)object;

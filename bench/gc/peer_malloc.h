@@ -30,6 +30,11 @@ static inline void *object_new(struct mutator *mutator, const struct shape *shap
   return object;
 }
 
+static inline void object_store(struct mutator *mutator, void *object, void *slot, void *value) {
+  (void)mutator, (void)object;
+  *(void **)slot = value;
+}
+
 static inline void object_drop(struct mutator *mutator, void *object) {
   (void)mutator;
   free(object);

@@ -29,6 +29,7 @@ static void peer_start(const struct peer_setup *setup) {
   if (setup->markers > 1) /* fails for as long as there is no such option */
     snprintf(set + length, sizeof set - length, ",markers=%u", setup->markers);
   options.set = set;
+  options.flags = TARN_OPTIONS_BARRIERS;
   if (tarn_world_create(&options, &world) != TARN_OK)
     subject_fail(SUBJECT, "cannot make a world");
 }
@@ -76,6 +77,10 @@ static inline void *object_new(struct mutator *mutator, const struct shape *shap
 
 static inline void *array_new(struct mutator *mutator, const struct shape *shape, size_t count) {
   return tarn_new_array(mutator->self, shape->type, count);
+}
+
+static inline void object_store(struct mutator *mutator, void *object, void *slot, void *value) {
+  tarn_store(mutator->self, object, (void **)slot, value);
 }
 
 static inline void object_drop(struct mutator *mutator, void *object) {

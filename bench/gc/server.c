@@ -106,7 +106,7 @@ static void make_symbols(struct state *state) {
   for (size_t i = 0; i < SYMBOLS; i++) {
     struct symbol *symbol = must(object_new(state->mutator, &symbol_shape));
     symbol->number = i;
-    state->symbols->values[i] = symbol;
+    object_store(state->mutator, state->symbols, &state->symbols->values[i], symbol);
   }
 }
 
@@ -117,7 +117,7 @@ static void fill(struct state *state) {
   state->table = make_array(state, places);
   while (state->bytes < live_bytes && state->records < places) {
     struct record *record = make_record(state);
-    state->table->values[state->records++] = record;
+    object_store(state->mutator, state->table, &state->table->values[state->records++], record);
   }
 }
 
@@ -132,7 +132,7 @@ static void answer(struct state *state) {
   size_t place = random_below(&state->random, state->records);
   state->sum += read_record(state->table->values[place]);
   struct record *record = make_record(state);
-  state->table->values[place] = record;
+  object_store(state->mutator, state->table, &state->table->values[place], record);
   state->sum += make_text(state)->count;
 }
 

@@ -31,9 +31,9 @@ static struct node *build(struct mutator *mutator, unsigned depth) {
     return node;
   ROOTS(mutator, &node);
   struct node *child = build(mutator, depth - 1);
-  node->left = child;
+  object_store(mutator, node, &node->left, child);
   child = build(mutator, depth - 1);
-  node->right = child;
+  object_store(mutator, node, &node->right, child);
   return node;
 }
 

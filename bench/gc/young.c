@@ -7,8 +7,7 @@
  * A tree of MIB in objects of 64 bytes is made old by two full collections. Then again and again
  * YOUNG_MIB of the same objects are allocated, of which every tenth stays in a list until the next
  * collection has gone by, and generation 0 is collected. No object of the tree is written to.
- * Percentiles are printed. So little is
- * allocated meanwhile that no collection starts by itself.
+ * Percentiles are printed. No collection starts by itself meanwhile.
  */
 #include "nodes.h"
 
@@ -38,7 +37,9 @@ static uint64_t measure(struct mutator *mutator, size_t count, size_t collection
   struct node *list = NULL;
   ROOTS(mutator, &list);
   for (size_t i = 0; i <= collections; i++) {
+    peer_automatic(mutator, false);
     list = make_young(mutator, count);
+    peer_automatic(mutator, true);
     peer_collect(mutator, 0);
     struct collection last = peer_last();
     sum += list_sum(list);

@@ -7,7 +7,12 @@
  * piece, by the threads that want it.  `free` functions run afterwards, with the world running.
  *
  * Collections start by themselves when TARN_MIN_HEAP bytes, and TARN_GROWTH percent of what was
- * live after the last one, were allocated; sooner near the soft limit.
+ * live after the last one, were allocated; sooner near the soft limit.  In a world with generations
+ * (tarn/store.h) young ones start in between, every TARN_YOUNG bytes.
+ *
+ * A collection of generation 0 finds garbage among what was allocated since the last collection;
+ * one of generation 1 also among what lived through collections of generation 0 only; one of
+ * generation 2, a full one, everywhere.  The first collection of a world is a full one.
  *
  * The order of events in one collection, of which each sees the results of those before it:
  *   1. everything reachable from roots is marked, with the values of ephemerons whose key is;
@@ -30,8 +35,9 @@ TARN_BEGIN_DECLS
 #define TARN_GENERATION_FULL 2
 
 /*
- * Collects.  In this version every collection is a full one, whatever `generation` (0 to 2) says.
- * If another thread collects already, this call joins that collection and returns at its end.
+ * Collects a generation, 0 to 2; in a world without generations every collection is a full one. If
+ * another thread collects that generation or a higher one already, this call joins that collection
+ * and returns at its end.
  * Runs `free` functions until none is due; those that another thread has begun to run may still be
  * running when this returns.
  * Errors: TARN_EINVAL, TARN_EHELD (inside a hold), TARN_EUNBALANCED (inside a blocked region),

@@ -44,8 +44,9 @@ typedef struct tarn_stats {
   uint64_t release_pending;  /* pools and large objects that still wait for theirs */
   uint64_t finalizers_run;
   uint64_t weak_cleared;
-  uint64_t mark_overflows; /* times that the mark stack was full */
-  uint64_t dirty_bytes;    /* free, but not given back to the system yet */
+  uint64_t mark_overflows;    /* times that the mark stack was full */
+  uint64_t dirty_bytes;       /* free, but not given back to the system yet */
+  uint64_t collections_of[3]; /* by generation */
 } tarn_stats;
 
 /* Errors: TARN_EINVAL.  Any thread, attached or not; takes no lock that a collection holds. */

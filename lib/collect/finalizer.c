@@ -27,6 +27,7 @@ static void unlock(struct tarn_finalizer_part *part) { (void)pthread_mutex_unloc
 tarn_status tarn_finalizer_start(tarn_world *world) {
   struct tarn_finalizer_part *part = part_of(world);
   part->added = part->due = (struct tarn_finalizer_list){NULL, NULL};
+  part->fresh[0] = part->fresh[1] = NULL;
   part->index = NULL;
   part->index_size = part->new_due = 0;
   atomic_init(&part->nodes, 0);
@@ -108,10 +109,28 @@ static void count_due(struct tarn_finalizer_part *part, size_t more, size_t less
   atomic_store_explicit(&part->due_count, due + more - less, memory_order_relaxed);
 }
 
+/* Off `added`; those that begin there begin with the next one. */
+static void unlink_added(struct tarn_finalizer_part *part, struct tarn_finalizer *node) {
+  for (unsigned i = 0; i < 2; i++)
+    if (part->fresh[i] == node)
+      part->fresh[i] = node->next;
+  unlink_node(&part->added, node);
+}
+
+static void append_added(struct tarn_finalizer_part *part, struct tarn_finalizer *node) {
+  append(&part->added, node);
+  for (unsigned i = 0; i < 2; i++)
+    if (!part->fresh[i])
+      part->fresh[i] = node;
+}
+
 /* Takes a node out of everything; it is the caller's to free. */
 static void take_out(struct tarn_finalizer_part *part, struct tarn_finalizer *node) {
   index_remove(node);
-  unlink_node(node->round ? &part->due : &part->added, node);
+  if (node->round)
+    unlink_node(&part->due, node);
+  else
+    unlink_added(part, node);
   part->nodes--;
   if (node->round)
     count_due(part, 0, 1);
@@ -172,7 +191,7 @@ tarn_status tarn_finalizer_add(tarn_thread *self, void *object, tarn_finalizer_f
   lock(part);
   bool room = index_grow(&world->store.meta, part);
   if (room) {
-    append(&part->added, node);
+    append_added(part, node);
     index_insert(part, node);
     part->nodes++;
   }
@@ -314,11 +333,24 @@ static void make_due(struct tarn_collector *collector, struct tarn_finalizer *no
     *dropped = node;
     return;
   }
-  unlink_node(&part->added, node);
+  unlink_added(part, node);
   append(&part->due, node);
   node->round = part->round;
   part->new_due++;
   count_due(part, 1, 0);
+}
+
+/* The first node that a collection of the generation has to look at. */
+static struct tarn_finalizer *first_to_look_at(const struct tarn_finalizer_part *part,
+                                               int generation) {
+  return generation == TARN_GENERATION_FULL ? part->added.first : part->fresh[generation];
+}
+
+/* Survivors of generation 0 are looked at again in generation 1, all others not before the next
+ * full collection. */
+static void note_looked(struct tarn_finalizer_part *part, int generation) {
+  for (int i = 0; i < 2 && i <= generation; i++)
+    part->fresh[i] = NULL;
 }
 
 void tarn_finalizers_find(struct tarn_collector *collector) {
@@ -327,11 +359,13 @@ void tarn_finalizers_find(struct tarn_collector *collector) {
   lock(part);
   struct tarn_finalizer *before = part->due.last;
   part->round++;
-  for (struct tarn_finalizer *node = part->added.first; node; node = next) {
+  for (struct tarn_finalizer *node = first_to_look_at(part, collector->generation); node;
+       node = next) {
     next = node->next;
     if (tarn_weak_is_dead(&collector->marker, (uintptr_t)node->object))
       make_due(collector, node, &dropped);
   }
+  note_looked(part, collector->generation);
   /* Only now: marking earlier would hide objects of which others have finalizers too. */
   for (struct tarn_finalizer *node = before ? before->next : part->due.first; node;
        node = node->next)

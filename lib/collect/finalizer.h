@@ -7,6 +7,9 @@
  * one to the other, so that a collection needs no memory for this.  Every node is also in a hash
  * index by object until it is run or removed.
  *
+ * A young collection looks at those nodes of `added` only whose objects can be young: since nodes
+ * are in the order in which they came, these are the last ones, from `fresh` on.
+ *
  * The lock guards lists and index.  It is a leaf but for the metadata's; no safepoint lies under
  * it. Objects on `due` are roots; those on `added` are not.
  */
@@ -27,6 +30,9 @@ struct tarn_finalizer_list {
 struct tarn_finalizer_part {
   pthread_mutex_t lock;
   struct tarn_finalizer_list added, due;
+  /* [g]: the first node on `added` that no collection of generation g or more has looked at; NULL:
+   * there is none. */
+  struct tarn_finalizer *fresh[2];
   struct tarn_finalizer **index; /* heads of chains */
   size_t index_size;             /* a power of two, or 0 */
   _Atomic size_t nodes;          /* on both lists; written under the lock */
@@ -43,8 +49,9 @@ void tarn_finalizer_end(tarn_world *world);
 void tarn_finalizers_roots(struct tarn_collector *collector);
 
 /*
- * After the mark: nodes whose object is not marked move to the due queue, in order, and then those
- * objects are marked; the caller drains.  Nodes of objects that were freed by hand are dropped.
+ * After the mark: nodes whose object is not marked, of those that the generation has to look at,
+ * move to the due queue, in order, and then those objects are marked; the caller drains.  Nodes of
+ * objects that were freed by hand are dropped.
  */
 void tarn_finalizers_find(struct tarn_collector *collector);
 

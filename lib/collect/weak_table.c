@@ -26,6 +26,7 @@ struct shard {
   struct entry *entries;
   uint32_t capacity; /* a power of two, or 0 */
   uint32_t used;     /* entries that are not 0, removed ones among them */
+  uint8_t ages;
   _Atomic uint32_t live;
 };
 
@@ -287,6 +288,7 @@ void *tarn_weak_table_put(tarn_thread *self, tarn_weak_table *table, void *key, 
   (void)pthread_mutex_lock(&shard->lock);
   struct entry *entry = lookup(table, shard, hash, key);
   void *result = NULL;
+  shard->ages |= TARN_AGE_YOUNG;
   if (entry) {
     if (replace)
       entry->value = word;
@@ -338,14 +340,24 @@ static size_t each_of_shard(tarn_weak_table *table, struct shard *shard, entry_f
   return sum;
 }
 
-/* Every entry of the tables whose kind has its bit in `kinds`. */
-static size_t each_entry(struct tarn_collector *collector, unsigned kinds, entry_fn fn,
-                         void *data) {
+#define ALL_AGES 0xffu /* none among them */
+
+/* Shards of which ages belong to the running collection. */
+static unsigned ages_of(const struct tarn_collector *collector) {
+  return collector->generation == TARN_GENERATION_FULL ? ALL_AGES
+         : collector->generation == 0                  ? TARN_AGE_YOUNG
+                                                       : TARN_AGE_YOUNG | TARN_AGE_AGED;
+}
+
+/* Every entry of the tables whose kind has its bit in `kinds`, and of the shards of these ages. */
+static size_t each_entry(struct tarn_collector *collector, unsigned kinds, unsigned ages,
+                         entry_fn fn, void *data) {
   size_t sum = 0;
   (void)pthread_mutex_lock(&collector->tables.lock);
   for (tarn_weak_table *table = collector->tables.list; table; table = table->next)
     for (unsigned i = 0; (kinds >> table->kind & 1) && i < SHARDS; i++)
-      sum += each_of_shard(table, &table->shards[i], fn, data);
+      if (ages == ALL_AGES || (table->shards[i].ages & ages))
+        sum += each_of_shard(table, &table->shards[i], fn, data);
   (void)pthread_mutex_unlock(&collector->tables.lock);
   return sum;
 }
@@ -364,7 +376,8 @@ void tarn_weak_tables_roots(struct tarn_collector *collector) {
   (void)pthread_mutex_lock(&collector->tables.lock);
   collector->tables.busy = true;
   (void)pthread_mutex_unlock(&collector->tables.lock);
-  (void)each_entry(collector, KIND_BIT(TARN_WEAK_VALUES), mark_key, &collector->marker);
+  (void)each_entry(collector, KIND_BIT(TARN_WEAK_VALUES), ages_of(collector), mark_key,
+                   &collector->marker);
 }
 
 static size_t offer(tarn_weak_table *table, struct shard *shard, struct entry *entry, void *data) {
@@ -373,7 +386,7 @@ static size_t offer(tarn_weak_table *table, struct shard *shard, struct entry *e
 }
 
 bool tarn_weak_tables_keys(struct tarn_collector *collector) {
-  return each_entry(collector, KIND_BIT(TARN_WEAK_KEYS), offer, collector) != 0;
+  return each_entry(collector, KIND_BIT(TARN_WEAK_KEYS), ages_of(collector), offer, collector) != 0;
 }
 
 static size_t clear_dead(tarn_weak_table *table, struct shard *shard, struct entry *entry,
@@ -386,11 +399,19 @@ static size_t clear_dead(tarn_weak_table *table, struct shard *shard, struct ent
 }
 
 size_t tarn_weak_tables_clear(struct tarn_collector *collector) {
-  return each_entry(collector, ALL_KINDS, clear_dead, &collector->marker);
+  return each_entry(collector, ALL_KINDS, ages_of(collector), clear_dead, &collector->marker);
+}
+
+/* What was young has survived; in a collection of more than generation 0 everything is old now. */
+static void grow_older(tarn_weak_table *table, int generation) {
+  for (unsigned i = 0; i < SHARDS; i++)
+    table->shards[i].ages = generation == 0 && table->shards[i].ages ? TARN_AGE_AGED : 0;
 }
 
 void tarn_weak_tables_finish(struct tarn_collector *collector) {
   (void)pthread_mutex_lock(&collector->tables.lock);
+  for (tarn_weak_table *table = collector->tables.list; table; table = table->next)
+    grow_older(table, collector->generation);
   tarn_weak_table *doomed = collector->tables.doomed;
   collector->tables.doomed = NULL;
   collector->tables.busy = false;
@@ -418,7 +439,7 @@ static size_t forget_gone(tarn_weak_table *table, struct shard *shard, struct en
 
 void tarn_weak_tables_forget(struct tarn_collector *collector, tarn_gone_fn gone, void *data) {
   struct forget forget = {.mask = ~collector->world->tag_mask, .gone = gone, .data = data};
-  (void)each_entry(collector, ALL_KINDS, forget_gone, &forget);
+  (void)each_entry(collector, ALL_KINDS, ALL_AGES, forget_gone, &forget);
 }
 
 /* --- fork ------------------------------------------------------------------------------------ */

@@ -10,6 +10,10 @@
  * world is stopped: no safepoint lies under a shard's lock, so no stopped thread has it.  The
  * collector only turns entries into removed ones; the next put or remove by a mutator shrinks.
  *
+ * A shard has an age, as pools have (TARN_AGE_...): YOUNG when something was put there since the
+ * last collection, AGED when only collections of generation 0 came since.  Younger collections than
+ * full ones look at no others.
+ *
  * The list of tables has a lock, which also threads that are not attached take.  Tables that are
  * destroyed while a collection has links to their entries (`busy`) are freed at its end.
  * Order of locks: list > shard > meta.
