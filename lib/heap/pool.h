@@ -10,7 +10,7 @@
  *     [0, cursor)        swept: the first word of a block says whether it is in use (typed kinds:
  *                        not zero; raw: not the free key)
  *     [cursor, virgin)   not swept since the last collection: a block is in use when its mark byte
- *                        is the world's epoch (or condemned) and no other thread freed it since,
+ *                        says that it lives (or is condemned) and no other thread freed it since,
  *                        which its first word says; everything else is garbage, uncleared
  *     [virgin, 64 KiB)   never handed out, zero, never read (but by tarn_verify)
  *
