@@ -68,8 +68,10 @@ static void condemn_pool(struct tarn_pool *pool, void *data) {
   uintptr_t block = tarn_pool_base(pool);
   for (unsigned i = 0; i < pool->capacity; i++, block += size)
     if (*tarn_mark_byte(block) != marker->epoch &&
-        tarn_pool_in_use(pool, (const void *)block, marker->previous))
+        tarn_pool_in_use(pool, (const void *)block, marker->previous)) {
       tarn_census_condemn(collector, block);
+      collector->found_bytes += size;
+    }
 }
 
 static void condemn_large(struct tarn_collector *collector, struct tarn_large *large) {
@@ -79,6 +81,7 @@ static void condemn_large(struct tarn_collector *collector, struct tarn_large *l
     return;
   tarn_census_condemn(collector, large->base);
   tarn_release_add_large(collector, large);
+  collector->found_bytes += large->bytes;
 }
 
 /* --- counting -------------------------------------------------------------------------------- */
@@ -147,6 +150,7 @@ static void count_pool(struct tarn_pool *pool, void *data) {
               epoch, &live, &dead);
   census->live_objects += live;
   census->live_bytes += live * tarn_pool_block_size(pool);
+  collector->found_bytes += (tarn_pool_used(pool) - live - dead) * tarn_pool_block_size(pool);
   pool->live = (uint16_t)live;
   pool->list = was_condemned ? TARN_LIST_CONDEMNED : TARN_LIST_NONE;
   tarn_pool_set_used(pool, live + dead);
@@ -185,6 +189,7 @@ static void bury_large(struct tarn_collector *collector, struct tarn_large *larg
   if (byte == collector->marker.epoch || tarn_mark_is_dead(byte))
     return;
   tarn_large_unlink(large);
+  collector->found_bytes += large->bytes;
   large->limbo = collector->dead_larges;
   collector->dead_larges = large;
 }
@@ -206,6 +211,7 @@ static void count_larges(struct census *census) {
 void tarn_census_take(struct tarn_collector *collector) {
   tarn_world *world = collector->world;
   struct census census = {.collector = collector};
+  collector->found_bytes = 0;
   /* Condemning first: it keeps data blocks, which must be marked when their pools are counted. */
   tarn_store_each_pool(&world->store, condemn_pool, collector);
   each_large(collector, condemn_large);
