@@ -7,12 +7,21 @@
  * piece, by the threads that want it.  `free` functions run afterwards, with the world running.
  *
  * Collections start by themselves when TARN_MIN_HEAP bytes, and TARN_GROWTH percent of what was
- * live after the last one, were allocated; sooner near the soft limit.  In a world with generations
- * (tarn/store.h) young ones start in between, every TARN_YOUNG bytes.
+ * live after the last one, were allocated; sooner near the soft limit, but not so often that they
+ * take more than TARN_SOFT_SHARE percent of the time.  In a world with generations (tarn/store.h)
+ * young ones start in between, every TARN_YOUNG bytes.
  *
  * A collection of generation 0 finds garbage among what was allocated since the last collection;
  * one of generation 1 also among what lived through collections of generation 0 only; one of
  * generation 2, a full one, everywhere.  The first collection of a world is a full one.
+ *
+ * At the hard limit, and when the system has no memory, an allocation collects before it fails,
+ * unless it alone is larger than the limit and there is no callback that might raise it.
+ * When four such collections in a row each found less than a fiftieth of the heap dead, allocations
+ * fail at once: until one of another kind found more, or until as much time has passed as the last
+ * one took, and then twice, four, eight and sixteen times as much.  A program that drops its data
+ * when an allocation fails goes on at its next attempts; one that wants to be sure calls
+ * tarn_collect.
  *
  * The order of events in one collection, of which each sees the results of those before it:
  *   1. everything reachable from roots is marked, with the values of ephemerons whose key is;
@@ -59,6 +68,30 @@ TARN_API size_t tarn_release_pending(tarn_thread *self, size_t most);
  */
 TARN_API void tarn_collect_disable(tarn_world *world);
 TARN_API tarn_status tarn_collect_enable(tarn_world *world);
+
+/*
+ * Tells the world of bytes that its objects keep elsewhere (memory of a C library, mapped files,
+ * buffers of a device): `bytes` more of them, or fewer if negative.  Who adds when an object gets
+ * such a resource takes the same off when it goes, as a rule in the object's `free` function.
+ *
+ * They count like bytes of the heap for TARN_MIN_HEAP, TARN_GROWTH and the soft limit: what is
+ * added brings the next collection nearer, and what lives makes it wait longer.  What is taken off
+ * before the next collection does not count as growth.  They do not count for the hard limit, which
+ * is one of the world's own memory: the world can refuse to allocate that, while a resource is
+ * there already when it is told of, and may be of a kind that is not scarce where memory is.
+ *
+ * `free` functions run some time after the collection that found their objects dead, and what they
+ * take off is external until then.
+ *
+ * This is no safepoint, and allocates nothing.  If a collection has become due it runs at the next
+ * safepoint, or where an allocation comes to its slow path, of any thread.
+ *
+ * Errors: TARN_EINVAL (NULL).  TARN_EUNBALANCED: fewer than none; there are none now.
+ * TARN_EOVERFLOW: more than 2^60; there are so many now.  Checking builds write a line as well.
+ * Any thread, attached or not, also in `free` functions and in finalizers.  Cost: an atomic
+ * operation on a word of the world; who has very many small resources tells of several at once.
+ */
+TARN_API tarn_status tarn_external_adjust(tarn_world *world, ptrdiff_t bytes);
 
 TARN_END_DECLS
 

@@ -71,7 +71,8 @@ TARN_API tarn_heap_kind tarn_heap_kind_of(const tarn_heap *heap);
  * `size` 0 gives a smallest block.
  *
  * NULL: `tarn_thread_status(self)` says TARN_EINVAL, TARN_EOVERFLOW, TARN_ENOMEM or TARN_ELIMIT
- * (both only after a full collection, where one was possible), TARN_EDETACHED, TARN_EWRONGTHREAD,
+ * (both only after a full collection, where one was possible and the last ones at the limit were of
+ * use: see tarn/collect.h), TARN_EDETACHED, TARN_EWRONGTHREAD,
  * TARN_EUNBALANCED (inside a blocked region).
  */
 TARN_API void *tarn_heap_alloc_outline(tarn_thread *self, tarn_heap *heap, size_t size);

@@ -44,9 +44,13 @@ typedef struct tarn_stats {
   uint64_t release_pending;  /* pools and large objects that still wait for theirs */
   uint64_t finalizers_run;
   uint64_t weak_cleared;
-  uint64_t mark_overflows;    /* times that the mark stack was full */
-  uint64_t dirty_bytes;       /* free, but not given back to the system yet */
-  uint64_t collections_of[3]; /* by generation */
+  uint64_t mark_overflows;         /* times that the mark stack was full */
+  uint64_t dirty_bytes;            /* free, but not given back to the system yet */
+  uint64_t external_bytes;         /* told by tarn_external_adjust */
+  uint64_t soft_limit_given_up;    /* times that the soft limit began to ask for too much time */
+  uint64_t hard_limit_collections; /* for allocations that found no memory */
+  uint64_t hard_limit_refusals;    /* allocations that failed without one, see tarn/collect.h */
+  uint64_t collections_of[3];      /* by generation */
 } tarn_stats;
 
 /* Errors: TARN_EINVAL.  Any thread, attached or not; takes no lock that a collection holds. */

@@ -48,7 +48,10 @@ TARN_API tarn_status tarn_world_set_tag_mask(tarn_world *world, uintptr_t mask);
  * thread that collected, with the world running.  It returns the new hard limit in bytes; what is
  * not above the old one leaves the limit as it is.  It may allocate and free; collections that it
  * causes do not call it again.
- * NULL removes the callback.  Errors: TARN_EINVAL (world is NULL).  Any thread.
+ * It is also called once when the soft limit has begun to ask for collections that take more than
+ * TARN_SOFT_SHARE percent of the time: `limit` is then the soft limit, `in_use` what lives,
+ * external bytes included, and the result may raise the soft limit. NULL removes the callback.
+ * Errors: TARN_EINVAL (world is NULL).  Any thread.
  */
 typedef size_t (*tarn_near_limit_fn)(tarn_world *world, size_t limit, size_t in_use, void *data);
 TARN_API tarn_status tarn_world_set_near_limit(tarn_world *world, tarn_near_limit_fn callback,

@@ -107,8 +107,10 @@ static void condemn_pool(struct tarn_pool *pool, void *data) {
   uintptr_t block = tarn_pool_base(pool);
   for (unsigned i = 0; i < pool->capacity; i++, block += size)
     if (!tarn_marker_says(marker, *tarn_mark_byte(block)) &&
-        tarn_pool_in_use(pool, (const void *)block, marker->previous))
+        tarn_pool_in_use(pool, (const void *)block, marker->previous)) {
       tarn_census_condemn(collector, block);
+      collector->found_bytes += size;
+    }
 }
 
 static void condemn_large(struct census *census, struct tarn_large *large) {
@@ -120,6 +122,7 @@ static void condemn_large(struct census *census, struct tarn_large *large) {
     return;
   tarn_census_condemn(collector, large->base);
   tarn_release_add_large(collector, large);
+  collector->found_bytes += large->bytes;
 }
 
 /* --- counting -------------------------------------------------------------------------------- */
@@ -205,6 +208,7 @@ static void count_pool(struct tarn_pool *pool, void *data) {
   uint64_t more = (uint64_t)count.live - (census->full ? 0 : pool->live);
   census->live_objects += more;
   census->live_bytes += more * size;
+  collector->found_bytes += (tarn_pool_used(pool) - count.live - count.dead) * size;
   pool->live = (uint16_t)count.live;
   tarn_space.ages[tarn_pool_unit(pool)] = count.aged ? TARN_AGE_AGED : 0;
   if (!was_condemned)
@@ -250,6 +254,7 @@ static void bury_large(struct census *census, struct tarn_large *large) {
     census->live_objects--;
   }
   tarn_large_unlink(large);
+  collector->found_bytes += large->bytes;
   large->limbo = collector->dead_larges;
   collector->dead_larges = large;
 }
@@ -265,6 +270,7 @@ static void count_large(struct census *census, struct tarn_large *large) {
 void tarn_census_take(struct tarn_collector *collector) {
   tarn_world *world = collector->world;
   struct census census = begin(collector);
+  collector->found_bytes = 0;
   /* Condemning first: it keeps data blocks, which must be marked when their pools are counted. */
   each_pool(collector, condemn_pool, collector);
   each_large(&census, condemn_large);

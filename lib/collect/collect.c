@@ -1,48 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * collect/collect.c: one collection from the request to the last word of its report; when to start
- * one; what the lower layers call.
+ * collect/collect.c: one collection from the request to the last word of its report; what the lower
+ * layers call.
  */
 #include "collect/collector.h"
 #include <string.h>
-
-/* --- when to collect ------------------------------------------------------------------------- */
-
-#define TRIGGER_LEAST ((uint64_t)1 << 20) /* near a limit: never collect for less than this */
-
-/* Bytes to allocate before the next collection, after one that left `live` bytes. */
-static uint64_t next_trigger(const tarn_world *world, uint64_t live) {
-  const struct tarn_config *config = &world->config;
-  uint64_t trigger = live / 100 * config->growth;
-  if (trigger < config->min_heap)
-    trigger = config->min_heap;
-  /* Relaxed: limits are values, nothing hangs on them. */
-  uint64_t soft = atomic_load_explicit(&world->soft_limit, memory_order_relaxed);
-  if (soft && live + trigger > soft) {
-    uint64_t room = live < soft ? soft - live : 0;
-    uint64_t least = live / 8 > TRIGGER_LEAST ? live / 8 : TRIGGER_LEAST;
-    uint64_t wanted = room > least ? room : least;
-    trigger = wanted < trigger ? wanted : trigger;
-  }
-  return trigger;
-}
-
-static bool may_collect(const tarn_world *world, const struct tarn_mutator *self) {
-  return self->local.pub.tarn_holds == 0 &&
-         atomic_load_explicit(&world->collect_disabled, memory_order_relaxed) == 0;
-}
-
-static bool is_due(struct tarn_collector *collector) {
-#if TARN_ZEAL
-  uint64_t every = collector->world->config.zeal;
-  if (every && atomic_fetch_add_explicit(&collector->zeal, 1, memory_order_relaxed) + 1 >= every) {
-    atomic_store_explicit(&collector->zeal, 0, memory_order_relaxed);
-    return true;
-  }
-#endif
-  return atomic_load_explicit(&collector->world->store.debt, memory_order_relaxed) >=
-         atomic_load_explicit(&collector->trigger, memory_order_relaxed);
-}
 
 /* --- one collection -------------------------------------------------------------------------- */
 
@@ -103,25 +65,12 @@ static void set_marks(struct tarn_collector *collector) {
   marker->overflows = 0;
 }
 
-/* When the next collection is due. */
-static void set_trigger(struct tarn_collector *collector, uint64_t live_before) {
-  struct tarn_store *store = &collector->world->store;
-  /* Relaxed: figures, and nobody allocates. */
-  uint64_t live = atomic_load_explicit(&collector->live_bytes, memory_order_relaxed);
-  uint64_t allocated = atomic_load_explicit(&store->debt, memory_order_relaxed);
-  uint64_t trigger = tarn_generation_collected(collector, live_before, live, allocated,
-                                               next_trigger(collector->world, live));
-  atomic_store_explicit(&store->debt, 0, memory_order_relaxed);
-  atomic_store_explicit(&collector->trigger, trigger, memory_order_relaxed);
-}
-
 /* The world is stopped; `report->stop_ns` holds the time of the request until then. */
 static void collect_stopped(struct tarn_collector *collector, struct tarn_collect_report *report) {
   tarn_world *world = collector->world;
   struct tarn_store *store = &world->store;
   struct tarn_marker *marker = &collector->marker;
   uint64_t start = tarn_os_now();
-  uint64_t live_before = atomic_load_explicit(&collector->live_bytes, memory_order_relaxed);
   report->heap_before = atomic_load_explicit(&store->bytes, memory_order_relaxed);
   collector->generation = report->generation;
   set_marks(collector);
@@ -133,7 +82,8 @@ static void collect_stopped(struct tarn_collector *collector, struct tarn_collec
   store->epoch = marker->epoch;
   tarn_census_take(collector);
   report->overflows = marker->overflows;
-  set_trigger(collector, live_before);
+  report->found_bytes = collector->found_bytes;
+  tarn_pace_collected(collector, report);
   if (world->config.verify && collector->events)
     collector->events->verify(world);
 }
@@ -167,31 +117,10 @@ static void give_back(struct tarn_collector *collector, const struct tarn_collec
     /* The next such collection comes after so many bytes: purging what they will use helps nobody.
      */
     uint64_t keep = report->live_bytes / 100 * world->config.retain;
-    uint64_t trigger = next_trigger(world, report->live_bytes);
+    uint64_t trigger = tarn_pace_trigger(collector);
     (void)tarn_store_purge(&world->store, (size_t)(keep > trigger ? keep : trigger));
   }
   tarn_store_tend(&world->store);
-}
-
-static void tell_near_limit(struct tarn_collector *collector, uint64_t live) {
-  tarn_world *world = collector->world;
-  struct tarn_store *store = &world->store;
-  size_t limit = atomic_load_explicit(&store->limit, memory_order_relaxed);
-  if (limit == SIZE_MAX || live < limit / 100 * world->config.near_limit)
-    return;
-  (void)pthread_mutex_lock(&world->near_lock);
-  tarn_near_limit_fn callback = world->near_limit;
-  void *data = world->near_limit_data;
-  (void)pthread_mutex_unlock(&world->near_lock);
-  /* It may allocate, and so collect: it is not called inside itself.  Acquire and release: one call
-   * sees what the last one did. */
-  if (!callback || atomic_exchange_explicit(&collector->telling, true, memory_order_acquire))
-    return;
-  size_t raised = callback(world, limit, (size_t)live, data);
-  atomic_store_explicit(&collector->telling, false, memory_order_release);
-  if (raised > limit)
-    atomic_compare_exchange_strong_explicit(&store->limit, &limit, raised, memory_order_relaxed,
-                                            memory_order_relaxed);
 }
 
 /* The whole of a collection whose stop has begun. */
@@ -215,8 +144,7 @@ static tarn_status run_stopped(tarn_world *world, struct tarn_mutator *self, int
   tarn_markers_tend(collector);
   if (due)
     tarn_stop_ask(world, TARN_POLL_RELEASE);
-  if (report.generation == TARN_GENERATION_FULL)
-    tell_near_limit(collector, report.live_bytes);
+  tarn_pace_tell(collector, &report);
   if (collector->events)
     collector->events->collected(world, &report);
   return TARN_OK;
@@ -254,6 +182,23 @@ tarn_status tarn_collect(tarn_thread *self, int generation) {
 
 /* --- what the heap layer calls --------------------------------------------------------------- */
 
+static bool may_collect(const tarn_world *world, const struct tarn_mutator *self) {
+  return self->local.pub.tarn_holds == 0 &&
+         atomic_load_explicit(&world->collect_disabled, memory_order_relaxed) == 0;
+}
+
+/* At a safepoint of `self`. */
+static void collect_if_due(struct tarn_mutator *self) {
+  tarn_world *world = self->world;
+  uint32_t *poll = &self->local.pub.tarn_poll;
+  if (!may_collect(world, self))
+    return; /* who was called stays so */
+  if (__atomic_load_n(poll, __ATOMIC_RELAXED) & TARN_POLL_COLLECT)
+    (void)__atomic_fetch_and(poll, ~(uint32_t)TARN_POLL_COLLECT, __ATOMIC_RELAXED);
+  if (tarn_pace_is_due(world->collector))
+    (void)tarn_collector_run(world, self, TARN_GENERATION_ANY, false);
+}
+
 static bool before_refill(struct tarn_local *local, size_t bytes) {
   struct tarn_mutator *self = tarn_mutator_of_local(local);
   tarn_status status = tarn_thread_check_running(&local->pub);
@@ -263,26 +208,19 @@ static bool before_refill(struct tarn_local *local, size_t bytes) {
     return false;
   }
   tarn_stop_poll(self);
-  tarn_world *world = self->world;
-  tarn_store_tend(&world->store); /* the bin is as a refill found it */
-  /* The option switches off what comes by itself; a limit in the way is another matter. */
-  if (world->config.collect && may_collect(world, self) && is_due(world->collector))
-    (void)tarn_collector_run(world, self, TARN_GENERATION_ANY, false);
+  tarn_store_tend(&self->world->store); /* the bin is as a refill found it */
+  collect_if_due(self);
   return true;
 }
 
 static bool exhausted(struct tarn_local *local, size_t bytes, unsigned tries) {
   struct tarn_mutator *self = tarn_mutator_of_local(local);
   tarn_world *world = self->world;
-  /* Twice: the first may have joined another's that gave its memory to others. */
-  if (tries < 2 && may_collect(world, self) &&
+  /* Also where the option `collect` says no: that is about what comes by itself. */
+  if (may_collect(world, self) && tarn_pace_exhausted(world->collector, bytes, tries) &&
       tarn_collector_run(world, self, TARN_GENERATION_FULL, false) == TARN_OK)
     return true;
-  size_t held = atomic_load_explicit(&world->store.bytes, memory_order_relaxed);
-  size_t limit = atomic_load_explicit(&world->store.limit, memory_order_relaxed);
-  size_t charge = bytes > TARN_LARGE_LIMIT ? tarn_good_size(bytes) : TARN_UNIT_SIZE;
-  bool limited = limit != SIZE_MAX && (charge > limit || held > limit - charge);
-  tarn_thread_fail(&local->pub, limited ? TARN_ELIMIT : TARN_ENOMEM);
+  tarn_thread_fail(&local->pub, tarn_pace_failure(world, bytes));
   return false;
 }
 
@@ -363,6 +301,7 @@ static void after_fork(tarn_world *world) {
 }
 
 const struct tarn_collect_hooks tarn_collector_hooks = {.release = release_at_poll,
+                                                        .collect = collect_if_due,
                                                         .after_fork = after_fork,
                                                         .before_fork = before_fork,
                                                         .parent_fork = parent_fork};
@@ -377,8 +316,8 @@ tarn_status tarn_collector_start(tarn_world *world, const struct tarn_collect_ev
   collector->events = events;
   world->collector = collector;
   (void)pthread_mutex_init(&collector->release.lock, NULL);
-  atomic_store_explicit(&collector->trigger, world->config.min_heap, memory_order_relaxed);
   tarn_generations_start(collector);
+  tarn_pace_start(collector);
   tarn_markers_start(collector);
   tarn_status status = tarn_marker_start(&collector->marker, world, world->config.mark_stack);
   if (status == TARN_OK)

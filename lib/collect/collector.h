@@ -5,7 +5,8 @@
  * Everything here that has no lock of its own is touched by the requester of the running collection
  * only, while the world is stopped.
  *
- *   collect.c     the order of a collection; when to start one; the hooks of the lower layers
+ *   collect.c     the order of a collection; the hooks of the lower layers
+ *   pace.c        when to start one, and what to do at a limit
  *   mark.c        the mark stack, scanning of objects, roots
  *   markers.c     threads that help to mark
  *   cards.c       what old objects refer to
@@ -27,6 +28,7 @@
 #include "collect/generation.h"
 #include "collect/mark.h"
 #include "collect/markers.h"
+#include "collect/pace.h"
 #include "collect/release.h"
 #include "collect/weak.h"
 #include "collect/weak_table.h"
@@ -45,7 +47,9 @@ struct tarn_collect_report {
   uint64_t stop_ns, mark_ns, pause_ns;
   size_t heap_before, heap_after; /* bytes held */
   size_t live_bytes, live_objects;
-  size_t condemned; /* pools and large objects that wait for `free` functions */
+  size_t found_bytes; /* in use before, and dead */
+  unsigned news;      /* TARN_NEWS_ bits */
+  size_t condemned;   /* pools and large objects that wait for `free` functions */
   size_t weak_cleared;
   uint64_t overflows;
 };
@@ -72,17 +76,16 @@ struct tarn_collector {
   struct tarn_finalizer_part finalizers;
   struct tarn_weak_tables tables;
   struct tarn_release release;
+  struct tarn_pace pace;
   struct tarn_large *dead_larges; /* unlinked by the census; linked through limbo */
+  size_t found_bytes;             /* by the census: what it freed or condemned */
 
   /* Figures; written while the world is stopped, read relaxed by anybody. */
   _Atomic uint64_t collections, asked, pause_last, pause_max, pause_total, mark_last;
   _Atomic uint64_t at_least[TARN_GENERATION_FULL + 1]; /* collections of that generation or more */
   _Atomic uint64_t live_bytes, live_objects, weak_cleared, overflows;
-  _Atomic uint64_t trigger;                  /* store.debt that starts a collection */
   _Atomic uint32_t pauses[TARN_PAUSES_KEPT]; /* nanoseconds, cut off at 4.29 s; a ring */
-  _Atomic bool telling;                      /* the near-limit callback runs */
   void *shadow;                              /* of inspect/shadow.c, between its two calls */
-  _Atomic uint64_t zeal; /* allocations since the last collection that zeal started */
 };
 
 static inline struct tarn_collector *tarn_collector_of(tarn_world *world) {

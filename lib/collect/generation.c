@@ -25,8 +25,7 @@ static int choose_by_turns(const struct tarn_generations *generations) {
 static int choose(struct tarn_collector *collector) {
   struct tarn_generations *generations = &collector->generations;
   const struct tarn_config *config = &collector->world->config;
-  /* Relaxed: figures of requesters of stops. */
-  uint64_t live = atomic_load_explicit(&collector->live_bytes, memory_order_relaxed);
+  uint64_t live = generations->live;
 #if TARN_ZEAL
   if (config->zeal)
     return choose_by_turns(generations);
@@ -44,21 +43,19 @@ int tarn_generation_choose(struct tarn_collector *collector, int wanted) {
   return wanted == TARN_GENERATION_ANY ? choose(collector) : wanted;
 }
 
-static void adapt(struct tarn_generations *generations, uint64_t least, uint64_t allocated,
-                  uint64_t survived) {
+/* The next step. */
+static uint64_t adapt(const struct tarn_generations *generations, uint64_t step, uint64_t least,
+                      uint64_t allocated, uint64_t survived) {
   uint64_t most = generations->full_due / 4 > least ? generations->full_due / 4 : least;
   if (survived > allocated / LONGER_ABOVE)
-    generations->step *= 2;
+    step *= 2;
   else if (survived < allocated / SHORTER_BELOW)
-    generations->step /= 2;
-  if (generations->step > most)
-    generations->step = most;
-  if (generations->step < least)
-    generations->step = least;
+    step /= 2;
+  return step > most ? most : step < least ? least : step;
 }
 
-uint64_t tarn_generation_collected(struct tarn_collector *collector, uint64_t before,
-                                   uint64_t after, uint64_t allocated, uint64_t full_due) {
+void tarn_generation_collected(struct tarn_collector *collector, uint64_t before, uint64_t after,
+                               uint64_t allocated, uint64_t full_due) {
   struct tarn_generations *generations = &collector->generations;
   uint64_t survived = after > before ? after - before : 0;
   generations->rounds++;
@@ -66,15 +63,25 @@ uint64_t tarn_generation_collected(struct tarn_collector *collector, uint64_t be
     generations->live_at_full = after;
     generations->full_due = full_due;
   }
-  if (!generations->on)
-    return full_due;
-  if (collector->generation == 0) {
-    generations->survived += survived;
-    adapt(generations, collector->world->config.young, allocated, survived);
-  } else {
+  generations->live = after;
+  if (collector->generation != 0) {
     generations->survived = 0;
+    return;
   }
-  return generations->step < full_due ? generations->step : full_due;
+  generations->survived += survived;
+  /* Relaxed: a figure. */
+  uint64_t step = atomic_load_explicit(&generations->step, memory_order_relaxed);
+  step = adapt(generations, step, collector->world->config.young, allocated, survived);
+  atomic_store_explicit(&generations->step, step, memory_order_relaxed);
+}
+
+uint64_t tarn_generation_due(const struct tarn_collector *collector, uint64_t full_due) {
+  uint64_t step = atomic_load_explicit(&collector->generations.step, memory_order_relaxed);
+  /* The first collection is a full one, and comes when that is due. */
+  bool young =
+      collector->generations.on &&
+      atomic_load_explicit(&collector->at_least[TARN_GENERATION_FULL], memory_order_relaxed) != 0;
+  return young && step < full_due ? step : full_due;
 }
 
 /* --- the policy first-pool ------------------------------------------------------------------- */

@@ -13,7 +13,7 @@
  * survives, looking at it soon was a waste, and the distance between collections doubles, up to a
  * quarter of what makes a full collection due; it halves again when less than an eighth survives.
  *
- * Written by the requester in a stop.
+ * Written by the requester in a stop; `step` is read by anybody, relaxed.
  */
 #ifndef TARN_COLLECT_GENERATION_H
 #define TARN_COLLECT_GENERATION_H
@@ -29,7 +29,8 @@ struct tarn_pool;
 struct tarn_generations {
   bool on;
   bool first_pool;       /* the policy of that name */
-  uint64_t step;         /* bytes of allocation between two collections, for now */
+  _Atomic uint64_t step; /* bytes of allocation between two collections, for now */
+  uint64_t live;         /* bytes that the last collection left */
   uint64_t live_at_full; /* bytes that the last full collection left */
   uint64_t full_due;     /* and by how much they may grow before the next */
   uint64_t survived;     /* bytes that lived through collections of generation 0 only */
@@ -43,11 +44,15 @@ int tarn_generation_choose(struct tarn_collector *collector, int wanted);
 
 /*
  * After the census: `before` and `after` are the live bytes, `allocated` what was allocated since
- * the collection before, `full_due` the growth that makes a full collection due.  Returns the bytes
- * after whose allocation the next collection is due.
+ * the collection before, `full_due` the growth that makes a full collection due; external bytes
+ * among them all.
  */
-uint64_t tarn_generation_collected(struct tarn_collector *collector, uint64_t before,
-                                   uint64_t after, uint64_t allocated, uint64_t full_due);
+void tarn_generation_collected(struct tarn_collector *collector, uint64_t before, uint64_t after,
+                               uint64_t allocated, uint64_t full_due);
+
+/* Bytes after whose allocation the next collection is due, of whatever generation, if a full one is
+ * due after `full_due`.  Any thread. */
+uint64_t tarn_generation_due(const struct tarn_collector *collector, uint64_t full_due);
 
 /*
  * The policy first-pool, before roots are marked in a collection of generation 0: the objects of

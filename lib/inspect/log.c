@@ -7,6 +7,8 @@
  *         (271034 objects) condemned 0 weak 12 last thread worker-3
  *
  * all on one line; times in milliseconds, sizes in MiB, `condemned` in pools and large objects.
+ * After it one line when the soft limit is given up, or allocations at the hard limit begin to fail
+ * without a collection.
  */
 #include "inspect/events.h"
 #include <stdio.h>
@@ -18,6 +20,21 @@ static void last_thread(tarn_world *world, char name[32]) {
   (void)pthread_mutex_lock(&world->stop.names_lock);
   (void)snprintf(name, 32, "%s", world->stop.last_thread);
   (void)pthread_mutex_unlock(&world->stop.names_lock);
+}
+
+static void limits(tarn_world *world, const struct tarn_collect_report *report) {
+  if (report->news & TARN_NEWS_SOFT)
+    tarn_os_say(
+        "tarn: gc %llu: the soft limit of %.1fM would take more than %u%% of the time; live "
+        "%.1fM, external %.1fM",
+        (unsigned long long)report->number,
+        mebibytes(atomic_load_explicit(&world->soft_limit, memory_order_relaxed)),
+        world->config.soft_share, mebibytes(report->live_bytes),
+        mebibytes(atomic_load_explicit(&world->collector->pace.external, memory_order_relaxed)));
+  if (report->news & TARN_NEWS_HARD)
+    tarn_os_say("tarn: gc %llu: collections find next to nothing; allocations that do not fit fail "
+                "without one for a while",
+                (unsigned long long)report->number);
 }
 
 static void collected(tarn_world *world, const struct tarn_collect_report *report) {
@@ -33,6 +50,7 @@ static void collected(tarn_world *world, const struct tarn_collect_report *repor
       milliseconds(report->pause_ns), milliseconds(report->stop_ns), milliseconds(report->mark_ns),
       mebibytes(report->heap_before), mebibytes(report->heap_after), mebibytes(report->live_bytes),
       report->live_objects, report->condemned, report->weak_cleared, name[0] ? name : "-");
+  limits(world, report);
 }
 
 static void before_mark(tarn_world *world) {

@@ -32,7 +32,9 @@ static const struct tarn_option_flag generation_flags[] = {
 const struct tarn_option tarn_option_table[] = {
     {.name = "hard-limit",
      .help = "The memory of a world never exceeds it: an allocation that would do so runs a full "
-             "collection first, and fails if that does not help.",
+             "collection first, and fails if that does not help. When several of these in a row "
+             "found next to nothing, allocations fail without one for a short while. External "
+             "bytes do not count here.",
      .kind = TARN_KIND_MEMORY,
      .group = TARN_GROUP_MEMORY,
      .zero = "none",
@@ -41,8 +43,9 @@ const struct tarn_option tarn_option_table[] = {
      .maximum = 16 * TIB,
      FIELD(hard_limit)},
     {.name = "soft-limit",
-     .help = "Above it Tarn collects rather than let the heap grow, but no allocation fails "
-             "because of it. Not above the hard limit.",
+     .help = "Above it Tarn collects rather than let the heap grow, as far as soft-share allows, "
+             "but no allocation fails because of it. External bytes that the program has told of "
+             "count. Not above the hard limit.",
      .kind = TARN_KIND_MEMORY,
      .group = TARN_GROUP_MEMORY,
      .zero = "none",
@@ -50,6 +53,16 @@ const struct tarn_option tarn_option_table[] = {
      .minimum = MIB,
      .maximum = 16 * TIB,
      FIELD(soft_limit)},
+    {.name = "soft-share",
+     .help = "Percentage of the time that collections may take because of the soft limit. With "
+             "live memory so near to it, or above, that they would take more, the heap grows "
+             "beyond the limit instead, but not further than without one.",
+     .kind = TARN_KIND_PERCENT,
+     .group = TARN_GROUP_MEMORY,
+     .initial = 50,
+     .minimum = 1,
+     .maximum = 99,
+     FIELD(soft_share)},
     {.name = "near-limit",
      .help = "The callback of tarn_world_set_near_limit is called when a full collection leaves "
              "more than this percentage of the hard limit in use.",
@@ -114,7 +127,8 @@ const struct tarn_option tarn_option_table[] = {
      .initial = 1,
      FIELD(collect)},
     {.name = "min-heap",
-     .help = "Bytes allocated before an automatic collection is considered.",
+     .help = "Bytes allocated, external ones among them, before an automatic collection is "
+             "considered.",
      .kind = TARN_KIND_SIZE,
      .group = TARN_GROUP_COLLECTOR,
      .initial = 16 * MIB,
@@ -123,7 +137,8 @@ const struct tarn_option tarn_option_table[] = {
      FIELD(min_heap)},
     {.name = "growth",
      .help = "Collect when the bytes allocated since the last collection exceed this percentage "
-             "of the live bytes. Less saves memory, more saves time.",
+             "of the live bytes; external bytes count on both sides. Less saves memory, more "
+             "saves time.",
      .kind = TARN_KIND_PERCENT,
      .group = TARN_GROUP_COLLECTOR,
      .initial = 100,

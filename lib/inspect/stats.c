@@ -55,6 +55,10 @@ static void fill_collector(struct tarn_collector *collector, tarn_stats *stats) 
   stats->released = READ(collector->release.released);
   stats->release_pending = READ(collector->release.pending);
   stats->finalizers_run = READ(collector->finalizers.ran);
+  stats->external_bytes = READ(collector->pace.external);
+  stats->soft_limit_given_up = READ(collector->pace.soft_given_up);
+  stats->hard_limit_collections = READ(collector->pace.at_limit);
+  stats->hard_limit_refusals = READ(collector->pace.refused);
 }
 
 static void fill_stop(tarn_world *world, tarn_stats *stats) {

@@ -6,7 +6,8 @@
  * came from. inspect/options.c fills it once, before a world exists; from then on it is read only,
  * so any thread may read its world's copy without a lock.
  *
- * Units: sizes are bytes, durations nanoseconds, `growth`, `near_limit` and `retain` percent.
+ * Units: sizes are bytes, durations nanoseconds, `growth`, `near_limit`, `soft_share` and `retain`
+ * percent.
  * 0 means "none", "off" or "automatic" where the table in inspect/options_table.c says so.
  */
 #ifndef TARN_OS_CONFIG_H
@@ -34,6 +35,7 @@ struct tarn_config {
 
   unsigned growth;      /* collect when allocated bytes exceed this percentage of live bytes */
   unsigned near_limit;  /* percentage of hard_limit at which the callback is called */
+  unsigned soft_share;  /* percentage of the time that collections for soft_limit may take */
   unsigned retain;      /* free pool memory kept, as percentage of live bytes */
   unsigned max_threads; /* attached threads of one world */
   unsigned markers;     /* threads that mark, the collecting one among them; 0 = detected_cpus */

@@ -507,8 +507,12 @@ void tarn_safepoint_slow(tarn_thread *self) {
   /* A thread that is blocked, or holds the collector off, has no safepoint now. */
   if (!mutator || self->tarn_holds != 0 || tarn_own_state(mutator) != TARN_STATE_RUNNING)
     return;
+  const struct tarn_collect_hooks *hooks = mutator->world->collect_hooks;
   tarn_stop_poll(mutator);
-  /* Relaxed: only a hint, see run_release. */
+  /* Relaxed, here and below: only hints. */
+  if ((__atomic_load_n(&self->tarn_poll, __ATOMIC_RELAXED) & TARN_POLL_COLLECT) && hooks &&
+      hooks->collect)
+    hooks->collect(mutator);
   if ((__atomic_load_n(&self->tarn_poll, __ATOMIC_RELAXED) & TARN_POLL_RELEASE) &&
       mutator->running_free == 0)
     run_release(mutator);

@@ -23,6 +23,8 @@ struct tarn_collector;
 struct tarn_collect_hooks {
   /* The poll bit RELEASE was seen at a safepoint of `self`: run `free` functions that are due. */
   void (*release)(struct tarn_mutator *self);
+  /* The same for the bit COLLECT, which the function takes off: collect, if that is due. */
+  void (*collect)(struct tarn_mutator *self);
   /* In the child of a fork, after the registry: locks of the collector are made anew. */
   void (*after_fork)(tarn_world *world);
   /* Around fork in the parent and child: take and give all locks of the collector. */
