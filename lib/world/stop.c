@@ -26,6 +26,7 @@
  * its entry, and by none after.  Threads that are not overtaken pay nothing.
  */
 #include "world/stop.h"
+#include "world/straggler.h"
 #include "world/world.h"
 #include <string.h>
 
@@ -216,9 +217,9 @@ struct wait {
   tarn_world *world;
   struct tarn_mutator *self;
   enum mode mode;
-  bool told;       /* the straggler was named */
-  unsigned pauses; /* left for the present thread */
-  char last[32];   /* the last one that was found running */
+  uint64_t tell_at; /* stragglers are told of when it has taken so long; 0: never */
+  unsigned pauses;  /* left for the present thread */
+  char last[32];    /* the last one that was found running */
 };
 
 /*
@@ -240,17 +241,22 @@ static void copy_name(struct tarn_stop *stop, char *to, const char *from) {
   (void)pthread_mutex_unlock(&stop->names_lock);
 }
 
-static void name_straggler(struct wait *wait, struct tarn_mutator *mutator) {
-  uint64_t limit = wait->world->config.stop_timeout_ns;
+/* Tells of all that are waited for when the stop takes longer than the option says, and again each
+ * time that it has taken twice as long. */
+static void tell_of_stragglers(struct wait *wait) {
   uint64_t so_far;
-  if (limit == 0 || wait->told || (so_far = tarn_os_now() - wait->world->stop.asked_at) < limit)
+  if (wait->tell_at == 0 || (so_far = tarn_os_now() - wait->world->stop.asked_at) < wait->tell_at)
     return;
-  char name[32];
-  wait->told = true;
-  copy_name(&wait->world->stop, name, mutator->name);
-  tarn_os_say("tarn: thread \"%s\" (%d) has not come to a safepoint for %llu ms; %zu threads wait",
-              name, mutator->id, (unsigned long long)(so_far / 1000000u),
-              atomic_load_explicit(&wait->world->registry.count, memory_order_relaxed));
+  struct tarn_mutator *mutator;
+  unsigned count = 0;
+  cds_list_for_each_entry(mutator, &wait->world->registry.list, node) {
+    if (mutator != wait->self && !stands(wait, mutator) && ++count <= TARN_STRAGGLERS_TOLD)
+      tarn_straggler_tell(mutator, so_far);
+  }
+  if (count > TARN_STRAGGLERS_TOLD)
+    tarn_os_say("tarn: nor have %u others", count - TARN_STRAGGLERS_TOLD);
+  while (wait->tell_at <= so_far)
+    wait->tell_at *= 2;
 }
 
 /* A short sleep until somebody arrives. */
@@ -261,7 +267,7 @@ static void wait_a_little(struct wait *wait, struct tarn_mutator *mutator) {
     tarn_os_pause();
     return;
   }
-  name_straggler(wait, mutator);
+  tell_of_stragglers(wait);
   /* Relaxed: what decides is the state; who arrives unseen costs one sleep, see tell_requester. */
   uint32_t arrivals = __atomic_load_n(&stop->arrivals, __ATOMIC_RELAXED);
   __atomic_store_n(&stop->waiting, 1, __ATOMIC_RELAXED);
@@ -485,7 +491,8 @@ static bool begin(tarn_world *world, struct tarn_mutator *self, enum mode mode) 
   wait_for_owed(stop); /* they take no lock on their way */
   stop->requester = self;
   stop->asked_at = asked_at;
-  struct wait wait = {.world = world, .self = self, .mode = mode};
+  struct wait wait = {
+      .world = world, .self = self, .mode = mode, .tell_at = world->config.stop_timeout_ns};
   raise_flags(world, self);
   if (!wait_for_all(&wait)) {
     end(world, self, false);
