@@ -46,6 +46,11 @@ typedef struct tarn_stats {
   uint64_t weak_cleared;
   uint64_t mark_overflows; /* times that the mark stack was full */
   uint64_t dirty_bytes;    /* free, but not given back to the system yet */
+  uint64_t stops;          /* that came about; for collections, walks, forks */
+  uint64_t stop_median_ns; /* time to safepoint of the last 1024 of them */
+  uint64_t stop_p99_ns;    /* nearest rank: of fewer than a hundred the largest */
+  uint64_t overtaken_max;  /* the most stops that a thread that came back from a stop or a blocked
+                            * region stood still for before it ran; at most 2 */
 } tarn_stats;
 
 /* Errors: TARN_EINVAL.  Any thread, attached or not; takes no lock that a collection holds. */
