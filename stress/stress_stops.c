@@ -8,8 +8,8 @@
  * safepoint in between, or inside a hold with calls of all kinds in between: a pair of words
  * outside the heap (looked at by a root provider) and a pair of slots of an object (looked at by a
  * trace function). Plain memory: if a thread ran during a stop, the checks or the thread sanitizer
- * would see it. At the end every thread has made its rounds, and as many collections were asked for
- * as counted.
+ * would see it. At the end every thread has made its rounds, nobody who was coming back was
+ * overtaken by more than two stops, and as many collections were asked for as counted.
  */
 #include "common.h"
 #include <sched.h>
@@ -201,6 +201,7 @@ int main(int count, char **arguments) {
   STRESS_CHECK(least >= LEAST_ROUNDS - 1);
   /* Time is shared with some fairness: nobody gets less than a fiftieth of the luckiest. */
   STRESS_CHECK(least * 50 >= most);
+  STRESS_CHECK(stats.overtaken_max <= 2);
   STRESS_CHECK(stats.collections > 0);
   STRESS_CHECK(stats.collections_asked <= all_asked); /* who joined did not count */
   STRESS_CHECK(stats.collections_asked <= stats.collections);

@@ -51,6 +51,11 @@ typedef struct tarn_stats {
   uint64_t hard_limit_collections; /* for allocations that found no memory */
   uint64_t hard_limit_refusals;    /* allocations that failed without one, see tarn/collect.h */
   uint64_t collections_of[3];      /* by generation */
+  uint64_t stops;                  /* that came about; for collections, walks, forks */
+  uint64_t stop_median_ns;         /* time to safepoint of the last 1024 of them */
+  uint64_t stop_p99_ns;            /* nearest rank: of fewer than a hundred the largest */
+  uint64_t overtaken_max; /* the most stops that a thread that came back from a stop or a blocked
+                           * region stood still for before it ran; at most 2 */
 } tarn_stats;
 
 /* Errors: TARN_EINVAL.  Any thread, attached or not; takes no lock that a collection holds. */

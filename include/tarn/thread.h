@@ -12,6 +12,19 @@
  *
  * A running thread must come to a safepoint often: everybody else waits for it.  Take locks that
  * another running thread may hold across a safepoint only inside a blocked region.
+ *
+ * How long that took is in the statistics (tarn/inspect.h), with the thread that was last.  With
+ * the option stop-timeout, threads that are waited for longer are told of on standard error, up to
+ * eight at a time, and again at twice that time, four times, and so on:
+ *
+ *   tarn: thread "worker-3" (4711) has not come to a safepoint for 1000 ms: sleeping in read
+ *   (pipe_read); last seen at serve+0x31 (httpd+0x4531), in a hold that began at ...
+ *
+ * (one line).  That is the name and the kernel's id; what the kernel says that it does, with the
+ * system call; from where it last called a function here that may stop it or an allocation, its
+ * inlined paths excepted; and where the outermost hold began, if it is in one.  Places are return
+ * addresses: function and offset, if the module's file has symbols, and module and address for
+ * addr2line(1).  No signal is sent and no thread is touched.
  */
 #ifndef TARN_THREAD_H
 #define TARN_THREAD_H

@@ -105,6 +105,7 @@ static inline void *alloc_fast(tarn_thread *self, size_t size, size_t *dirty) {
 SLOW_PATH void *heap_alloc_slow(tarn_thread *self, tarn_heap *heap, size_t size) {
   if (!may_touch(self))
     return NULL;
+  TARN_CAME_BY(self);
   if (!heap || heap->store != tarn_local_of(self)->store)
     return fail(self, TARN_EINVAL);
   if (size > TARN_OBJECT_MAX)
@@ -149,6 +150,7 @@ void *tarn_alloc_atomic_array(tarn_thread *self, size_t count, size_t size) {
 SLOW_PATH void *alloc_raw_slow(tarn_thread *self, size_t size) {
   if (!may_touch(self))
     return NULL;
+  TARN_CAME_BY(self);
   if (size > TARN_OBJECT_MAX)
     return fail(self, TARN_EOVERFLOW);
   return tarn_local_alloc_raw(tarn_local_of(self), atomic_heap(self), size);
@@ -163,6 +165,7 @@ void *tarn_alloc_raw_outline(tarn_thread *self, size_t size) {
 void *tarn_alloc_aligned(tarn_thread *self, size_t alignment, size_t size) {
   if (!may_touch(self))
     return NULL;
+  TARN_CAME_BY(self);
   if (alignment == 0 || (alignment & (alignment - 1)) != 0 || alignment > TARN_ALIGNMENT_MAX)
     return fail(self, TARN_EINVAL);
   if (size > TARN_OBJECT_MAX)
@@ -190,6 +193,7 @@ void *tarn_realloc(tarn_thread *self, void *block, size_t size) {
     return tarn_alloc_raw(self, size);
   if (!may_touch(self))
     return NULL;
+  TARN_CAME_BY(self);
   if (size > TARN_OBJECT_MAX)
     return fail(self, TARN_EOVERFLOW);
   struct tarn_local *local = tarn_local_of(self);

@@ -202,7 +202,9 @@ const struct tarn_option tarn_option_table[] = {
      .maximum = 65536,
      FIELD(max_threads)},
     {.name = "stop-timeout",
-     .help = "When stopping the world takes longer, one line names the thread that is waited for.",
+     .help = "When stopping the world takes longer, a line on standard error for each thread that "
+             "is waited for says where it was seen last and what it does; again each time that it "
+             "has taken twice as long.",
      .kind = TARN_KIND_DURATION,
      .group = TARN_GROUP_THREADS,
      .zero = "off",

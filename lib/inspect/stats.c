@@ -22,16 +22,22 @@ static void sort(uint32_t *values, size_t count) {
     }
 }
 
-static uint64_t median_pause(struct tarn_collector *collector) {
-  uint32_t pauses[TARN_PAUSES_KEPT];
-  uint64_t number = READ(collector->collections);
-  size_t count = number < TARN_PAUSES_KEPT ? (size_t)number : TARN_PAUSES_KEPT;
-  if (count == 0)
-    return 0;
+#define RING_SIZE 1024u
+_Static_assert(TARN_PAUSES_KEPT == RING_SIZE && TARN_STOPS_KEPT == RING_SIZE, "a ring's size");
+
+/* The values of a ring to which `number` were ever added, sorted; returns how many. */
+static size_t sort_ring(_Atomic uint32_t *ring, uint64_t number, uint32_t values[RING_SIZE]) {
+  size_t count = number < RING_SIZE ? (size_t)number : RING_SIZE;
   for (size_t i = 0; i < count; i++)
-    pauses[i] = READ(collector->pauses[i]);
-  sort(pauses, count);
-  return pauses[count / 2];
+    values[i] = READ(ring[i]);
+  sort(values, count);
+  return count;
+}
+
+static uint64_t median_pause(struct tarn_collector *collector) {
+  uint32_t values[RING_SIZE];
+  size_t count = sort_ring(collector->pauses, READ(collector->collections), values);
+  return count ? values[count / 2] : 0;
 }
 
 static void fill_collector(struct tarn_collector *collector, tarn_stats *stats) {
@@ -62,6 +68,12 @@ static void fill_collector(struct tarn_collector *collector, tarn_stats *stats) 
 }
 
 static void fill_stop(tarn_world *world, tarn_stats *stats) {
+  uint32_t values[RING_SIZE];
+  stats->stops = READ(world->stop.count);
+  size_t count = sort_ring(world->stop.times, stats->stops, values);
+  stats->stop_median_ns = count ? values[count / 2] : 0;
+  stats->stop_p99_ns = count ? values[(count * 99 + 99) / 100 - 1] : 0;
+  stats->overtaken_max = READ(world->stop.overtaken_max);
   stats->stop_last_ns = READ(world->stop.last_ns);
   stats->stop_max_ns = READ(world->stop.max_ns);
   (void)pthread_mutex_lock(&world->stop.names_lock);

@@ -153,6 +153,11 @@ int tarn_os_thread_id(void);
 /* The calling thread's C stack: its lowest and one past its highest address. */
 bool tarn_os_stack_bounds(uintptr_t *low, uintptr_t *high);
 
+/* What the kernel says that a thread of the process does ("sleeping in futex (futex_do_wait)"), and
+ * where an address of code lies ("serve+0x31 (httpd+0x4531)").  Reads files, takes no lock. */
+void tarn_os_thread_state(int id, char *text, size_t size);          /* task.c */
+void tarn_os_code_place(uintptr_t address, char *text, size_t size); /* module.c */
+
 /* One line on standard error with one write; the newline is added. */
 void tarn_os_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void tarn_os_say_va(const char *format, va_list arguments);

@@ -23,9 +23,13 @@
  * Overtaking.  A thread that was woken may find that the next stop was raised before it got going.
  * It then enters itself in `owed`, once, and leaves that when it runs; no stop is raised while
  * somebody is owed.  So a thread that is coming back is overtaken by the stops that began before
- * its entry, and by none after.  Threads that are not overtaken pay nothing.
+ * its entry could be seen, which are two at most: that whose flag it saw; and one whose requester
+ * had looked at `owed` by then.  That one raises the flag and waits for the thread's state, which
+ * the thread stores after its entry, so the requester after it sees the entry.  Threads that are
+ * not overtaken pay nothing.
  */
 #include "world/stop.h"
+#include "world/straggler.h"
 #include "world/world.h"
 #include <string.h>
 
@@ -150,44 +154,60 @@ static uint32_t read_serial(struct tarn_stop *stop) {
 }
 
 /*
- * Waits until the stop whose flag was seen has ended.  The serial is read before the flag is read
- * again: if it is that of after the end, so is the flag, and there is nothing to wait for.
+ * Waits until the stop whose flag was seen has ended, and returns how many have ended meanwhile.
+ * The serial is read before the flag is read again: if it is that of after the end, so is the flag,
+ * and there is nothing to wait for.
  */
-static void stand_still(struct tarn_mutator *self) {
+static uint32_t stand_still(struct tarn_mutator *self) {
   struct tarn_stop *stop = &self->world->stop;
-  uint32_t serial = read_serial(stop);
+  uint32_t serial = read_serial(stop), now;
   if (!(__atomic_load_n(&self->local.pub.tarn_poll, __ATOMIC_ACQUIRE) & TARN_POLL_STOP))
-    return;
+    return 0;
   /* Release: the requester may now read and write everything that is this thread's. */
   __atomic_store_n(&self->state, TARN_STATE_STOPPED, __ATOMIC_RELEASE);
   tell_requester(stop);
-  while (read_serial(stop) == serial)
+  while ((now = read_serial(stop)) == serial)
     tarn_os_wait(&stop->serial, serial, 0);
+  return (now - serial) / 2;
 }
 
 /* Relaxed throughout: `owed` makes a requester wait a little; nothing is handed over by it. */
-static void enter_owed(struct tarn_stop *stop, bool *owed) {
-  if (*owed)
-    return;
-  *owed = true;
+static void enter_owed(struct tarn_stop *stop) {
   (void)__atomic_fetch_add(&stop->owed, 1, __ATOMIC_RELAXED);
 }
-static void leave_owed(struct tarn_stop *stop, bool owed) {
-  if (owed && __atomic_sub_fetch(&stop->owed, 1, __ATOMIC_RELAXED) == 0)
+static void leave_owed(struct tarn_stop *stop) {
+  if (__atomic_sub_fetch(&stop->owed, 1, __ATOMIC_RELAXED) == 0)
     tarn_os_wake_all(&stop->owed);
+}
+
+static void note_overtaken(struct tarn_stop *stop, uint32_t by) {
+  uint32_t most = atomic_load_explicit(&stop->overtaken_max, memory_order_relaxed);
+  while (by > most &&
+         !atomic_compare_exchange_weak_explicit(&stop->overtaken_max, &most, by,
+                                                memory_order_relaxed, memory_order_relaxed)) {
+  }
+}
+
+/* Running again?  If not, a stop is on. */
+static bool try_to_run(struct tarn_mutator *self) {
+  (void)__atomic_exchange_n(&self->state, TARN_STATE_RUNNING, __ATOMIC_SEQ_CST);
+  return !(__atomic_load_n(&self->local.pub.tarn_poll, __ATOMIC_SEQ_CST) & TARN_POLL_STOP);
+}
+
+static __attribute__((noinline)) void run_after_stops(struct tarn_mutator *self) {
+  uint32_t overtaken = 0;
+  enter_owed(&self->world->stop);
+  do
+    overtaken += stand_still(self);
+  while (!try_to_run(self));
+  leave_owed(&self->world->stop);
+  note_overtaken(&self->world->stop, overtaken);
 }
 
 /* The one way back to running, from blocked and from stopped. */
 void tarn_stop_enter(struct tarn_mutator *self) {
-  bool owed = false;
-  for (;;) {
-    (void)__atomic_exchange_n(&self->state, TARN_STATE_RUNNING, __ATOMIC_SEQ_CST);
-    if (!(__atomic_load_n(&self->local.pub.tarn_poll, __ATOMIC_SEQ_CST) & TARN_POLL_STOP))
-      break;
-    enter_owed(&self->world->stop, &owed);
-    stand_still(self);
-  }
-  leave_owed(&self->world->stop, owed);
+  if (!try_to_run(self))
+    run_after_stops(self);
   self->stack_low = 0;
   tarn_thread_set_inlined(self, true);
 }
@@ -206,7 +226,7 @@ void tarn_stop_poll(struct tarn_mutator *self) {
       !(__atomic_load_n(&self->local.pub.tarn_poll, __ATOMIC_RELAXED) & TARN_POLL_STOP))
     return;
   tarn_stop_save_stack(self);
-  stand_still(self);
+  (void)stand_still(self);
   tarn_stop_enter(self);
 }
 
@@ -216,9 +236,9 @@ struct wait {
   tarn_world *world;
   struct tarn_mutator *self;
   enum mode mode;
-  bool told;       /* the straggler was named */
-  unsigned pauses; /* left for the present thread */
-  char last[32];   /* the last one that was found running */
+  uint64_t tell_at; /* stragglers are told of when it has taken so long; 0: never */
+  unsigned pauses;  /* left for the present thread */
+  char last[32];    /* the last one that was found running */
 };
 
 /*
@@ -240,17 +260,22 @@ static void copy_name(struct tarn_stop *stop, char *to, const char *from) {
   (void)pthread_mutex_unlock(&stop->names_lock);
 }
 
-static void name_straggler(struct wait *wait, struct tarn_mutator *mutator) {
-  uint64_t limit = wait->world->config.stop_timeout_ns;
+/* Tells of all that are waited for when the stop takes longer than the option says, and again each
+ * time that it has taken twice as long. */
+static void tell_of_stragglers(struct wait *wait) {
   uint64_t so_far;
-  if (limit == 0 || wait->told || (so_far = tarn_os_now() - wait->world->stop.asked_at) < limit)
+  if (wait->tell_at == 0 || (so_far = tarn_os_now() - wait->world->stop.asked_at) < wait->tell_at)
     return;
-  char name[32];
-  wait->told = true;
-  copy_name(&wait->world->stop, name, mutator->name);
-  tarn_os_say("tarn: thread \"%s\" (%d) has not come to a safepoint for %llu ms; %zu threads wait",
-              name, mutator->id, (unsigned long long)(so_far / 1000000u),
-              atomic_load_explicit(&wait->world->registry.count, memory_order_relaxed));
+  struct tarn_mutator *mutator;
+  unsigned count = 0;
+  cds_list_for_each_entry(mutator, &wait->world->registry.list, node) {
+    if (mutator != wait->self && !stands(wait, mutator) && ++count <= TARN_STRAGGLERS_TOLD)
+      tarn_straggler_tell(mutator, so_far);
+  }
+  if (count > TARN_STRAGGLERS_TOLD)
+    tarn_os_say("tarn: nor have %u others", count - TARN_STRAGGLERS_TOLD);
+  while (wait->tell_at <= so_far)
+    wait->tell_at *= 2;
 }
 
 /* A short sleep until somebody arrives. */
@@ -261,7 +286,7 @@ static void wait_a_little(struct wait *wait, struct tarn_mutator *mutator) {
     tarn_os_pause();
     return;
   }
-  name_straggler(wait, mutator);
+  tell_of_stragglers(wait);
   /* Relaxed: what decides is the state; who arrives unseen costs one sleep, see tell_requester. */
   uint32_t arrivals = __atomic_load_n(&stop->arrivals, __ATOMIC_RELAXED);
   __atomic_store_n(&stop->waiting, 1, __ATOMIC_RELAXED);
@@ -394,7 +419,10 @@ static void note_time(struct wait *wait) {
   atomic_store_explicit(&stop->last_ns, took, memory_order_relaxed);
   if (longest)
     atomic_store_explicit(&stop->max_ns, took, memory_order_relaxed);
-  (void)atomic_fetch_add_explicit(&stop->count, 1, memory_order_relaxed);
+  uint64_t number = atomic_load_explicit(&stop->count, memory_order_relaxed);
+  uint32_t kept = took > UINT32_MAX ? UINT32_MAX : (uint32_t)took;
+  atomic_store_explicit(&stop->times[number % TARN_STOPS_KEPT], kept, memory_order_relaxed);
+  atomic_store_explicit(&stop->count, number + 1, memory_order_relaxed);
   (void)pthread_mutex_lock(&stop->names_lock);
   memcpy(stop->last_thread, wait->last, sizeof wait->last);
   if (longest)
@@ -485,7 +513,8 @@ static bool begin(tarn_world *world, struct tarn_mutator *self, enum mode mode) 
   wait_for_owed(stop); /* they take no lock on their way */
   stop->requester = self;
   stop->asked_at = asked_at;
-  struct wait wait = {.world = world, .self = self, .mode = mode};
+  struct wait wait = {
+      .world = world, .self = self, .mode = mode, .tell_at = world->config.stop_timeout_ns};
   raise_flags(world, self);
   if (!wait_for_all(&wait)) {
     end(world, self, false);

@@ -14,6 +14,8 @@
 
 #include "world/thread.h"
 
+#define TARN_STOPS_KEPT 1024u
+
 struct tarn_stop {
   /* The GC lock and the number of stops in one: even, nobody has it; odd, a stop is on or about to
    * be.  The taker adds one and the giver adds one.  Atomic. */
@@ -30,6 +32,9 @@ struct tarn_stop {
   /* Of the last stop; written by requesters, read relaxed by anybody. */
   _Atomic uint64_t last_ns, max_ns;
   _Atomic uint64_t count;
+  _Atomic uint32_t times[TARN_STOPS_KEPT]; /* nanoseconds, cut off at 4.29 s; a ring */
+  _Atomic uint32_t overtaken_max; /* stops that a thread on its way back stood still for, at most;
+                                   * written by such threads */
   uint64_t asked_at;          /* when the present stop was asked for; under the registry's lock */
   pthread_mutex_t names_lock; /* guards the two names and those of the threads; a leaf */
   char last_thread[32], max_thread[32];

@@ -235,6 +235,8 @@ static tarn_status fill_record(tarn_world *world, struct tarn_mutator *mutator) 
   mutator->status = TARN_OK;
   mutator->running_free = 0;
   mutator->releasing = NULL;
+  __atomic_store_n(&mutator->came_by, 0, __ATOMIC_RELAXED); /* nobody reads them yet */
+  __atomic_store_n(&mutator->held_at, 0, __ATOMIC_RELAXED);
   mutator->stack_high = mutator->stack_low = 0;
   mutator->scan_stack = false;
   if (is_uncollected(world))
@@ -502,10 +504,11 @@ static void run_release(struct tarn_mutator *mutator) {
     hooks->release(mutator);
 }
 
-void tarn_safepoint_slow(tarn_thread *self) {
-  struct tarn_mutator *mutator = mutator_if_good(self);
+/* A safepoint of a thread whose handle is good. */
+static void attend(struct tarn_mutator *mutator) {
+  tarn_thread *self = tarn_thread_of(mutator);
   /* A thread that is blocked, or holds the collector off, has no safepoint now. */
-  if (!mutator || self->tarn_holds != 0 || tarn_own_state(mutator) != TARN_STATE_RUNNING)
+  if (self->tarn_holds != 0 || tarn_own_state(mutator) != TARN_STATE_RUNNING)
     return;
   const struct tarn_collect_hooks *hooks = mutator->world->collect_hooks;
   tarn_stop_poll(mutator);
@@ -518,6 +521,14 @@ void tarn_safepoint_slow(tarn_thread *self) {
     run_release(mutator);
 }
 
+void tarn_safepoint_slow(tarn_thread *self) {
+  struct tarn_mutator *mutator = mutator_if_good(self);
+  if (!mutator)
+    return;
+  TARN_CAME_BY(self);
+  attend(mutator);
+}
+
 void tarn_safepoint_outline(tarn_thread *self) {
   if (self)
     tarn_safepoint(self);
@@ -527,6 +538,7 @@ void tarn_block_begin(tarn_thread *self) {
   struct tarn_mutator *mutator = mutator_if_good(self);
   if (!mutator)
     return;
+  TARN_CAME_BY(self);
   mutator->blocked++;
   if (self->tarn_holds == 0 && tarn_own_state(mutator) == TARN_STATE_RUNNING)
     tarn_stop_leave(mutator);
@@ -540,6 +552,7 @@ void tarn_block_end(tarn_thread *self) {
     mutator->status = TARN_EUNBALANCED;
     return;
   }
+  TARN_CAME_BY(self);
   mutator->blocked--;
   /* Inside a hold the region never left the running state. */
   if (mutator->blocked == 0 && tarn_own_state(mutator) != TARN_STATE_RUNNING)
@@ -547,8 +560,11 @@ void tarn_block_end(tarn_thread *self) {
 }
 
 void tarn_gc_hold(tarn_thread *self) {
-  if (mutator_if_good(self))
-    self->tarn_holds++;
+  struct tarn_mutator *mutator = mutator_if_good(self);
+  if (!mutator)
+    return;
+  if (self->tarn_holds++ == 0)
+    __atomic_store_n(&mutator->held_at, (uintptr_t)__builtin_return_address(0), __ATOMIC_RELAXED);
 }
 
 void tarn_gc_release(tarn_thread *self) {
@@ -561,9 +577,11 @@ void tarn_gc_release(tarn_thread *self) {
   }
   if (--self->tarn_holds != 0)
     return;
+  __atomic_store_n(&mutator->held_at, 0, __ATOMIC_RELAXED);
+  TARN_CAME_BY(self);
   /* A blocked region that was begun inside the hold begins in earnest here. */
   if (mutator->blocked != 0 && tarn_own_state(mutator) == TARN_STATE_RUNNING)
     tarn_stop_leave(mutator);
-  else
-    tarn_safepoint(self);
+  else if (__atomic_load_n(&self->tarn_poll, __ATOMIC_RELAXED) != 0) /* as in tarn_safepoint */
+    attend(mutator);
 }

@@ -11,6 +11,7 @@
  *   state             written by the owner, read by requesters; the orders are in world/stop.c
  *   waits_for_worlds  written by the owner, read by requesters (world/fork.c)
  *   name              written by the owner under the stop's names_lock, which other readers take
+ *   came_by, held_at  written by the owner, read by requesters (world/straggler.c)
  *   node              under the registry's lock (readers: RCU)
  *
  * The registry's lock is held by a requester for the whole of a stop, so attach and detach wait for
@@ -73,6 +74,9 @@ struct tarn_mutator {
       saved[TARN_SAVED_WORDS]; /* a copy of the stack from that place on, registers included */
   void *fake_stack;            /* where AddressSanitizer keeps locals; NULL: on the stack */
   char name[32];
+  /* For reports; atomic.  The caller of the last call in which the thread could have been stopped,
+   * fast paths excepted, and of the outermost hold that is open; 0: none. */
+  uintptr_t came_by, held_at;
   struct tarn_mutator
       *next_world; /* the same thread's record in another world; the owner's alone */
   /* A line of its own, since the neighbours on the list write it.  And liburcu's loops end with the
@@ -154,6 +158,13 @@ static inline void tarn_thread_set_inlined(struct tarn_mutator *self, bool open)
   __atomic_store_n(&self->local.pub.tarn_running,
                    open && plain ? (uintptr_t)__builtin_thread_pointer() : 0, __ATOMIC_RELAXED);
 }
+
+/* The thread has come by, with a handle that is good.  Relaxed: a reader wants no more than it. */
+static inline void tarn_thread_came_by(tarn_thread *self, const void *caller) {
+  __atomic_store_n(&tarn_mutator_of(self)->came_by, (uintptr_t)caller, __ATOMIC_RELAXED);
+}
+/* For public functions: from where it came. */
+#define TARN_CAME_BY(self) tarn_thread_came_by((self), __builtin_return_address(0))
 
 /* Sets the thread's status; a status on a NULL or foreign handle is dropped. */
 void tarn_thread_fail(tarn_thread *self, tarn_status status);

@@ -595,7 +595,10 @@ static void *make_object(tarn_thread *self, const tarn_type *type, size_t bytes,
 }
 
 void *tarn_new_slow(tarn_thread *self, const tarn_type *type) {
-  return may_make(self, type) ? make_object(self, type, padded(type, type->size), 0) : NULL;
+  if (!may_make(self, type))
+    return NULL;
+  TARN_CAME_BY(self);
+  return make_object(self, type, padded(type, type->size), 0);
 }
 
 void *tarn_new_outline(tarn_thread *self, const tarn_type *type) {
@@ -606,6 +609,7 @@ void *tarn_new_array(tarn_thread *self, const tarn_type *type, size_t count) {
   size_t bytes;
   if (!may_make(self, type))
     return NULL;
+  TARN_CAME_BY(self);
   if (!type->is_array) {
     tarn_thread_fail(self, TARN_ETYPE);
     return NULL;

@@ -298,7 +298,8 @@ static void sizes_that_do_not_fit_are_no_memory_after_a_collection(void **unused
     uint64_t before = support_stats(world).collections, held = support_stats(world).heap_bytes;
     assert_null(tarn_alloc_atomic(self, too_large[i]));
     assert_int_equal(tarn_thread_status(self), TARN_ENOMEM);
-    assert_true(support_stats(world).collections > before);
+    if (i == 0) /* later ones know that it is futile, see tarn/collect.h */
+      assert_true(support_stats(world).collections > before);
     assert_null(tarn_new_array(self, type, (too_large[i] - 16) / 8));
     assert_int_equal(tarn_thread_status(self), TARN_ENOMEM);
     assert_true(support_stats(world).heap_bytes <= held);

@@ -12,12 +12,15 @@
 #include <cmocka.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <tarn/tarn.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "world/straggler.h"
 #include "world/world.h"
 
 #define THREADS 4
@@ -293,6 +296,30 @@ static void back_to_back_stops_starve_nobody(void **state) {
       fail_msg("worker %d stood still for %llu ms", k, (unsigned long long)(longest[k] / 1000000));
 }
 
+/*
+ * Two who come back from blocked regions all the time, more requesters than that, without a pause.
+ * A thread is on its way from its first look at the flag on: what happens before is for the system
+ * to say.
+ */
+static void who_comes_back_is_overtaken_by_two_stops_at_most(void **state) {
+  (void)state;
+  static struct storm storm;
+  const enum habit habits[] = {BLOCKS, BLOCKS, POLLS};
+  pthread_t other;
+  start_storm(&storm, habits, 3);
+  assert_int_equal(pthread_create(&other, NULL, request_too, &storm), 0);
+  for (int i = 0; i < STOPS * 4; i++)
+    if (tarn_stop_begin(storm.world, NULL))
+      tarn_stop_end(storm.world, NULL);
+  assert_int_equal(pthread_join(other, NULL), 0);
+  tarn_stats stats = {.struct_size = sizeof stats};
+  assert_int_equal(tarn_stats_get(storm.world, &stats), TARN_OK);
+  assert_true(stats.overtaken_max >= 1); /* or nothing was seen here */
+  if (stats.overtaken_max > 2)
+    fail_msg("a thread was overtaken by %llu stops", (unsigned long long)stats.overtaken_max);
+  end_storm(&storm);
+}
+
 /* --- single properties ----------------------------------------------------------------------- */
 
 struct actor {
@@ -354,10 +381,40 @@ static void with_stderr(void (*fn)(void), char *text, size_t size) {
   (void)close(kept);
 }
 
+/* Inside with_stderr: waits until the text holds `part` so many times; not for ever. */
+static void wait_told(const char *part, int times) {
+  static char text[32000]; /* for one thread at a time */
+  for (int i = 0; i < 20000; i++) {
+    ssize_t length = pread(STDERR_FILENO, text, sizeof text - 1, 0);
+    text[length > 0 ? length : 0] = '\0';
+    int found = 0;
+    for (const char *at = text; (at = strstr(at, part)); at++)
+      found++;
+    if (found >= times)
+      return;
+    sleep_ms(1);
+  }
+}
+
+static void *hold_until_told(void *data) {
+  struct actor *actor = data;
+  if (tarn_thread_attach(actor->world, &actor->self) != TARN_OK)
+    return NULL;
+  (void)tarn_thread_set_name(actor->self, "holder");
+  tarn_block_begin(actor->self);
+  tarn_block_end(actor->self);
+  tarn_gc_hold(actor->self);
+  raise_flag(&actor->there);
+  wait_told("\"holder\"", 4);
+  tarn_gc_release(actor->self);
+  (void)tarn_thread_detach(actor->self);
+  return NULL;
+}
+
 static void stop_a_holder(void) {
   struct actor actor = {.world = make_world("stop-timeout=10ms")};
   pthread_t thread;
-  if (pthread_create(&thread, NULL, hold_for_a_while, &actor) != 0)
+  if (pthread_create(&thread, NULL, hold_until_told, &actor) != 0)
     return;
   wait_flag(&actor.there);
   if (tarn_stop_begin(actor.world, NULL))
@@ -366,14 +423,293 @@ static void stop_a_holder(void) {
   (void)tarn_world_destroy(actor.world);
 }
 
-static void a_straggler_is_named_once(void **state) {
-  (void)state;
-  char text[2000];
-  with_stderr(stop_a_holder, text, sizeof text);
-  const char *first = strstr(text, "\"holder\"");
-  assert_non_null(first);
-  assert_null(strstr(first + 1, "\"holder\""));
+static void *stand_in_a_stop(void *data) {
+  struct actor *actor = data;
+  if (tarn_thread_attach(actor->world, &actor->self) != TARN_OK)
+    return NULL;
+  raise_flag(&actor->there);
+  while (!flag(&actor->go))
+    tarn_safepoint(actor->self);
+  (void)tarn_thread_detach(actor->self);
+  return NULL;
 }
+
+/* Times as a requester notes them, in a world that was never stopped. */
+static void check_times(uint64_t count, uint64_t median, uint64_t p99) {
+  tarn_world *world = make_world("");
+  for (uint64_t i = 0; i < count; i++) /* 1 to 1000 us in no order; the last ones count */
+    world->stop.times[i % TARN_STOPS_KEPT] = (uint32_t)(i * 7 % 1000 + 1) * 1000;
+  world->stop.count = count;
+  tarn_stats stats = {.struct_size = sizeof stats};
+  assert_int_equal(tarn_stats_get(world, &stats), TARN_OK);
+  assert_int_equal(stats.stops, count);
+  assert_int_equal(stats.stop_median_ns, median);
+  assert_int_equal(stats.stop_p99_ns, p99);
+  end_world(world);
+}
+
+static void times_to_safepoint_are_told_as_median_and_p99(void **state) {
+  (void)state;
+  check_times(0, 0, 0);
+  check_times(1, 1000, 1000);
+  check_times(3, 8000, 15000);
+  check_times(1000, 501000, 990000);
+  check_times(99, 344000, 687000);
+}
+
+static void stops_that_came_about_are_counted_with_their_times(void **state) {
+  (void)state;
+  struct actor actor = {.world = make_world("")};
+  pthread_t thread;
+  tarn_stats stats = {.struct_size = sizeof stats};
+  assert_int_equal(pthread_create(&thread, NULL, hold_for_a_while, &actor), 0);
+  wait_flag(&actor.there);
+  for (int i = 0; i < 3; i++) {
+    assert_true(tarn_stop_begin(actor.world, NULL));
+    tarn_stop_end(actor.world, NULL);
+  }
+  assert_int_equal(tarn_stats_get(actor.world, &stats), TARN_OK);
+  assert_int_equal(stats.stops, 3);
+  assert_int_equal(stats.stop_p99_ns, stats.stop_max_ns);
+  assert_true(stats.stop_median_ns > 0 && stats.stop_median_ns <= stats.stop_p99_ns);
+  assert_true(stats.stop_max_ns > 5000000);
+  assert_int_equal(pthread_join(thread, NULL), 0);
+  end_world(actor.world);
+}
+
+static bool has(const char *text, const char *part) {
+  if (!strstr(text, part))
+    print_error("no \"%s\" in: %s\n", part, text);
+  return strstr(text, part) != NULL;
+}
+
+/* The program is linked with its symbols, those of static functions among them. */
+static void a_straggler_is_told_of_with_its_place_at_intervals_that_double(void **state) {
+  (void)state;
+  char text[4000];
+  unsigned long long milliseconds, least = 10;
+  int lines = 0;
+  with_stderr(stop_a_holder, text, sizeof text);
+  assert_true(has(text, "tarn: thread \"holder\" ("));
+  assert_true(has(text, "; last seen at hold_until_told+0x"));
+  assert_true(has(text, ", in a hold that began at hold_until_told+0x"));
+  assert_true(has(text, " (test_stop+0x"));
+  assert_true(has(text, "sleeping in clock_nanosleep") || has(text, ": running"));
+  for (const char *at = text; (at = strstr(at, "a safepoint for ")); at++, lines++, least *= 2) {
+    assert_int_equal(sscanf(at, "a safepoint for %llu ms", &milliseconds), 1);
+    assert_true(milliseconds >= least);
+  }
+  assert_true(lines >= 4);
+}
+
+static void *spin(void *data) {
+  struct actor *actor = data;
+  if (tarn_thread_attach(actor->world, &actor->self) != TARN_OK)
+    return NULL;
+  (void)tarn_thread_set_name(actor->self, "spinner");
+  tarn_block_begin(actor->self);
+  tarn_block_end(actor->self);
+  raise_flag(&actor->there);
+  while (!flag(&actor->go)) {
+  }
+  (void)tarn_thread_detach(actor->self);
+  return NULL;
+}
+
+#define STRAGGLERS 10
+
+static void *end_spins_when_told(void *data) {
+  struct actor *actors = data;
+  wait_told(" others\n", 1);
+  for (int i = 0; i < STRAGGLERS; i++)
+    raise_flag(&actors[i].go);
+  return NULL;
+}
+
+static void stop_many_spinners(void) {
+  tarn_world *world = make_world("stop-timeout=5ms");
+  struct actor actors[STRAGGLERS];
+  pthread_t threads[STRAGGLERS], watcher;
+  for (int i = 0; i < STRAGGLERS; i++) {
+    actors[i] = (struct actor){.world = world};
+    if (pthread_create(&threads[i], NULL, spin, &actors[i]) != 0)
+      return;
+  }
+  for (int i = 0; i < STRAGGLERS; i++)
+    wait_flag(&actors[i].there);
+  if (pthread_create(&watcher, NULL, end_spins_when_told, actors) != 0)
+    return;
+  if (tarn_stop_begin(world, NULL))
+    tarn_stop_end(world, NULL);
+  for (int i = 0; i < STRAGGLERS; i++)
+    (void)pthread_join(threads[i], NULL);
+  (void)pthread_join(watcher, NULL);
+  (void)tarn_world_destroy(world);
+}
+
+static void all_stragglers_are_told_of_up_to_a_number(void **state) {
+  (void)state;
+  static char text[20000];
+  char line[64];
+  int lines = 0;
+  with_stderr(stop_many_spinners, text, sizeof text);
+  snprintf(line, sizeof line, "tarn: nor have %u others", STRAGGLERS - TARN_STRAGGLERS_TOLD);
+  char *rest = strstr(text, line);
+  assert_non_null(rest);
+  *rest = '\0';
+  for (const char *at = text; (at = strstr(at, "\"spinner\"")); at++)
+    lines++;
+  assert_int_equal(lines, TARN_STRAGGLERS_TOLD);
+  assert_true(has(text, ": running; last seen at spin+0x"));
+  assert_null(strstr(text, "hold"));
+}
+
+static void an_address_is_told_with_its_function_and_module(void **state) {
+  (void)state;
+  char text[400], wanted[400];
+  tarn_os_code_place((uintptr_t)&spin + 3, text, sizeof text);
+  assert_true(has(text, "spin+0x3 (test_stop+0x"));
+  tarn_os_code_place((uintptr_t)&qsort + 1, text, sizeof text); /* of a module that is stripped */
+  assert_true(has(text, "qsort"));
+  assert_true(has(text, "+0x1 ("));
+  void *made = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  assert_true(made != MAP_FAILED);
+  tarn_os_code_place((uintptr_t)made, text, sizeof text);
+  snprintf(wanted, sizeof wanted, "%p", made);
+  assert_string_equal(text, wanted);
+  assert_int_equal(munmap(made, 4096), 0);
+  tarn_os_code_place(16, text, sizeof text);
+  assert_string_equal(text, "0x10");
+  char small[8];
+  tarn_os_code_place((uintptr_t)&spin, small, sizeof small);
+  assert_string_equal(small, "spin+0x");
+}
+
+static void a_threads_state_is_told_as_the_kernel_sees_it(void **state) {
+  (void)state;
+  struct actor actor = {.world = make_world("")};
+  pthread_t thread;
+  char text[160];
+  tarn_os_thread_state(tarn_os_thread_id(), text, sizeof text);
+  assert_string_equal(text, "running");
+  tarn_os_thread_state(0, text, sizeof text);
+  assert_string_equal(text, "state unknown");
+  assert_int_equal(pthread_create(&thread, NULL, stand_in_a_stop, &actor), 0);
+  wait_flag(&actor.there);
+  assert_true(tarn_stop_begin(actor.world, NULL));
+  int id = tarn_mutator_of(actor.self)->id;
+  do
+    tarn_os_thread_state(id, text, sizeof text);
+  while (strcmp(text, "running") == 0); /* on its way to sleep */
+  assert_true(has(text, "sleeping in futex"));
+  raise_flag(&actor.go);
+  tarn_stop_end(actor.world, NULL);
+  assert_int_equal(pthread_join(thread, NULL), 0);
+  end_world(actor.world);
+}
+
+/* --- several that ask at once ---------------------------------------------------------------- */
+
+#define ASKING 5
+
+struct asker {
+  tarn_world *world;
+  tarn_status (*ask)(tarn_thread *self);
+  pthread_t thread;
+  tarn_status status;
+  _Atomic bool there, go;
+};
+
+static tarn_status ask_for_collection(tarn_thread *self) {
+  return tarn_collect(self, TARN_GENERATION_FULL);
+}
+static bool see_nothing(const tarn_block_info *info, void *data) {
+  (void)info;
+  (void)data;
+  return true;
+}
+static tarn_status ask_for_walk(tarn_thread *self) {
+  return tarn_heap_walk(self, see_nothing, NULL);
+}
+
+static void *ask_once(void *data) {
+  struct asker *asker = data;
+  tarn_thread *self;
+  asker->status = tarn_thread_attach(asker->world, &self);
+  raise_flag(&asker->there);
+  wait_flag(&asker->go); /* running: a stop waits for it */
+  if (asker->status == TARN_OK)
+    asker->status = asker->ask(self);
+  (void)tarn_thread_detach(self);
+  return NULL;
+}
+
+static unsigned count_blocked(tarn_world *world) {
+  struct tarn_mutator *mutator;
+  unsigned blocked = 0;
+  tarn_rcu_read_lock();
+  cds_list_for_each_entry_rcu(mutator, &world->registry.list, node) {
+    blocked += __atomic_load_n(&mutator->state, __ATOMIC_RELAXED) == TARN_STATE_BLOCKED;
+  }
+  tarn_rcu_read_unlock();
+  return blocked;
+}
+
+/*
+ * The first asker begins a stop, which the caller's hold keeps from coming about; all others ask
+ * meanwhile, and stand still for it.  Then the hold ends.
+ */
+static tarn_stats ask_at_once(tarn_status (*first)(tarn_thread *)) {
+  tarn_world *world = make_world("");
+  tarn_thread *self = attach(world);
+  struct asker askers[ASKING];
+  for (int i = 0; i < ASKING; i++) {
+    askers[i] = (struct asker){.world = world, .ask = i ? ask_for_collection : first};
+    assert_int_equal(pthread_create(&askers[i].thread, NULL, ask_once, &askers[i]), 0);
+    wait_flag(&askers[i].there);
+  }
+  tarn_gc_hold(self);
+  raise_flag(&askers[0].go);
+  while (!(__atomic_load_n(&world->stop.gc_lock, __ATOMIC_RELAXED) & 1))
+    sleep_ms(1);
+  for (int i = 1; i < ASKING; i++)
+    raise_flag(&askers[i].go);
+  while (count_blocked(world) != ASKING - 1)
+    sleep_ms(1);
+  tarn_gc_release(self);
+  tarn_block_begin(self);
+  for (int i = 0; i < ASKING; i++) {
+    assert_int_equal(pthread_join(askers[i].thread, NULL), 0);
+    assert_int_equal(askers[i].status, TARN_OK);
+  }
+  tarn_block_end(self);
+  tarn_stats stats = {.struct_size = sizeof stats};
+  assert_int_equal(tarn_stats_get(world, &stats), TARN_OK);
+  end_world(world);
+  return stats;
+}
+
+static void who_asks_while_a_collection_is_on_joins_it(void **state) {
+  (void)state;
+  for (int i = 0; i < 50; i++) {
+    tarn_stats stats = ask_at_once(ask_for_collection);
+    assert_int_equal(stats.collections, 1);
+    assert_int_equal(stats.collections_asked, 1);
+    assert_int_equal(stats.stops, 1);
+  }
+}
+
+/* All of them joined a stop that collected nothing: one collects then, and the others join that. */
+static void who_joined_another_stop_still_gets_a_collection(void **state) {
+  (void)state;
+  for (int i = 0; i < 50; i++) {
+    tarn_stats stats = ask_at_once(ask_for_walk);
+    assert_int_equal(stats.collections, 1);
+    assert_int_equal(stats.stops, 2);
+  }
+}
+
+/* --- who is blocked -------------------------------------------------------------------------- */
 
 static void *sleep_in_a_blocked_region(void *data) {
   struct actor *actor = data;
@@ -574,8 +910,16 @@ int main(void) {
       cmocka_unit_test(requesters_take_turns_or_join),
       cmocka_unit_test(who_waits_for_its_turn_gets_it_under_back_to_back_stops),
       cmocka_unit_test(back_to_back_stops_starve_nobody),
+      cmocka_unit_test(who_comes_back_is_overtaken_by_two_stops_at_most),
       cmocka_unit_test(a_stop_waits_for_the_release_and_knows_who_was_last),
-      cmocka_unit_test(a_straggler_is_named_once),
+      cmocka_unit_test(a_straggler_is_told_of_with_its_place_at_intervals_that_double),
+      cmocka_unit_test(times_to_safepoint_are_told_as_median_and_p99),
+      cmocka_unit_test(stops_that_came_about_are_counted_with_their_times),
+      cmocka_unit_test(all_stragglers_are_told_of_up_to_a_number),
+      cmocka_unit_test(an_address_is_told_with_its_function_and_module),
+      cmocka_unit_test(a_threads_state_is_told_as_the_kernel_sees_it),
+      cmocka_unit_test(who_asks_while_a_collection_is_on_joins_it),
+      cmocka_unit_test(who_joined_another_stop_still_gets_a_collection),
       cmocka_unit_test(a_blocked_thread_is_not_waited_for_but_waits_itself),
       cmocka_unit_test(who_was_overtaken_runs_before_the_next_stop),
       cmocka_unit_test(asking_reaches_every_thread_also_during_a_stop),

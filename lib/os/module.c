@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * os/module.c: in which module and function an address of code lies.
+ *
+ * For messages about a thread that may be anywhere, by a thread that may hold locks of ours: so no
+ * dladdr, which takes the loader's lock.  A thread inside dlopen has that, and may wait for a lock
+ * that the caller holds.  The kernel's list of mappings says which file it is, and the file's own
+ * symbol table, which knows static functions too, says the rest.  Everything is read in small
+ * pieces into the stack; what cannot be read is left out.
+ */
+#include "os/os.h"
+#include <fcntl.h>
+#include <link.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PATH_KEPT 256
+#define NAME_KEPT 96
+#define SYMBOLS_AT_ONCE 64u
+
+/* --- mappings -------------------------------------------------------------------------------- */
+
+struct reader {
+  int file;
+  size_t at, end;
+  char buffer[1024];
+};
+
+/* The next character, or -1. */
+static int next(struct reader *reader) {
+  if (reader->at == reader->end) {
+    ssize_t got = read(reader->file, reader->buffer, sizeof reader->buffer);
+    if (got <= 0)
+      return -1;
+    reader->at = 0;
+    reader->end = (size_t)got;
+  }
+  return (unsigned char)reader->buffer[reader->at++];
+}
+
+/* A number in base 16, and the character behind it; false: the end. */
+static bool read_number(struct reader *reader, uintptr_t *number) {
+  int c;
+  *number = 0;
+  for (;;) {
+    c = next(reader);
+    if (c >= '0' && c <= '9')
+      *number = *number << 4 | (uintptr_t)(c - '0');
+    else if (c >= 'a' && c <= 'f')
+      *number = *number << 4 | (uintptr_t)(c - 'a' + 10);
+    else
+      return c >= 0;
+  }
+}
+
+static void skip_word(struct reader *reader) {
+  int c;
+  do
+    c = next(reader);
+  while (c >= 0 && c != ' ');
+}
+
+/* The rest of the line without leading spaces; what does not fit is dropped. */
+static void read_rest(struct reader *reader, char *text, size_t size) {
+  size_t length = 0;
+  for (int c = next(reader); c >= 0 && c != '\n'; c = next(reader))
+    if ((c != ' ' || length > 0) && length + 1 < size)
+      text[length++] = (char)c;
+  text[length] = '\0';
+}
+
+/* A line: START-END PERMISSIONS OFFSET DEVICE INODE    PATH.  False: there is none. */
+struct mapping {
+  uintptr_t start, end, offset;
+  char path[PATH_KEPT];
+};
+static bool read_mapping(struct reader *reader, struct mapping *mapping) {
+  if (!read_number(reader, &mapping->start) || !read_number(reader, &mapping->end))
+    return false;
+  skip_word(reader);
+  if (!read_number(reader, &mapping->offset))
+    return false;
+  skip_word(reader);
+  skip_word(reader);
+  read_rest(reader, mapping->path, sizeof mapping->path);
+  return true;
+}
+
+static bool find_mapping(uintptr_t address, struct mapping *mapping) {
+  struct reader reader = {.file = open("/proc/self/maps", O_RDONLY | O_CLOEXEC)};
+  bool found = false;
+  if (reader.file < 0)
+    return false;
+  while (!found && read_mapping(&reader, mapping))
+    found = address >= mapping->start && address < mapping->end;
+  (void)close(reader.file);
+  return found;
+}
+
+/* --- the file -------------------------------------------------------------------------------- */
+
+static bool read_at(int file, void *to, size_t size, uint64_t offset) {
+  return pread(file, to, size, (off_t)offset) == (ssize_t)size;
+}
+
+static bool is_our_kind(const ElfW(Ehdr) * header) {
+  unsigned char class = sizeof(void *) == 8 ? ELFCLASS64 : ELFCLASS32;
+  return memcmp(header->e_ident, ELFMAG, SELFMAG) == 0 && header->e_ident[EI_CLASS] == class &&
+         header->e_phentsize == sizeof(ElfW(Phdr)) && header->e_shentsize == sizeof(ElfW(Shdr));
+}
+
+/* Which of the module's own addresses lies at this place of its file? */
+static bool own_address(int file, const ElfW(Ehdr) * header, uintptr_t offset, uintptr_t *own) {
+  for (unsigned i = 0; i < header->e_phnum; i++) {
+    ElfW(Phdr) segment;
+    if (!read_at(file, &segment, sizeof segment, header->e_phoff + i * sizeof segment))
+      return false;
+    if (segment.p_type == PT_LOAD && offset - segment.p_offset < segment.p_filesz) {
+      *own = offset - segment.p_offset + segment.p_vaddr;
+      return true;
+    }
+  }
+  return false;
+}
+
+/* The table of all symbols, or, in a file that was stripped, of those that the loader needs. */
+static bool find_table(int file, const ElfW(Ehdr) * header, ElfW(Shdr) * table,
+                       ElfW(Shdr) * strings) {
+  bool found = false;
+  for (unsigned i = 0; i < header->e_shnum; i++) {
+    ElfW(Shdr) section;
+    if (!read_at(file, &section, sizeof section, header->e_shoff + i * sizeof section))
+      return false;
+    if (section.sh_type == SHT_SYMTAB || (section.sh_type == SHT_DYNSYM && !found)) {
+      *table = section;
+      found = true;
+    }
+  }
+  return found && read_at(file, strings, sizeof *strings,
+                          header->e_shoff + table->sh_link * sizeof *strings);
+}
+
+static bool holds(const ElfW(Sym) * symbol, uintptr_t own) {
+  return (symbol->st_info & 15) == STT_FUNC && symbol->st_shndx != SHN_UNDEF &&
+         own - symbol->st_value < symbol->st_size;
+}
+
+/* The symbol of the function that the address lies in. */
+static bool find_symbol(int file, const ElfW(Shdr) * table, uintptr_t own, ElfW(Sym) * symbol) {
+  ElfW(Sym) some[SYMBOLS_AT_ONCE];
+  uint64_t count = table->sh_size / sizeof *some;
+  for (uint64_t i = 0; i < count; i += SYMBOLS_AT_ONCE) {
+    size_t now = count - i < SYMBOLS_AT_ONCE ? (size_t)(count - i) : SYMBOLS_AT_ONCE;
+    if (!read_at(file, some, now * sizeof *some, table->sh_offset + i * sizeof *some))
+      return false;
+    for (size_t k = 0; k < now; k++)
+      if (holds(&some[k], own)) {
+        *symbol = some[k];
+        return true;
+      }
+  }
+  return false;
+}
+
+/* The name of the function; "": not known.  True: `own` is the module's own address. */
+static bool look_up(const struct mapping *mapping, uintptr_t offset, char name[NAME_KEPT],
+                    uintptr_t *own, uintptr_t *from) {
+  ElfW(Ehdr) header;
+  ElfW(Shdr) table = {0}, strings;
+  ElfW(Sym) symbol;
+  int file = mapping->path[0] == '/' ? open(mapping->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+  if (file < 0)
+    return false;
+  bool good = read_at(file, &header, sizeof header, 0) && is_our_kind(&header) &&
+              own_address(file, &header, offset, own);
+  if (good && find_table(file, &header, &table, &strings) &&
+      find_symbol(file, &table, *own, &symbol)) {
+    /* The last name of the table may be shorter than what is asked for. */
+    ssize_t got = pread(file, name, NAME_KEPT - 1, (off_t)(strings.sh_offset + symbol.st_name));
+    name[got > 0 ? got : 0] = '\0';
+    *from = *own - symbol.st_value;
+  }
+  (void)close(file);
+  return good;
+}
+
+void tarn_os_code_place(uintptr_t address, char *text, size_t size) {
+  struct mapping mapping;
+  char name[NAME_KEPT] = "";
+  uintptr_t own, from = 0;
+  if (!find_mapping(address, &mapping) || mapping.path[0] == '\0') {
+    (void)snprintf(text, size, "0x%lx", (unsigned long)address);
+    return;
+  }
+  uintptr_t offset = address - mapping.start + mapping.offset;
+  if (!look_up(&mapping, offset, name, &own, &from))
+    own = offset;
+  const char *slash = strrchr(mapping.path, '/');
+  const char *module = slash ? slash + 1 : mapping.path;
+  if (name[0])
+    (void)snprintf(text, size, "%s+0x%lx (%s+0x%lx)", name, (unsigned long)from, module,
+                   (unsigned long)own);
+  else
+    (void)snprintf(text, size, "%s+0x%lx", module, (unsigned long)own);
+}
