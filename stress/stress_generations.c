@@ -557,10 +557,13 @@ static void start(void) {
   static const unsigned youngs[] = {64, 64, 256, 1024}; /* KiB */
   char set[200];
   const char *policy = policies[stress_below(&random, 4)];
+  unsigned young = youngs[stress_below(&random, 4)];
+  unsigned markers = 1 + (unsigned)stress_below(&random, 4);
+  bool verify = stress_below(&random, 3) == 0, small_stack = stress_below(&random, 4) == 0;
+  unsigned min_heap = 1 + (unsigned)stress_below(&random, 8);
   (void)snprintf(set, sizeof set, "generations=%s,young=%uK,markers=%u,verify=%u,min-heap=%uM%s%s",
-                 policy, youngs[stress_below(&random, 4)], 1 + (unsigned)stress_below(&random, 4),
-                 stress_below(&random, 3) == 0, 1 + (unsigned)stress_below(&random, 8),
-                 stress_below(&random, 4) ? "" : ",mark-stack=4K", TARN_ZEAL ? ",zeal=61" : "");
+                 policy, young, markers, verify, min_heap, small_stack ? ",mark-stack=4K" : "",
+                 TARN_ZEAL ? ",zeal=61" : "");
   tarn_options options = TARN_OPTIONS_INIT;
   options.set = set;
   options.flags = TARN_OPTIONS_NO_ENVIRONMENT | TARN_OPTIONS_BARRIERS;
