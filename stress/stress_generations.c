@@ -311,8 +311,8 @@ static void use_weak(struct own *own, unsigned at) {
     check_item(item);
     own->items[some(own, OWN)] = item;
   }
-  if (some(own, 3) == 0)
-    tarn_weak_set(own->self, weaks[at], some_item(own));
+  if (some(own, 3) == 0) /* often to one that dies young */
+    tarn_weak_set(own->self, weaks[at], some(own, 2) ? some_item(own) : new_item(own->self));
 }
 
 /* Ephemerons are replaced, too, for their keys die. */
@@ -511,12 +511,12 @@ static void work(void *data, unsigned number) {
   own->self = stress_attach(world);
   STRESS_EQUAL(tarn_root_provider_add(world, visit_own, own), TARN_OK);
   for (uint64_t round = 0; stress_on(&round);) {
-    for (unsigned i = 0; i < 300; i++)
+    for (unsigned i = 0; i < 100; i++)
       act(own);
     for (unsigned i = 0; i < OWN; i++)
       if (own->items[i])
         check_item(own->items[i]);
-    if (some(own, 400) == 0)
+    if (some(own, 1000) == 0)
       stress_verify(own->self);
   }
   STRESS_EQUAL(tarn_root_provider_remove(world, visit_own, own), TARN_OK);
@@ -560,6 +560,8 @@ static void start(void) {
   unsigned young = youngs[stress_below(&random, 4)];
   unsigned markers = 1 + (unsigned)stress_below(&random, 4);
   bool verify = stress_below(&random, 3) == 0, small_stack = stress_below(&random, 4) == 0;
+  if (verify) /* fewer, for they take long */
+    young = 1024;
   unsigned min_heap = 1 + (unsigned)stress_below(&random, 8);
   (void)snprintf(set, sizeof set, "generations=%s,young=%uK,markers=%u,verify=%u,min-heap=%uM%s%s",
                  policy, young, markers, verify, min_heap, small_stack ? ",mark-stack=4K" : "",
@@ -623,6 +625,7 @@ static void tell_generations(void) {
 
 int main(int count, char **arguments) {
   stress_begin(count, arguments);
+  stress.rounds_least = 2; /* collections that are verified, one after the other, take long */
   start();
   tarn_thread *self = stress_attach(world);
   make_shared(self);
