@@ -44,6 +44,9 @@ struct foreign { /* with a reference in memory of the C library, which its trace
 };
 
 #define DATA_WORDS 8u
+#define FAR_WORD 12000u             /* of a large object without elements */
+#define WIDE_WORDS 300u             /* more than four cards */
+#define PAIR_WORDS 3u               /* so that elements lie across the ends of cards */
 #define LARGE_COUNT ((size_t)30000) /* four units */
 
 #define IDS 20000u
@@ -54,7 +57,8 @@ static tarn_thread *allocating; /* no `free` function may run in an allocation *
 struct state {
   tarn_world *world;
   tarn_thread *self;
-  const tarn_type *cell, *leaf, *array, *instance, *foreign, *large_cell, *node, *litter;
+  const tarn_type *cell, *leaf, *array, *instance, *foreign, *large_cell, *node, *litter,
+      *large_node, *pairs, *wide;
 };
 
 static void count_release(tarn_world *world, void *object) {
@@ -104,6 +108,25 @@ static void make_types(struct state *state) {
   spec = (tarn_type_spec){
       .struct_size = sizeof spec, .name = "node", .size = sizeof(struct cell), .slot_bits = 6};
   state->node = make_type(state->world, &spec);
+  static const uint32_t far_word[] = {FAR_WORD};
+  spec.name = "large node";
+  spec.size = 100000;
+  spec.slots = far_word;
+  spec.slot_count = 1;
+  state->large_node = make_type(state->world, &spec);
+  spec = (tarn_type_spec){.struct_size = sizeof spec,
+                          .name = "wide",
+                          .size = (WIDE_WORDS + 1) * sizeof(void *),
+                          .flags = TARN_TYPE_ALL_TRACED};
+  state->wide = make_type(state->world, &spec);
+  static const uint32_t second[] = {1};
+  spec = (tarn_type_spec){.struct_size = sizeof spec,
+                          .name = "pairs",
+                          .size = sizeof(struct array),
+                          .element_size = PAIR_WORDS * sizeof(void *),
+                          .element_slots = second,
+                          .element_slot_count = 1};
+  state->pairs = make_type(state->world, &spec);
   spec = (tarn_type_spec){.struct_size = sizeof spec,
                           .name = "array",
                           .size = sizeof(struct array),
@@ -326,11 +349,17 @@ static void *make_foreign(const struct state *state) {
 }
 static void **foreign_slot(void *object) { return ((struct foreign *)object)->box; }
 
+static void *make_large_node(const struct state *state) {
+  return tarn_new(state->self, state->large_node);
+}
+static void **far_slot(void *object) { return (void **)object + FAR_WORD; }
+
 static const struct holder holders[] = {
     {make_plain, plain_slot, false},       {make_small_array, small_slot, false},
     {make_long_array, long_slot, false},   {make_large_array, first_slot, false},
     {make_large_array, large_slot, false}, {make_large_array, last_slot, false},
-    {make_instance, data_slot, false},     {make_foreign, foreign_slot, true},
+    {make_instance, data_slot, false},     {make_instance, data_slot, true},
+    {make_foreign, foreign_slot, true},    {make_large_node, far_slot, false},
 };
 #define HOLDERS (sizeof holders / sizeof holders[0])
 
@@ -743,6 +772,71 @@ static void a_range_makes_all_its_cards_dirty(void **unused) {
     collect(&state, 2);
     end(&state);
   }
+}
+
+/* Wherever in its card a word lies, and whatever else is there. */
+static void each_word_is_found_by_its_card(void **unused) {
+  enum { PAIRS = 200 };
+  struct state state;
+  (void)unused;
+  begin(&state);
+  add_roots(&state);
+  void **wide = roots[0] = tarn_new(state.self, state.wide);
+  struct array *pairs = roots[1] = tarn_new_array(state.self, state.pairs, PAIRS);
+  for (int i = 0; i < 20; i++)
+    (void)tarn_new(state.self, state.wide);
+  collect(&state, 2);
+  for (size_t i = 0; i < WIDE_WORDS + PAIRS; i++) {
+    void *object = i < WIDE_WORDS ? roots[0] : roots[1];
+    void **slot =
+        i < WIDE_WORDS ? &wide[i + 1] : &pairs->elements[(i - WIDE_WORDS) * PAIR_WORDS + 1];
+    struct cell *cell = new_cell(&state);
+    tarn_store(state.self, object, slot, cell);
+    collect(&state, (int)i % 2);
+    churn(&state);
+    assert_int_equal(released[cell->id], 0);
+    assert_int_equal(cell->id, i + 1);
+  }
+  collect(&state, 2);
+  for (size_t i = 0; i < WIDE_WORDS + PAIRS; i++)
+    assert_int_equal(released[i + 1], 0);
+  let_all_go(&state);
+  end(&state);
+}
+
+static void *tagged(const void *object) { return (void *)((uintptr_t)object | 5); }
+
+static void tagged_words_are_references_like_others(void **unused) {
+  struct state state;
+  (void)unused;
+  begin(&state);
+  assert_int_equal(tarn_world_set_tag_mask(state.world, 7), TARN_OK);
+  add_roots(&state);
+  struct cell *old = roots[0] = new_cell(&state);
+  void *weak = roots[1] = tarn_weak_new(state.self, NULL);
+  roots[2] = tarn_ephemeron_new(state.self, tagged(old), NULL);
+  collect(&state, 2);
+  struct cell *cell = new_cell(&state), *value;
+  tarn_store(state.self, old, &old->left, tagged(cell));
+  tarn_weak_set(state.self, weak, tagged(cell));
+  value = new_cell(&state);
+  tarn_ephemeron_set_value(state.self, roots[2], tagged(value));
+  for (int i = 0; i < 6; i++) {
+    collect(&state, i % 2);
+    churn(&state);
+    assert_int_equal(released[2] + released[3], 0);
+    assert_int_equal(cell->id * 10 + value->id, 23);
+    assert_ptr_equal(tarn_weak_get(state.self, weak), tagged(cell));
+    assert_ptr_equal(tarn_ephemeron_value(state.self, roots[2]), tagged(value));
+  }
+  tarn_store(state.self, old, &old->left, NULL);
+  cell = new_cell(&state);
+  tarn_weak_set(state.self, weak, tagged(cell));
+  collect(&state, 0);
+  churn(&state);
+  assert_null(tarn_weak_get(state.self, weak));
+  let_all_go(&state);
+  end(&state);
 }
 
 static void only_dirty_cards_of_a_large_array_are_scanned(void **unused) {
@@ -1452,6 +1546,8 @@ int main(void) {
       cmocka_unit_test(a_finalizer_is_due_once_in_the_collection_that_finds_its_object_dead),
       cmocka_unit_test(an_object_whose_finalizer_waits_lives_through_all_collections),
       cmocka_unit_test(a_range_makes_all_its_cards_dirty),
+      cmocka_unit_test(each_word_is_found_by_its_card),
+      cmocka_unit_test(tagged_words_are_references_like_others),
       cmocka_unit_test(a_store_into_a_new_object_needs_no_barrier),
       cmocka_unit_test(a_data_block_can_be_replaced),
       cmocka_unit_test(each_generation_finds_the_garbage_of_its_ages),
