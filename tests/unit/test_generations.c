@@ -1180,6 +1180,30 @@ static void what_is_freed_by_hand_beside_condemned_objects_is_not_scanned(void *
   end(&state);
 }
 
+static void an_entry_goes_whose_key_was_freed_by_hand_beside_condemned_objects(void **unused) {
+  struct state state;
+  tarn_weak_table_spec spec = TARN_WEAK_TABLE_SPEC_INIT;
+  tarn_weak_table *table;
+  (void)unused;
+  begin(&state);
+  assert_int_equal(tarn_weak_table_create(state.world, &spec, &table), TARN_OK);
+  {
+    struct cell *old = new_cell(&state);
+    TARN_FRAME(state.self, &old);
+    assert_ptr_equal(tarn_weak_table_put(state.self, table, old, NULL, false), old);
+    collect(&state, 2);
+    (void)new_cell(&state);
+    collect_only(&state, 0);
+    struct cell *gone = old;
+    old = NULL;
+    tarn_free(state.self, gone);
+    collect_only(&state, 0);
+    assert_int_equal(tarn_weak_table_count(table), 0);
+    assert_int_equal(tarn_release_pending(state.self, 0), 1);
+  }
+  end(&state);
+}
+
 /* --- all markers, a small stack -------------------------------------------------------------- */
 
 static void *tree(const struct state *state, int depth) {
@@ -1555,6 +1579,7 @@ int main(void) {
       cmocka_unit_test(objects_freed_by_hand_stay_free_and_their_blocks_serve_again),
       cmocka_unit_test(due_free_functions_survive_young_collections),
       cmocka_unit_test(what_is_freed_by_hand_beside_condemned_objects_is_not_scanned),
+      cmocka_unit_test(an_entry_goes_whose_key_was_freed_by_hand_beside_condemned_objects),
       cmocka_unit_test(grafted_trees_survive),
       cmocka_unit_test(a_heap_goes_with_objects_of_all_ages),
       cmocka_unit_test(pools_of_threads_that_left_are_collected_and_used_again),
