@@ -1154,6 +1154,48 @@ static void due_free_functions_survive_young_collections(void **unused) {
   end(&state);
 }
 
+static unsigned whole, broken;
+static void look_at_data(tarn_world *world, void *object) {
+  const struct instance *instance = object;
+  bool good = true;
+  (void)world;
+  for (unsigned i = 0; i < DATA_WORDS; i++)
+    good = good && instance->data[i] == (void *)0x77;
+  *(good ? &whole : &broken) += 1;
+}
+
+static void a_condemned_object_keeps_its_data_block_in_young_collections(void **unused) {
+  enum { COUNT = 100 };
+  struct state state;
+  (void)unused;
+  begin(&state);
+  collect(&state, 2);
+  tarn_type_spec spec = {.struct_size = sizeof spec,
+                         .name = "with data",
+                         .size = sizeof(struct instance),
+                         .data_size = DATA_WORDS * sizeof(void *),
+                         .free = look_at_data};
+  const tarn_type *type = make_type(state.world, &spec);
+  whole = broken = 0;
+  for (int first = 0; first <= 2; first++) {
+    for (int i = 0; i < COUNT; i++) {
+      struct instance *instance = tarn_new(state.self, type);
+      for (unsigned k = 0; k < DATA_WORDS; k++)
+        instance->data[k] = (void *)0x77;
+    }
+    for (int i = 0; i < 4; i++) {
+      collect_only(&state, (first + i) % 3);
+      for (int k = 0; k < 2 * COUNT; k++)
+        memset(tarn_alloc_atomic(state.self, DATA_WORDS * sizeof(void *)), 0xee,
+               DATA_WORDS * sizeof(void *));
+    }
+    assert_int_equal(tarn_release_pending(state.self, 0), COUNT);
+    assert_int_equal(broken, 0);
+    assert_int_equal(whole, (unsigned)(first + 1) * COUNT);
+  }
+  end(&state);
+}
+
 /* Blocks that another thread freed wait in a pool with due `free` functions: they are neither old
  * objects nor anything else that a dirty card leads to. */
 static void what_is_freed_by_hand_beside_condemned_objects_is_not_scanned(void **unused) {
@@ -1580,6 +1622,7 @@ int main(void) {
       cmocka_unit_test(due_free_functions_survive_young_collections),
       cmocka_unit_test(what_is_freed_by_hand_beside_condemned_objects_is_not_scanned),
       cmocka_unit_test(an_entry_goes_whose_key_was_freed_by_hand_beside_condemned_objects),
+      cmocka_unit_test(a_condemned_object_keeps_its_data_block_in_young_collections),
       cmocka_unit_test(grafted_trees_survive),
       cmocka_unit_test(a_heap_goes_with_objects_of_all_ages),
       cmocka_unit_test(pools_of_threads_that_left_are_collected_and_used_again),
