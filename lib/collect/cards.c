@@ -114,7 +114,8 @@ static void scan_object(struct scan *scan, uintptr_t block, size_t size) {
   const struct tarn_marker *marker = &scan->collector->marker;
   uint8_t byte = tarn_mark_load(block);
   scan->old = byte == marker->epoch;
-  if (!tarn_marker_says(marker, byte))
+  /* No type: freed by hand, and parked beside condemned objects (heap/remote.h), mark and all. */
+  if (!tarn_marker_says(marker, byte) || !tarn_type_of((const void *)block))
     return;
   tarn_scan how = (tarn_scan)tarn_type_of((const void *)block)->scan;
   if (how == TARN_SCAN_WEAK || how == TARN_SCAN_EPHEMERON) {

@@ -210,7 +210,8 @@ static void count_pool(struct tarn_pool *pool, void *data) {
   census->live_bytes += more * size;
   collector->found_bytes += (tarn_pool_used(pool) - count.live - count.dead) * size;
   pool->live = (uint16_t)count.live;
-  tarn_space.ages[tarn_pool_unit(pool)] = count.aged ? TARN_AGE_AGED : 0;
+  tarn_space.ages[tarn_pool_unit(pool)] =
+      (uint8_t)((count.aged ? TARN_AGE_AGED : 0) | (count.dead ? TARN_AGE_YOUNG : 0));
   if (!was_condemned)
     take_down(census, pool);
   pool->list = was_condemned ? TARN_LIST_CONDEMNED : TARN_LIST_NONE;
