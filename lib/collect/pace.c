@@ -36,9 +36,13 @@ static uint64_t usual_trigger(const tarn_world *world, uint64_t live) {
   return larger(live / 100 * world->config.growth, world->config.min_heap);
 }
 
+static uint64_t soft_limit_of(const struct tarn_collector *collector) {
+  return atomic_load_explicit(&collector->world->soft_limit, memory_order_relaxed);
+}
+
 /* What the soft limit asks for; UINT64_MAX if it is far away. */
-static uint64_t tight_trigger(const tarn_world *world, uint64_t live) {
-  uint64_t soft = atomic_load_explicit(&world->soft_limit, memory_order_relaxed);
+static uint64_t tight_trigger(const struct tarn_collector *collector, uint64_t live) {
+  uint64_t soft = soft_limit_of(collector);
   if (soft == 0)
     return UINT64_MAX;
   uint64_t room = live < soft ? soft - live : 0;
@@ -46,14 +50,14 @@ static uint64_t tight_trigger(const tarn_world *world, uint64_t live) {
 }
 
 static uint64_t trigger_for(const struct tarn_collector *collector, uint64_t live) {
-  uint64_t tight = tight_trigger(collector->world, live);
+  uint64_t tight = tight_trigger(collector, live);
   return smaller(usual_trigger(collector->world, live),
                  larger(tight, look(&collector->pace.affordable)));
 }
 
 /* Does the limit ask for collections that take too much of the time? */
 static bool is_stretched(const struct tarn_collector *collector, uint64_t live) {
-  return tight_trigger(collector->world, live) < trigger_for(collector, live);
+  return tight_trigger(collector, live) < trigger_for(collector, live);
 }
 
 uint64_t tarn_pace_trigger(const struct tarn_collector *collector) {
@@ -82,9 +86,16 @@ static uint64_t live_of(const struct tarn_collector *collector) {
   return look(&collector->pace.live) + live_external(collector);
 }
 
-static bool is_reached(const struct tarn_collector *collector) {
-  return debt_of(collector) >=
-         tarn_generation_due(collector, trigger_for(collector, live_of(collector)));
+static void work_out_due(struct tarn_collector *collector) {
+  uint64_t trigger = trigger_for(collector, live_of(collector));
+  set(&collector->pace.due_soft, soft_limit_of(collector));
+  set(&collector->pace.due, tarn_generation_due(collector, trigger));
+}
+
+static bool is_reached(struct tarn_collector *collector) {
+  if (TARN_UNLIKELY(soft_limit_of(collector) != look(&collector->pace.due_soft)))
+    work_out_due(collector);
+  return debt_of(collector) >= look(&collector->pace.due);
 }
 
 static bool is_switched_off(const tarn_world *world) {
@@ -167,10 +178,12 @@ tarn_status tarn_external_adjust(tarn_world *world, ptrdiff_t bytes) {
     status = add(before, bytes, &after);
   } while (!atomic_compare_exchange_weak_explicit(&pace->external, &before, after,
                                                   memory_order_seq_cst, memory_order_relaxed));
-  if (bytes < 0)
+  if (bytes < 0) {
     note_low(pace, after);
-  else
+    work_out_due(collector);
+  } else {
     call_if_due(collector);
+  }
 #if TARN_CHECKING
   if (status != TARN_OK)
     tarn_os_say("tarn: tarn_external_adjust: %lld bytes more, where there are %llu",
@@ -209,7 +222,7 @@ static void note_time(struct tarn_collector *collector, uint64_t now) {
 static void judge_soft(struct tarn_collector *collector, struct tarn_collect_report *report,
                        bool stretched) {
   struct tarn_pace *pace = &collector->pace;
-  size_t soft = atomic_load_explicit(&collector->world->soft_limit, memory_order_relaxed);
+  uint64_t soft = soft_limit_of(collector);
   if (stretched && !report->asked && !pace->pressed) {
     pace->pressed = true;
     report->news |= TARN_NEWS_SOFT;
@@ -256,6 +269,7 @@ void tarn_pace_collected(struct tarn_collector *collector, struct tarn_collect_r
   atomic_store_explicit(&pace->called, false, memory_order_relaxed);
   tarn_generation_collected(collector, before, live_of(collector), debt,
                             trigger_for(collector, live_of(collector)));
+  work_out_due(collector);
   judge_soft(collector, report, stretched);
   judge_hard(collector, report, now);
 }
@@ -336,4 +350,7 @@ void tarn_pace_tell(struct tarn_collector *collector, const struct tarn_collect_
 
 /* --- start ----------------------------------------------------------------------------------- */
 
-void tarn_pace_start(struct tarn_collector *collector) { collector->pace.ended_at = tarn_os_now(); }
+void tarn_pace_start(struct tarn_collector *collector) {
+  collector->pace.ended_at = tarn_os_now();
+  work_out_due(collector);
+}

@@ -48,6 +48,9 @@ struct tarn_collect_report;
 struct tarn_pace {
   _Atomic uint64_t external, external_low; /* any thread */
   _Atomic uint64_t external_before;        /* by requesters */
+  /* Debt at which a collection is due, and the soft limit that it was worked out for: it is asked
+   * for by every refill.  By requesters, and any thread that finds another soft limit. */
+  _Atomic uint64_t due, due_soft;
   _Atomic bool called; /* threads were asked to look whether a collection is due; any thread */
 
   /* By requesters. */
