@@ -45,7 +45,7 @@ struct foreign { /* with a reference in memory of the C library, which its trace
 
 #define DATA_WORDS 8u
 #define FAR_WORD 12000u             /* of a large object without elements */
-#define WIDE_WORDS 300u             /* more than four cards */
+#define WIDE_WORDS 150u             /* more than two cards */
 #define PAIR_WORDS 3u               /* so that elements lie across the ends of cards */
 #define LARGE_COUNT ((size_t)30000) /* four units */
 
@@ -302,7 +302,7 @@ static void let_all_go(const struct state *state) {
  * through others; where all is slow, some go through none. */
 #define SEQUENCES 9
 #if defined(__SANITIZE_ADDRESS__) || defined(TARN_SANITIZE_TSAN) || TARN_ZEAL
-#define EVERY 25
+#define EVERY 47
 #else
 #define EVERY 11
 #endif
@@ -776,7 +776,7 @@ static void a_range_makes_all_its_cards_dirty(void **unused) {
 
 /* Wherever in its card a word lies, and whatever else is there. */
 static void each_word_is_found_by_its_card(void **unused) {
-  enum { PAIRS = 200 };
+  enum { PAIRS = 70 };
   struct state state;
   (void)unused;
   begin(&state);
