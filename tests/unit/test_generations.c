@@ -560,7 +560,6 @@ static void chains_of_ephemerons_of_all_ages_are_followed(void **unused) {
       struct array *all = tarn_new_array(state.self, state.array, LENGTH);
       roots[0] = all;
       struct cell *value = new_cell(&state);
-      uintptr_t ages[LENGTH + 1] = {YOUNG};
       TARN_FRAME(state.self, &value);
       for (int i = 0; i < LENGTH; i++) {
         int age = i < 10 ? OLD : i < 20 ? AGED : YOUNG;
@@ -572,7 +571,6 @@ static void chains_of_ephemerons_of_all_ages_are_followed(void **unused) {
         if (i == 9 || i == 19)
           grow_older(&state, age);
       }
-      (void)ages;
       roots[1] = rooted ? value : NULL;
       value = NULL;
       collect(&state, generation);
