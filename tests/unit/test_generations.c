@@ -45,7 +45,7 @@ struct foreign { /* with a reference in memory of the C library, which its trace
 
 #define DATA_WORDS 8u
 #define FAR_WORD 12000u             /* of a large object without elements */
-#define WIDE_WORDS 300u             /* more than four cards */
+#define WIDE_WORDS 150u             /* more than two cards */
 #define PAIR_WORDS 3u               /* so that elements lie across the ends of cards */
 #define LARGE_COUNT ((size_t)30000) /* four units */
 
@@ -302,7 +302,7 @@ static void let_all_go(const struct state *state) {
  * through others; where all is slow, some go through none. */
 #define SEQUENCES 9
 #if defined(__SANITIZE_ADDRESS__) || defined(TARN_SANITIZE_TSAN) || TARN_ZEAL
-#define EVERY 25
+#define EVERY 47
 #else
 #define EVERY 11
 #endif
@@ -560,7 +560,6 @@ static void chains_of_ephemerons_of_all_ages_are_followed(void **unused) {
       struct array *all = tarn_new_array(state.self, state.array, LENGTH);
       roots[0] = all;
       struct cell *value = new_cell(&state);
-      uintptr_t ages[LENGTH + 1] = {YOUNG};
       TARN_FRAME(state.self, &value);
       for (int i = 0; i < LENGTH; i++) {
         int age = i < 10 ? OLD : i < 20 ? AGED : YOUNG;
@@ -572,7 +571,6 @@ static void chains_of_ephemerons_of_all_ages_are_followed(void **unused) {
         if (i == 9 || i == 19)
           grow_older(&state, age);
       }
-      (void)ages;
       roots[1] = rooted ? value : NULL;
       value = NULL;
       collect(&state, generation);
@@ -776,7 +774,7 @@ static void a_range_makes_all_its_cards_dirty(void **unused) {
 
 /* Wherever in its card a word lies, and whatever else is there. */
 static void each_word_is_found_by_its_card(void **unused) {
-  enum { PAIRS = 200 };
+  enum { PAIRS = 70 };
   struct state state;
   (void)unused;
   begin(&state);
