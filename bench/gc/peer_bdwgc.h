@@ -159,6 +159,8 @@ static inline void peer_watch_end(void) {
   subject_figure("pause_p50_ns", samples_at(&events.pauses, 0.5));
   subject_figure("pause_p99_ns", samples_at(&events.pauses, 0.99));
   subject_figure("pause_max_ns", samples_at(&events.pauses, 1));
+  subject_figure("stop_p50_ns", samples_at(&events.stops, 0.5));
   subject_figure("stop_p99_ns", samples_at(&events.stops, 0.99));
+  subject_figure("stop_max_ns", samples_at(&events.stops, 1));
   subject_figure("pauses", (double)events.pauses.count);
 }

@@ -157,7 +157,9 @@ static inline void peer_watch_end(void) {
   subject_figure("pause_p50_ns", samples_at(&watch.pauses, 0.5));
   subject_figure("pause_p99_ns", samples_at(&watch.pauses, 0.99));
   subject_figure("pause_max_ns", samples_at(&watch.pauses, 1));
+  subject_figure("stop_p50_ns", samples_at(&watch.stops, 0.5));
   subject_figure("stop_p99_ns", samples_at(&watch.stops, 0.99));
+  subject_figure("stop_max_ns", samples_at(&watch.stops, 1));
   subject_figure("pauses", (double)watch.pauses.count);
   subject_figure("pauses_missed", watch.missed);
 }

@@ -35,6 +35,7 @@
 
 #define PAUSES 20u /* longer spinning only delays the threads that one waits for */
 #define SLEEP_NS ((uint64_t)200000)
+#define SLEEP_MOST ((uint64_t)3200000)
 
 /* How a requester goes about it; see stop.h. */
 enum mode { MODE_TRY, MODE_ALWAYS, MODE_FORK };
@@ -136,16 +137,26 @@ void tarn_stop_each_saved(const struct tarn_mutator *mutator, tarn_word_fn fn, v
 
 /* --- standing still: the thread's side ------------------------------------------------------- */
 
-static void tell_requester(struct tarn_stop *stop) {
-  /*
-   * Relaxed, and not ordered after the store of the state: the requester may be about to sleep
-   * without our seeing `waiting`.  It sleeps for SLEEP_NS at most and looks again.  A full order
-   * here would cost every blocked region a fence in order to save that once in a while.
-   */
-  if (__atomic_load_n(&stop->waiting, __ATOMIC_RELAXED) == 0)
-    return;
+static void wake_requester(struct tarn_stop *stop) {
   (void)__atomic_fetch_add(&stop->arrivals, 1, __ATOMIC_RELAXED); /* a reason to wake, no data */
   tarn_os_wake_one(&stop->arrivals);
+}
+
+/*
+ * Wakes the requester if it sleeps until this very thread stands still.  It waits for the threads
+ * one after the other, so those that come before their turn need not wake it: what it would do is
+ * sleep again, on a processor that others need to come to their safepoints.
+ */
+static void tell_requester(struct tarn_mutator *self) {
+  struct tarn_stop *stop = &self->world->stop;
+  /*
+   * Relaxed, and not ordered after the store of the state: the requester may be about to sleep
+   * without our seeing `awaited`.  It sleeps for SLEEP_NS at most and looks again; later in a long
+   * wait for longer, but never for much longer than it has waited already.  A full order here
+   * would cost every blocked region a fence in order to save that once in a while.
+   */
+  if (__atomic_load_n(&stop->awaited, __ATOMIC_RELAXED) == self)
+    wake_requester(stop);
 }
 
 /* Acquire: pairs with the release in lower_flags, so the poll word read next is as fresh. */
@@ -165,7 +176,7 @@ static uint32_t stand_still(struct tarn_mutator *self) {
     return 0;
   /* Release: the requester may now read and write everything that is this thread's. */
   __atomic_store_n(&self->state, TARN_STATE_STOPPED, __ATOMIC_RELEASE);
-  tell_requester(stop);
+  tell_requester(self);
   while ((now = read_serial(stop)) == serial)
     tarn_os_wait(&stop->serial, serial, 0);
   return (now - serial) / 2;
@@ -217,7 +228,7 @@ void tarn_stop_leave(struct tarn_mutator *self) {
   tarn_thread_set_inlined(self, false);
   /* Release: as in stand_still. */
   __atomic_store_n(&self->state, TARN_STATE_BLOCKED, __ATOMIC_RELEASE);
-  tell_requester(&self->world->stop);
+  tell_requester(self);
 }
 
 void tarn_stop_poll(struct tarn_mutator *self) {
@@ -238,6 +249,7 @@ struct wait {
   enum mode mode;
   uint64_t tell_at; /* stragglers are told of when it has taken so long; 0: never */
   unsigned pauses;  /* left for the present thread */
+  uint64_t sleep;   /* the longest that the next sleep may take */
   char last[32];    /* the last one that was found running */
 };
 
@@ -289,9 +301,12 @@ static void wait_a_little(struct wait *wait, struct tarn_mutator *mutator) {
   tell_of_stragglers(wait);
   /* Relaxed: what decides is the state; who arrives unseen costs one sleep, see tell_requester. */
   uint32_t arrivals = __atomic_load_n(&stop->arrivals, __ATOMIC_RELAXED);
-  __atomic_store_n(&stop->waiting, 1, __ATOMIC_RELAXED);
-  if (!stands(wait, mutator))
-    tarn_os_wait(&stop->arrivals, arrivals, SLEEP_NS);
+  __atomic_store_n(&stop->awaited, mutator, __ATOMIC_RELAXED);
+  if (stands(wait, mutator))
+    return;
+  tarn_os_wait(&stop->arrivals, arrivals, wait->sleep);
+  if (wait->sleep < SLEEP_MOST)
+    wait->sleep *= 2;
 }
 
 /* Somebody forks inside a hold: it wants a stop of its own and never stands still for this one. */
@@ -320,7 +335,7 @@ static bool wait_for_all(struct wait *wait) {
       break;
     copy_name(stop, wait->last, mutator->name);
   }
-  __atomic_store_n(&stop->waiting, 0, __ATOMIC_RELAXED);
+  __atomic_store_n(&stop->awaited, NULL, __ATOMIC_RELAXED);
   return good;
 }
 
@@ -331,7 +346,7 @@ static void wait_for_owed(struct tarn_stop *stop) {
     if (i < PAUSES)
       tarn_os_pause();
     else
-      tarn_os_wait(&stop->owed, owed, SLEEP_NS);
+      tarn_os_wait(&stop->owed, owed, 0); /* the last one wakes us: see leave_owed */
   }
 }
 
@@ -513,8 +528,11 @@ static bool begin(tarn_world *world, struct tarn_mutator *self, enum mode mode) 
   wait_for_owed(stop); /* they take no lock on their way */
   stop->requester = self;
   stop->asked_at = asked_at;
-  struct wait wait = {
-      .world = world, .self = self, .mode = mode, .tell_at = world->config.stop_timeout_ns};
+  struct wait wait = {.world = world,
+                      .self = self,
+                      .mode = mode,
+                      .tell_at = world->config.stop_timeout_ns,
+                      .sleep = SLEEP_NS};
   raise_flags(world, self);
   if (!wait_for_all(&wait)) {
     end(world, self, false);
@@ -543,8 +561,9 @@ void tarn_stop_begin_always(tarn_world *world, struct tarn_mutator *self) {
 
 void tarn_stop_begin_fork(tarn_world *world, struct tarn_mutator *self) {
   struct tarn_stop *stop = &world->stop;
-  /* Relaxed: see take_gc_lock; a requester that waits looks at it again and again. */
+  /* Relaxed: see take_gc_lock; a requester that waits looks at it whenever it wakes. */
   (void)__atomic_fetch_add(&stop->give_way, 1, __ATOMIC_RELAXED);
+  wake_requester(stop);
   while (!begin(world, self, MODE_FORK)) {
   }
   (void)__atomic_fetch_sub(&stop->give_way, 1, __ATOMIC_RELAXED);
@@ -555,5 +574,5 @@ void tarn_stop_after_fork(tarn_world *world) {
   __atomic_store_n(&stop->owed, 0, __ATOMIC_RELAXED);
   __atomic_store_n(&stop->turns, 0, __ATOMIC_RELAXED);
   __atomic_store_n(&stop->give_way, 0, __ATOMIC_RELAXED);
-  __atomic_store_n(&stop->waiting, 0, __ATOMIC_RELAXED);
+  __atomic_store_n(&stop->awaited, NULL, __ATOMIC_RELAXED);
 }

@@ -4,7 +4,8 @@
  *
  * One requester at a time holds the world's GC lock, by try-lock; who finds it taken joins.  The
  * requester also takes the registry's lock, raises the stop bit in each thread's poll word, and
- * waits until no thread is running: a few pauses, then a futex.  See stop.c for the orders.
+ * waits until no thread is running: for one after the other, a few pauses, then a futex that this
+ * one wakes.  See stop.c for the orders.
  *
  * A thread that is attached to several worlds can be waited for in each of them.  While it waits in
  * one of them it does not come to a safepoint of another: it should be blocked in all but one.
@@ -23,7 +24,8 @@ struct tarn_stop {
   uint32_t serial;   /* atomic: gc_lock as the last stop that ended left it; a futex for those who
                       * stand still or join */
   uint32_t arrivals; /* atomic: a futex that the requester sleeps on */
-  uint32_t waiting;  /* atomic: the requester sleeps, or is about to */
+  struct tarn_mutator *awaited; /* atomic: the requester sleeps, or is about to, until this one
+                                 * stands still; NULL: it does not */
   uint32_t owed;     /* atomic: threads that were overtaken by a stop and must run before the next;
                       * a futex */
   uint32_t turns;    /* atomic: callers of tarn_stop_begin_always that wait for their turn */

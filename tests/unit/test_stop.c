@@ -644,15 +644,15 @@ static void *ask_once(void *data) {
   return NULL;
 }
 
-static unsigned count_blocked(tarn_world *world) {
+static unsigned count_in_state(tarn_world *world, uint32_t state) {
   struct tarn_mutator *mutator;
-  unsigned blocked = 0;
+  unsigned count = 0;
   tarn_rcu_read_lock();
   cds_list_for_each_entry_rcu(mutator, &world->registry.list, node) {
-    blocked += __atomic_load_n(&mutator->state, __ATOMIC_RELAXED) == TARN_STATE_BLOCKED;
+    count += __atomic_load_n(&mutator->state, __ATOMIC_RELAXED) == state;
   }
   tarn_rcu_read_unlock();
-  return blocked;
+  return count;
 }
 
 /*
@@ -674,7 +674,7 @@ static tarn_stats ask_at_once(tarn_status (*first)(tarn_thread *)) {
     sleep_ms(1);
   for (int i = 1; i < ASKING; i++)
     raise_flag(&askers[i].go);
-  while (count_blocked(world) != ASKING - 1)
+  while (count_in_state(world, TARN_STATE_BLOCKED) != ASKING - 1)
     sleep_ms(1);
   tarn_gc_release(self);
   tarn_block_begin(self);
@@ -707,6 +707,63 @@ static void who_joined_another_stop_still_gets_a_collection(void **state) {
     assert_int_equal(stats.collections, 1);
     assert_int_equal(stats.stops, 2);
   }
+}
+
+/* --- who wakes the requester ----------------------------------------------------------------- */
+
+static bool is_awaited(const struct actor *actor) {
+  return __atomic_load_n(&actor->world->stop.awaited, __ATOMIC_RELAXED) ==
+         tarn_mutator_of(actor->self);
+}
+
+/* Comes to a safepoint when the requester sleeps until the last of the actors does. */
+static void *come_before_the_awaited(void *data) {
+  struct actor *actor = data;
+  if (tarn_thread_attach(actor->world, &actor->self) != TARN_OK)
+    return NULL;
+  raise_flag(&actor->there);
+  wait_flag(&actor->go);
+  tarn_safepoint(actor->self);
+  (void)tarn_thread_detach(actor->self);
+  return NULL;
+}
+
+static void *come_last(void *data) {
+  struct actor *others = data, *actor = &others[THREADS - 1];
+  if (tarn_thread_attach(actor->world, &actor->self) != TARN_OK)
+    return NULL;
+  raise_flag(&actor->there);
+  while (!is_awaited(actor))
+    sleep_ms(1);
+  for (int i = 0; i < THREADS - 1; i++)
+    raise_flag(&others[i].go);
+  while (count_in_state(actor->world, TARN_STATE_STOPPED) != THREADS - 1)
+    sleep_ms(1);
+  tarn_safepoint(actor->self);
+  (void)tarn_thread_detach(actor->self);
+  return NULL;
+}
+
+static void only_who_is_awaited_wakes_the_requester(void **state) {
+  (void)state;
+  struct actor actors[THREADS];
+  pthread_t threads[THREADS];
+  tarn_world *world = make_world("");
+  for (int i = 0; i < THREADS; i++) {
+    actors[i] = (struct actor){.world = world};
+    bool last = i == THREADS - 1; /* to attach: the first that is waited for */
+    assert_int_equal(pthread_create(&threads[i], NULL, last ? come_last : come_before_the_awaited,
+                                    last ? &actors[0] : &actors[i]),
+                     0);
+    wait_flag(&actors[i].there);
+  }
+  assert_true(tarn_stop_begin(world, NULL));
+  assert_int_equal(__atomic_load_n(&world->stop.arrivals, __ATOMIC_RELAXED), 1);
+  assert_null(world->stop.awaited);
+  tarn_stop_end(world, NULL);
+  for (int i = 0; i < THREADS; i++)
+    assert_int_equal(pthread_join(threads[i], NULL), 0);
+  end_world(world);
 }
 
 /* --- who is blocked -------------------------------------------------------------------------- */
@@ -918,6 +975,7 @@ int main(void) {
       cmocka_unit_test(all_stragglers_are_told_of_up_to_a_number),
       cmocka_unit_test(an_address_is_told_with_its_function_and_module),
       cmocka_unit_test(a_threads_state_is_told_as_the_kernel_sees_it),
+      cmocka_unit_test(only_who_is_awaited_wakes_the_requester),
       cmocka_unit_test(who_asks_while_a_collection_is_on_joins_it),
       cmocka_unit_test(who_joined_another_stop_still_gets_a_collection),
       cmocka_unit_test(a_blocked_thread_is_not_waited_for_but_waits_itself),
