@@ -11,13 +11,17 @@
 
 #include "collect/collector.h"
 
+#if SUPPORT_ZEAL
 #define OFF_ZEAL ",zeal=1000000000"
+#else
+#define OFF_ZEAL ""
+#endif
 
 static tarn_world *world_with(const char *set) {
   tarn_options options = TARN_OPTIONS_INIT;
   tarn_world *world = NULL;
   char text[256];
-  (void)snprintf(text, sizeof text, "%s%s", set, SUPPORT_ZEAL ? OFF_ZEAL : "");
+  (void)snprintf(text, sizeof text, "%s%s", set, OFF_ZEAL);
   options.set = text;
   options.flags = TARN_OPTIONS_NO_ENVIRONMENT;
   assert_int_equal(tarn_world_create(&options, &world), TARN_OK);
@@ -358,7 +362,7 @@ static size_t note_limit(tarn_world *world, size_t limit, size_t in_use, void *d
   return told->answer;
 }
 
-/* 24 MiB live, three times the limit, and 400 MiB of garbage. */
+/* 6 MiB live, three times the limit, and 100 MiB of garbage. */
 static void make_garbage_above(const char *options, size_t answer, struct told *told,
                                tarn_stats *stats) {
   tarn_world *world = world_with(options);
@@ -366,14 +370,14 @@ static void make_garbage_above(const char *options, size_t answer, struct told *
   const tarn_type *type = support_type(world, "node", 16, 2, NULL);
   *told = (struct told){.world = world, .answer = answer};
   tarn_collect_disable(world);
-  struct node *list = list_of(self, type, 24 * MIB);
+  struct node *list = list_of(self, type, 6 * MIB);
   assert_int_equal(tarn_collect_enable(world), TARN_OK);
   assert_int_equal(tarn_world_set_near_limit(world, note_limit, told), TARN_OK);
   {
     TARN_FRAME(self, &list);
     collect(self);
-    for (size_t i = 0; i < 400 * MIB / 64; i++)
-      assert_non_null(tarn_alloc_atomic(self, 64));
+    for (size_t i = 0; i < 100 * KIB; i++)
+      assert_non_null(tarn_alloc_atomic(self, 1024));
   }
   *stats = support_stats(world);
   end(world, self);
@@ -383,15 +387,14 @@ static void the_soft_limit_costs_no_more_than_its_share(void **state) {
   struct told told;
   tarn_stats eager, lazy, most;
   (void)state;
-  make_garbage_above("min-heap=1M,soft-limit=8M,soft-share=99", 0, &told, &eager);
-  assert_true(eager.collections >= 60); /* one for 3 MiB, had it all the time */
-  make_garbage_above("min-heap=1M,soft-limit=8M,soft-share=1", 0, &told, &lazy);
+  make_garbage_above("min-heap=1M,soft-limit=2M,soft-share=99", 0, &told, &eager);
+  make_garbage_above("min-heap=1M,soft-limit=2M,soft-share=1", 0, &told, &lazy);
   assert_true(lazy.collections <= eager.collections / 3);
   /* It was told once, with what lives. */
   assert_int_equal(lazy.soft_limit_given_up, 1);
   assert_int_equal(told.calls, 1);
-  assert_int_equal(told.limit, 8 * MIB);
-  assert_in_range(told.in_use, 24 * MIB, 30 * MIB);
+  assert_int_equal(told.limit, 2 * MIB);
+  assert_in_range(told.in_use, 6 * MIB, 8 * MIB);
   /* And a limit never makes collections come later than without one. */
   make_garbage_above("min-heap=1M", 0, &told, &most);
   assert_true(lazy.collections >= most.collections);
@@ -403,7 +406,7 @@ static void the_callback_may_raise_the_soft_limit(void **state) {
   struct told told;
   tarn_stats stats;
   (void)state;
-  make_garbage_above("min-heap=1M,soft-limit=8M,soft-share=1", 4096 * MIB, &told, &stats);
+  make_garbage_above("min-heap=1M,soft-limit=2M,soft-share=1", 4096 * MIB, &told, &stats);
   assert_int_equal(told.calls, 1);
   assert_int_equal(stats.soft_limit_given_up, 1);
   assert_true(stats.collections <= 30); /* 16 of them for growth */
@@ -413,14 +416,14 @@ static void give_up_the_soft_limit(void *data) {
   struct told told;
   tarn_stats stats;
   (void)data;
-  make_garbage_above("min-heap=1M,soft-limit=8M,soft-share=1,log=gc", 0, &told, &stats);
+  make_garbage_above("min-heap=1M,soft-limit=2M,soft-share=1,log=gc", 0, &told, &stats);
 }
 
 static void giving_it_up_is_logged_once(void **state) {
   static char text[1 << 20];
   (void)state;
   assert_int_equal(support_child(give_up_the_soft_limit, NULL, text, sizeof text), 0);
-  const char *line = strstr(text, ": the soft limit of 8.0M would take more than 1% of the time; ");
+  const char *line = strstr(text, ": the soft limit of 2.0M would take more than 1% of the time; ");
   assert_non_null(line);
   assert_null(strstr(line + strlen(": the soft limit"), "the soft limit"));
 }
@@ -467,19 +470,19 @@ static void expect_little_collecting(tarn_thread *self, size_t size) {
 
 static void a_full_heap_fails_soon_and_cheaply(void **state) {
   (void)state;
-  tarn_world *world = world_with("hard-limit=32M,min-heap=1G");
+  tarn_world *world = world_with("hard-limit=8M,min-heap=1G");
   tarn_thread *self = support_attach(world);
   const tarn_type *type = support_type(world, "node", 16, 2, NULL);
   struct node *list = fill(self, type);
   {
     TARN_FRAME(self, &list);
     expect_little_collecting(self, 16);
-    assert_true(support_stats(world).heap_bytes_max <= 32 * MIB);
+    assert_true(support_stats(world).heap_bytes_max <= 8 * MIB);
     /* It is whole, and other calls work. */
     size_t length = 0;
     for (struct node *node = list; node; node = node->next)
       length++;
-    assert_true(length > 1500000);
+    assert_true(length > 400000);
     support_verify(self);
   }
   end(world, self);
@@ -593,7 +596,7 @@ static void fail_at_the_limit(void *data) {
   tarn_world *world = NULL;
   tarn_thread *self = NULL;
   tarn_options options = TARN_OPTIONS_INIT;
-  options.set = "hard-limit=4M,min-heap=1G,log=gc";
+  options.set = "hard-limit=4M,min-heap=1G,log=gc" OFF_ZEAL;
   CHILD_CHECK(tarn_world_create(&options, &world) == TARN_OK);
   CHILD_CHECK(tarn_thread_attach(world, &self) == TARN_OK);
   struct node *list = NULL, *node;
