@@ -102,23 +102,32 @@
     }                                                                                             \
   }
 
-/* One marker each. Once Tarn can have more: the last argument of the program says how many. */
-#define MARK(name_, shape, what, most)                                                         \
-  {                                                                                            \
-    .name = name_, .rounds = 1, .warm = true,                                                  \
-    .title = "full collections of 1 GiB of live 64-byte objects, one marker: " what,           \
-    .subjects = {RUN_TARN("mark", shape, "1024", "3"), RUN_BDWGC("mark", shape, "1024", "3")}, \
-    .comparisons = {                                                                           \
-      AGAINST_BDWGC("tarn/bdwgc", "mark_ns", "mark phase, ns an object", 0.2),                 \
-      AGAINST_BDWGC("tarn/bdwgc-pause", "pause_ns", "whole pause", 0),                         \
-      AGAINST_BDWGC("tarn/bdwgc-call", "collect_ns", "call of the collection", 0),             \
-      {.subject = "tarn",                                                                      \
-       .constant = most,                                                                       \
-       .label = "tarn/" #most "ns",                                                            \
-       .metric = "mark_ns",                                                                    \
-       .unit = "mark phase, ns an object / " #most,                                            \
-       .bound = 1}                                                                             \
-    }                                                                                          \
+/* One marker each, and Tarn once more with two. */
+#define MARK(name_, shape, what, most)                                                             \
+  {                                                                                                \
+    .name = name_, .rounds = 5, .warm = true,                                                      \
+    .title = "full collections of 1 GiB of live 64-byte objects: " what,                           \
+    .subjects = {RUN_TARN("mark", shape, "1024", "3", "1"),                                        \
+                 RUN("tarn-2", "tarn", "mark", shape, "1024", "3", "2"),                           \
+                 RUN_BDWGC("mark", shape, "1024", "3", "1")},                                      \
+    .comparisons = {                                                                               \
+      AGAINST_BDWGC("tarn/bdwgc", "mark_ns", "mark phase, ns an object", 0.2),                     \
+      AGAINST_BDWGC("tarn/bdwgc-pause", "pause_ns", "whole pause", 0),                             \
+      AGAINST_BDWGC("tarn/bdwgc-first", "first_mark_ns", "mark phase of the first collection", 0), \
+      AGAINST_BDWGC("tarn/bdwgc-cpu", "collect_cpu_ns", "processor time of the collection", 0),    \
+      {.subject = "tarn-2",                                                                        \
+       .peer = "tarn",                                                                             \
+       .label = "tarn-2/tarn",                                                                     \
+       .metric = "mark_ns",                                                                        \
+       .unit = "mark phase, two markers by one",                                                   \
+       .bound = 0.588},                                                                            \
+      {.subject = "tarn",                                                                          \
+       .constant = most,                                                                           \
+       .label = "tarn/" #most "ns",                                                                \
+       .metric = "mark_ns",                                                                        \
+       .unit = "mark phase, ns an object / " #most,                                                \
+       .bound = 1}                                                                                 \
+    }                                                                                              \
   }
 
 static const struct bench_case cases[] = {

@@ -8,8 +8,9 @@
  *   tree      a binary tree in the order of allocation: a node, its left side, its right side
  *   shuffled  a binary tree whose nodes lie in random order
  *   graph     one pointer along a random circle through all nodes, the other to any node
- * They are built with collections off. Then one collection that does not count, and COLLECTIONS
- * that do; the medians are printed. MARKERS is for runs by hand, once there can be more than one.
+ * They are built with collections off. Then comes one collection whose figures stand apart: all
+ * objects are new to it, and it touches the side tables for the first time. Of the COLLECTIONS
+ * after it the medians are printed. MARKERS is how many threads mark.
  */
 #include <string.h>
 
@@ -67,20 +68,35 @@ static struct node *make(struct mutator *mutator, const char *shape, size_t coun
   subject_fail(SUBJECT, "the shape is tree, shuffled or graph");
 }
 
+/* Of one collection, by the number of live objects; `cpu` is that of all threads. */
+struct cost {
+  double mark, pause, call, cpu;
+};
+
+static struct cost collect(struct mutator *mutator, size_t count) {
+  double cpu = subject_clock(CLOCK_PROCESS_CPUTIME_ID);
+  peer_collect(mutator, 2);
+  cpu = subject_clock(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+  struct collection last = peer_last();
+  double all = (double)count;
+  return (struct cost){last.mark / all, last.pause / all, last.call / all, cpu / all};
+}
+
 static void measure(struct mutator *mutator, size_t count, size_t collections) {
-  static struct samples marks, pauses, calls;
-  for (size_t i = 0; i <= collections; i++) {
-    peer_collect(mutator, 2);
-    struct collection last = peer_last();
-    if (i == 0)
-      continue; /* side tables are touched for the first time */
-    samples_add(&marks, last.mark / (double)count);
-    samples_add(&pauses, last.pause / (double)count);
-    samples_add(&calls, last.call / (double)count);
+  static struct samples marks, pauses, calls, cpus;
+  struct cost first = collect(mutator, count);
+  for (size_t i = 0; i < collections; i++) {
+    struct cost cost = collect(mutator, count);
+    samples_add(&marks, cost.mark);
+    samples_add(&pauses, cost.pause);
+    samples_add(&calls, cost.call);
+    samples_add(&cpus, cost.cpu);
   }
+  subject_figure("first_mark_ns", first.mark);
   subject_figure("mark_ns", samples_at(&marks, 0.5));
   subject_figure("pause_ns", samples_at(&pauses, 0.5));
   subject_figure("collect_ns", samples_at(&calls, 0.5));
+  subject_figure("collect_cpu_ns", samples_at(&cpus, 0.5));
 }
 
 /* Follows one path through what must have stayed. */

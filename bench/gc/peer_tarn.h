@@ -13,6 +13,7 @@ struct mutator {
 };
 
 static tarn_world *world;
+static unsigned markers; /* that were asked for */
 
 /*
  * All of a limited heap is used before a collection, as on the other side. Strict: a limit that is
@@ -26,8 +27,9 @@ static void peer_start(const struct peer_setup *setup) {
     length += (size_t)snprintf(set + length, sizeof set - length,
                                ",hard-limit=%zu,soft-limit=%zu,min-heap=%zu,growth=1000",
                                setup->limit, setup->limit, setup->limit);
-  if (setup->markers > 1) /* fails for as long as there is no such option */
+  if (setup->markers)
     snprintf(set + length, sizeof set - length, ",markers=%u", setup->markers);
+  markers = setup->markers;
   options.set = set;
   options.flags = TARN_OPTIONS_BARRIERS;
   if (tarn_world_create(&options, &world) != TARN_OK)
@@ -46,7 +48,8 @@ static void peer_finish(void) {
   subject_figure("heap_bytes", (double)stats.heap_bytes_max);
   subject_figure("tables_percent", 100 * (double)(stats.side_table_bytes + stats.metadata_bytes) /
                                        (double)stats.heap_bytes_max);
-  subject_figure("markers", 1);
+  if (markers) /* else as many as there are processors */
+    subject_figure("markers", markers);
   subject_figure("collections", (double)stats.collections);
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * collect/mark.c: see collect/mark.h.  The prefetch ring between stack and scan is the technique
- * that Cher, Hosking and Vitek published in 2004; its length was chosen by measuring, see doc/.
+ * collect/mark.c: see collect/mark.h.  A queue between stack and scan in which lines are prefetched
+ * is the technique that Cher, Hosking and Vitek published in 2004; that it is one of batches, and
+ * how long they are, was chosen by measuring, see doc/.
  */
 #include "collect/collector.h"
 #include <string.h>
@@ -94,8 +95,7 @@ static void unlock_found(const struct tarn_marker *marker) {
  * Marks a block that is in use, by its looks: a block without a mark of earlier collections is new
  * or free.  True if it was.
  */
-static __attribute__((noinline)) bool mark_new(const struct tarn_marker *marker,
-                                               const struct tarn_place *place) {
+static bool mark_new(const struct tarn_marker *marker, const struct tarn_place *place) {
   if (!tarn_place_in_use(place, marker->previous))
     return false;
   tarn_mark_store(place->block, marker->mark);
@@ -115,15 +115,15 @@ static __attribute__((noinline)) bool mark_watched(const struct tarn_marker *mar
  * Marks the block that `word` names; true if it is newly marked and has to be scanned.  The mark
  * byte comes second: that of a word of another world may be written by its threads just now.
  */
-static inline bool mark_exact(struct tarn_marker *marker, uintptr_t word,
-                              struct tarn_place *place) {
+static __attribute__((noinline)) bool mark_exact(struct tarn_marker *marker, uintptr_t word,
+                                                 struct tarn_place *place) {
   if (!tarn_find(marker->store->id, word, false, place))
     return false;
   uint8_t old = tarn_mark_load(word);
   if (tarn_marker_says(marker, old))
     return false;
   /* It lived through the last collection: no look at it is needed. */
-  if (TARN_LIKELY(tarn_mark_lives(old, marker->previous)))
+  if (tarn_mark_lives(old, marker->previous))
     tarn_mark_store(word, marker->mark);
   else if (!(old == TARN_MARK_WATCHED ? mark_watched(marker, place) : mark_new(marker, place)))
     return false;
@@ -178,8 +178,43 @@ bool tarn_is_marked(const struct tarn_marker *marker, uintptr_t word) {
 typedef void (*visit_fn)(void *context, uintptr_t word);
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
+static inline void visit_by_marker(void *context, uintptr_t word) {
+  struct tarn_marker *marker = context;
+  push(marker, word & ~marker->tag_mask);
+}
+
+/*
+ * What cannot be a candidate (as in `push`; the rotation makes both questions one compare) is
+ * written over by the next word, rather than branched around: many slots are NULL, and which ones
+ * nobody can foretell.  There is room for one more.  The new depth.
+ */
+static inline size_t put(uintptr_t *stack, size_t depth, uintptr_t word, uintptr_t base,
+                         size_t size) {
+  uintptr_t offset = word - base;
+  stack[depth] = word;
+  return depth + ((offset >> 3 | offset << 61) < size >> 3);
+}
+
+static void push_words(struct tarn_marker *marker, const uintptr_t *words, size_t count) {
+  if (!has_room(marker, count)) {
+    for (size_t i = 0; i < count; i++)
+      visit_by_marker(marker, words[i]);
+    return;
+  }
+  const uintptr_t keep = ~marker->tag_mask, base = tarn_space.base, size = tarn_space.size;
+  uintptr_t *stack = marker->stack;
+  size_t depth = marker->depth;
+  for (size_t i = 0; i < count; i++)
+    depth = put(stack, depth, words[i] & keep, base, size);
+  marker->depth = depth;
+}
+
 static ALWAYS_INLINE void visit_words(const uintptr_t *words, size_t count, visit_fn visit,
                                       void *context) {
+  if (visit == visit_by_marker) {
+    push_words(context, words, count);
+    return;
+  }
   for (size_t i = 0; i < count; i++)
     visit(context, words[i]);
 }
@@ -248,18 +283,14 @@ static size_t element_count(const tarn_type *type, const void *object, size_t si
   return count < fit ? count : fit;
 }
 
+/* Of an object. */
 static size_t block_size(const void *object) {
-  struct tarn_place place;
-  const tarn_type *type = tarn_type_of(object);
-  return tarn_find(type->world->store.id, (uintptr_t)object, false, &place) ? place.size : 0;
+  uint64_t map = tarn_map_get(tarn_unit_of((uintptr_t)object));
+  return tarn_map_form(map) == TARN_FORM_POOL ? tarn_map_block_size(map)
+                                              : tarn_large_of((uintptr_t)object)->bytes;
 }
 
 /* --- visitors -------------------------------------------------------------------------------- */
-
-static inline void visit_by_marker(void *context, uintptr_t word) {
-  struct tarn_marker *marker = context;
-  push(marker, word & ~marker->tag_mask);
-}
 
 void tarn_visit(tarn_visitor *visitor, const void *reference) {
   if (visitor->visit)
@@ -355,11 +386,10 @@ static void scan_general(struct tarn_marker *marker, const void *object, size_t 
     scan_elements(marker, object, size, 0);
 }
 
-static __attribute__((noinline)) void scan_other(struct tarn_marker *marker, void *object,
-                                                 size_t size) {
+static __attribute__((noinline)) void scan_other(struct tarn_marker *marker, void *object) {
   switch ((tarn_scan)tarn_type_of(object)->scan) {
   case TARN_SCAN_GENERAL:
-    scan_general(marker, object, size);
+    scan_general(marker, object, block_size(object));
     break;
   case TARN_SCAN_WEAK:
     lock_found(marker);
@@ -377,56 +407,168 @@ static __attribute__((noinline)) void scan_other(struct tarn_marker *marker, voi
   }
 }
 
-static inline void scan(struct tarn_marker *marker, uintptr_t address, size_t size) {
+static inline void check_type(const struct tarn_marker *marker, const void *object) {
+#if TARN_CHECKING
+  if (!tarn_type_is_good(tarn_type_of(object), marker->world))
+    marker->store->hooks->corrupt(marker->store, object, "its first word is not a type");
+#else
+  (void)marker, (void)object;
+#endif
+}
+
+/* A marked object, of any type, whatever room there is. */
+static __attribute__((noinline)) void scan(struct tarn_marker *marker, uintptr_t address) {
   void *object = (void *)address;
   const tarn_type *type = tarn_type_of(object);
-#if TARN_CHECKING
-  if (!tarn_type_is_good(type, marker->world))
-    marker->store->hooks->corrupt(marker->store, object, "its first word is not a type");
-#endif
-  if (TARN_LIKELY(type->scan == TARN_SCAN_BITS))
+  check_type(marker, object);
+  if (type->scan == TARN_SCAN_BITS)
     visit_bits(object, type->bits, visit_by_marker, marker);
   else
-    scan_other(marker, object, size);
+    scan_other(marker, object);
 }
 
 /* --- the drain ------------------------------------------------------------------------------- */
 
-static void prefetch(uintptr_t word) {
-  __builtin_prefetch(tarn_mark_byte(word), 1);
-  __builtin_prefetch((const void *)word, 0);
-  __builtin_prefetch((const void *)(word + 56), 0); /* a block may lie across two lines */
+/* On an object that is not marked yet, since it takes a look at the object to know that it may be.
+ * Objects are aligned to 8. */
+#define UNSURE ((uintptr_t)1)
+
+/* Goes on with the array whose note is on top of the stack. */
+static __attribute__((noinline)) void go_on(struct tarn_marker *marker) {
+  size_t next = marker->stack[--marker->depth] >> 3;
+  const void *object = (const void *)marker->stack[--marker->depth];
+  scan_elements(marker, object, block_size(object), next);
 }
 
-/* Takes the top of the stack into the ring, or goes on with an array if that is what it says. */
-static void take_top(struct tarn_marker *marker) {
-  uintptr_t word = marker->stack[--marker->depth];
-  if (TARN_UNLIKELY(word & CONTINUES)) {
-    uintptr_t object = marker->stack[--marker->depth];
-    scan_elements(marker, (const void *)object, block_size((const void *)object), word >> 3);
-    return;
+/* The first step: takes candidates off the stack, and fetches their mark bytes. */
+static size_t take_batch(struct tarn_marker *marker, uintptr_t *candidates) {
+  const uintptr_t base = tarn_space.base;
+  const uint8_t *marks = tarn_space.marks;
+  size_t count = 0;
+  for (;;) {
+    size_t there = marker->depth - marker->low, room = TARN_BATCH - count;
+    const uintptr_t *from = marker->stack + marker->depth;
+    const uintptr_t *end = from - (there < room ? there : room);
+    while (from > end && !(from[-1] & CONTINUES)) {
+      uintptr_t word = *--from;
+      candidates[count++] = word;
+      __builtin_prefetch(marks + ((word - base) >> TARN_GRANULE_SHIFT), 1);
+    }
+    marker->depth = (size_t)(from - marker->stack);
+    if (TARN_LIKELY(from == end))
+      return count;
+    go_on(marker);
   }
-  prefetch(word);
-  marker->ring[(marker->ring_head + marker->ring_count++) % TARN_RING_SIZE] = word;
+}
+
+/* Blocks that lie across two lines need both. */
+static inline void fetch(uintptr_t block, size_t words) {
+  __builtin_prefetch((const void *)block, 0);
+  __builtin_prefetch((const void *)(block + 8 * (words < 8 ? words : 8) - 8), 0);
+}
+
+/*
+ * Without waiting for the mark bytes: of so few candidates one would wait twice, for the byte and
+ * then for the object (a list), and in a first collection no object can do without a look at it.
+ */
+static void fetch_early(const struct tarn_marker *marker, const uintptr_t *candidates,
+                        size_t count) {
+  if (TARN_UNLIKELY(count < TARN_BATCH / 4 || marker->previous == TARN_MARK_NONE))
+    for (size_t i = 0; i < count; i++)
+      fetch(candidates[i], 8);
+}
+
+/*
+ * The second step: marks, and fetches the objects that have to be scanned.  A block with the
+ * previous epoch's mark lived through the last collection, so no look at it is needed; any other
+ * one that is not marked goes on as it is, unsure.  The bytes of large objects and of pools need no
+ * telling apart here: see tarn_starts_block.
+ *
+ * The map word comes before the mark byte: that of a word of another world may be written by its
+ * threads just now, or not be there.
+ */
+static size_t mark_batch(const struct tarn_marker *marker, const uintptr_t *candidates,
+                         size_t count, uintptr_t *objects) {
+  const struct tarn_space space = tarn_space;
+  const unsigned id = marker->store->id;
+  const unsigned lived = marker->previous != TARN_MARK_NONE ? marker->previous : UINT8_MAX + 1u;
+  size_t found = 0;
+  for (size_t i = 0; i < count; i++) {
+    uintptr_t word = candidates[i], offset = word - space.base;
+    uint64_t map =
+        atomic_load_explicit(&space.map[offset >> TARN_UNIT_SHIFT], memory_order_acquire);
+    if (TARN_UNLIKELY(tarn_map_world(map) != id))
+      continue;
+    uint8_t *byte = &space.marks[offset >> TARN_GRANULE_SHIFT];
+    uint8_t old = __atomic_load_n(byte, __ATOMIC_RELAXED);
+    if (tarn_marker_says(marker, old))
+      continue;
+    bool sure = old == lived && tarn_starts_block(map, word);
+    if (TARN_LIKELY(sure))
+      __atomic_store_n(byte, marker->mark, __ATOMIC_RELAXED);
+    if (sure && tarn_map_kind(map) != TARN_KIND_CONTAINER)
+      continue;
+    objects[found++] = sure ? word : word | UNSURE;
+    fetch(word, map >> 32 & 0x1fff);
+  }
+  return found;
+}
+
+/* How deep the stack may be for one more object with all 64 bits. */
+static size_t safe_depth(const struct tarn_marker *marker) {
+  return marker->capacity < 64 ? 0 : marker->capacity - 64 + 1;
+}
+
+/* The third step: marks what is unsure, and scans. */
+static void scan_batch(struct tarn_marker *marker, const uintptr_t *objects, size_t count) {
+  const uintptr_t keep = ~marker->tag_mask, base = tarn_space.base, size = tarn_space.size;
+  uintptr_t *stack = marker->stack;
+  size_t depth = marker->depth, most = safe_depth(marker);
+  for (size_t i = 0; i < count; i++) {
+    uintptr_t object = objects[i];
+    if (TARN_UNLIKELY(object & UNSURE)) {
+      struct tarn_place place;
+      object -= UNSURE;
+      if (!mark_exact(marker, object, &place))
+        continue;
+    }
+    const uintptr_t *words = (const uintptr_t *)object;
+    const tarn_type *type = tarn_type_of(words);
+    check_type(marker, words);
+    if (TARN_UNLIKELY(type->scan != TARN_SCAN_BITS || depth >= most)) {
+      marker->depth = depth;
+      scan(marker, object);
+      stack = marker->stack;
+      depth = marker->depth;
+      most = safe_depth(marker);
+      continue;
+    }
+    for (uint64_t bits = type->bits; bits; bits &= bits - 1)
+      depth = put(stack, depth, words[__builtin_ctzll(bits)] & keep, base, size);
+  }
+  marker->depth = depth;
+}
+
+static void share(struct tarn_marker *marker, size_t scanned) {
+  if (TARN_UNLIKELY(marker->until_share <= scanned))
+    tarn_markers_share(marker);
+  else
+    marker->until_share -= (uint32_t)scanned;
 }
 
 void tarn_mark_drain_stack(struct tarn_marker *marker) {
-  for (;;) {
-    while (marker->depth > marker->low && marker->ring_count < TARN_RING_SIZE)
-      take_top(marker);
-    if (marker->ring_count == 0) {
-      marker->low = marker->depth = 0;
-      return;
-    }
-    if (TARN_UNLIKELY(--marker->until_share == 0))
-      tarn_markers_share(marker);
-    uintptr_t word = marker->ring[marker->ring_head];
-    marker->ring_head = (marker->ring_head + 1) % TARN_RING_SIZE;
-    marker->ring_count--;
-    struct tarn_place place;
-    if (mark_exact(marker, word, &place))
-      scan(marker, place.block, place.size);
-  }
+  uintptr_t candidates[TARN_BATCH], batches[2][TARN_BATCH];
+  size_t taken = 0, counts[2] = {0, 0};
+  unsigned older = 0; /* the batch to scan next, while the other is being fetched */
+  do {
+    scan_batch(marker, batches[older], counts[older]);
+    share(marker, counts[older]);
+    counts[older] = mark_batch(marker, candidates, taken, batches[older]);
+    taken = take_batch(marker, candidates);
+    fetch_early(marker, candidates, taken);
+    older ^= 1;
+  } while (taken + counts[0] + counts[1] > 0);
+  marker->low = marker->depth = 0;
 }
 
 /* Scans every marked object of a noted pool again. */
@@ -439,8 +581,9 @@ static void rescan_pool(struct tarn_pool *pool, void *data) {
   size_t size = tarn_pool_block_size(pool);
   uintptr_t block = tarn_pool_base(pool);
   for (unsigned i = 0; i < pool->capacity; i++, block += size)
-    if (tarn_marker_says(marker, tarn_mark_load(block))) {
-      scan(marker, block, size);
+    /* No type: freed by hand, and parked beside condemned objects (heap/remote.h), mark and all. */
+    if (tarn_marker_says(marker, tarn_mark_load(block)) && tarn_type_of((const void *)block)) {
+      scan(marker, block);
       tarn_mark_drain_stack(marker);
     }
 }
@@ -450,7 +593,7 @@ static void rescan_larges(struct tarn_marker *marker, struct tarn_heap *heap) {
   cds_list_for_each_entry(large, &heap->larges, node) {
     if (!__atomic_exchange_n(&large->overflow, 0, __ATOMIC_ACQUIRE)) /* as in rescan_pool */
       continue;
-    scan(marker, large->base, large->bytes);
+    scan(marker, large->base);
     tarn_mark_drain_stack(marker);
   }
 }

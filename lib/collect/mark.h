@@ -2,11 +2,15 @@
 /*
  * collect/mark.h: marking.
  *
- * The mark stack holds candidates: words that were seen in slots and may name an object.  A
- * candidate leaves the stack through a short ring, in which the lines that will be needed are
- * prefetched; at the end of the ring it is looked up, and, if it names an object that is not
- * marked, its mark byte is written and the object is scanned: its words become candidates.  In a
- * collection of generation 0 or 1 the objects that are not to be collected are marked from the
+ * The mark stack holds candidates: words that were seen in slots, lie in the heap range and may
+ * name an object.  They leave it in batches, which go through three steps, so that what one of them
+ * reads was fetched by those before.  The first step fetches the mark bytes.  The second looks each
+ * candidate up, drops those that are marked or name nothing, writes the mark bytes
+ * of the others, and fetches the objects that have to be scanned.  The third, one batch later,
+ * scans them: their words become candidates.  Objects that the last collection did not mark are
+ * new, or free, which only a look at them tells: the third step marks them.
+ *
+ * In a collection of generation 0 or 1 the objects that are not to be collected are marked from the
  * start, by the collections before (sticky marks).
  *
  * The stack lives in pages of its own and grows up to a limit.  When it cannot grow, a candidate is
@@ -25,7 +29,7 @@
 #include "heap/find.h"
 #include "world/type.h"
 
-#define TARN_RING_SIZE 32u
+#define TARN_BATCH ((size_t)24) /* candidates in one step of the drain */
 
 struct tarn_marker {
   struct tarn_store *store;
@@ -38,8 +42,6 @@ struct tarn_marker {
   size_t low, depth, capacity, limit; /* in entries; those from low on are there; limit 0: none */
   bool overflow;                      /* some pool or large object is noted */
   uint64_t overflows;
-  uintptr_t ring[TARN_RING_SIZE];
-  unsigned ring_head, ring_count;
   uint32_t until_share; /* objects to scan before tarn_markers_share */
   bool helps;           /* it is a helper's */
 };

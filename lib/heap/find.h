@@ -42,6 +42,18 @@ static inline bool tarn_find(unsigned world, uintptr_t word, bool interior,
   return tarn_find_large(unit, word, interior, place);
 }
 
+/*
+ * Where the mark byte of `word` says that a block starts in its 16 bytes: does one start at the
+ * word itself?  At most one start of a pool's blocks is among them, so the question is whether the
+ * offset is a multiple of the block size: just these have products with the rounded reciprocal that
+ * are below it, modulo 2^32.  Large objects have the number of units in its place, which lets
+ * nothing pass but the start that has the byte.
+ */
+static inline bool tarn_starts_block(uint64_t map, uintptr_t word) {
+  uint32_t low = tarn_map_low(map);
+  return (uint32_t)(word & (TARN_UNIT_SIZE - 1)) * low < low;
+}
+
 /* The heap of the block; the caller knows that it is in use. */
 static inline struct tarn_heap *tarn_heap_of(const struct tarn_place *place) {
   return tarn_pool_of(place->block)->heap; /* also of the first unit of a large object */

@@ -34,6 +34,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 /* Below, all under the lock. */
 static uint64_t *arena_free; /* a set bit is a free arena */
 static size_t arena_count;
+static bool marks_are_huge;
 static uint64_t ids[(WORLD_ID_MAX + 64) / 64]; /* a set bit is an id in use */
 
 void tarn_space_lock(void) { (void)pthread_mutex_lock(&lock); }
@@ -242,6 +243,14 @@ void tarn_space_give_arenas(void *base, size_t count) {
 bool tarn_space_commit_marks(void *base, size_t bytes) {
   return tarn_os_commit(tarn_mark_byte((uintptr_t)base), bytes >> TARN_GRANULE_SHIFT) &&
          commit_table(tarn_card((uintptr_t)base), bytes >> TARN_CARD_SHIFT);
+}
+
+void tarn_space_huge_marks(void) {
+  tarn_space_lock();
+  if (!marks_are_huge)
+    tarn_os_huge_pages(tarn_space.marks, tarn_space.size >> TARN_GRANULE_SHIFT, true);
+  marks_are_huge = true;
+  tarn_space_unlock();
 }
 
 unsigned tarn_space_take_id(void) {

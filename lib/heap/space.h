@@ -138,6 +138,10 @@ void tarn_space_give_id(unsigned id);
  */
 bool tarn_space_commit_marks(void *base, size_t bytes);
 
+/* Asks for huge pages for all mark bytes that are touched from now on; once, later calls do
+ * nothing. A huge page holds those of two arenas. */
+void tarn_space_huge_marks(void);
+
 /* For fork: the space's own lock. */
 void tarn_space_lock(void);
 void tarn_space_unlock(void);

@@ -116,6 +116,12 @@ void tarn_store_drop_arena(struct tarn_store *store, struct tarn_arena *arena) {
   tarn_meta_free(&store->meta, arena, tarn_arena_record_size(arena->units));
 }
 
+/* Does the store hold so much that memory which is touched from now on shall come in huge pages?
+ * Who filled this many arenas fills the next one. */
+static bool is_huge(const struct tarn_store *store) {
+  return atomic_load_explicit(&store->bytes, memory_order_relaxed) >= store->huge_from;
+}
+
 static struct tarn_arena *add_arena(struct tarn_store *store, size_t count, size_t alignment) {
   size_t arenas = (count + TARN_ARENA_UNITS - 1) / TARN_ARENA_UNITS;
   size_t units = arenas * TARN_ARENA_UNITS;
@@ -134,6 +140,11 @@ static struct tarn_arena *add_arena(struct tarn_store *store, size_t count, size
     return NULL;
   }
   tarn_arena_start(arena, (uintptr_t)base, units);
+  if (is_huge(store)) {
+    arena->huge = true;
+    tarn_os_huge_pages(base, units * TARN_UNIT_SIZE, true);
+    tarn_space_huge_marks();
+  }
   link_arena(store, arena);
   return arena;
 }
@@ -429,6 +440,8 @@ bool tarn_store_make_tables(struct tarn_store *store) {
     return true; /* new arenas get theirs when they are made */
   bool good = true;
   (void)pthread_mutex_lock(&store->lock);
+  if (is_huge(store))
+    tarn_space_huge_marks();
   for (struct tarn_arena *arena = store->arenas; arena && good; arena = arena->next)
     if (!arena->marks)
       good = arena->marks =

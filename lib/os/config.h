@@ -32,6 +32,7 @@ struct tarn_config {
   size_t min_heap;      /* bytes allocated before a collection is considered */
   size_t young;         /* bytes allocated between collections of generation 0 */
   size_t mark_stack;    /* largest mark stack; 0 = no limit */
+  size_t huge_from;     /* collected worlds that hold so much get huge pages; 0 = never */
 
   unsigned growth;      /* collect when allocated bytes exceed this percentage of live bytes */
   unsigned near_limit;  /* percentage of hard_limit at which the callback is called */

@@ -183,6 +183,61 @@ static void any_word_may_stand_in_a_slot(void **unused) {
   end(&state);
 }
 
+/* In blocks of 24 bytes, every second one begins in the middle of the 16 bytes that share a mark
+ * byte. */
+static void a_word_beside_a_block_keeps_nothing(void **unused) {
+  enum { NODES = 64 };
+  struct state state;
+  struct small {
+    const tarn_type *type;
+    void *left, *right;
+  } * nodes[NODES];
+  uintptr_t addresses[NODES];
+  (void)unused;
+  begin_with(&state, "collect=off");
+  tarn_type_spec spec = TARN_TYPE_SPEC_INIT;
+  spec.name = "small";
+  spec.size = sizeof(struct small);
+  spec.slot_bits = 6;
+  const tarn_type *type = make_type(state.world, &spec);
+  {
+    struct array *beside = tarn_new_array(state.self, state.array, 2 * NODES);
+    TARN_FRAME(state.self, &beside);
+    for (unsigned i = 0; i < NODES; i++)
+      beside->elements[i] = nodes[i] = tarn_new(state.self, type);
+    collect(&state); /* they carry its mark now */
+    assert_int_equal(stats_of(&state).live_objects, NODES + 1);
+    for (unsigned i = 0; i < NODES; i++) {
+      addresses[i] = (uintptr_t)nodes[i];
+      beside->elements[2 * i] = (void *)(addresses[i] + 8);
+      beside->elements[2 * i + 1] = (void *)(addresses[i] - 8);
+    }
+    collect(&state);
+    assert_int_equal(stats_of(&state).live_objects, 1);
+  }
+  end(&state);
+}
+
+/* Not when it is new, nor when it has the last collection's mark: its first word may be anything.
+ */
+static void a_raw_block_is_never_scanned(void **unused) {
+  struct state state;
+  (void)unused;
+  begin_with(&state, "collect=off");
+  {
+    struct node *holder = new_node(&state, NULL, NULL, 0);
+    TARN_FRAME(state.self, &holder);
+    uintptr_t *raw = tarn_alloc_atomic(state.self, 64);
+    holder->left = (struct node *)(void *)raw;
+    memset(raw, 0x5a, 64); /* no address at all */
+    for (int i = 0; i < 3; i++) {
+      collect(&state);
+      assert_int_equal(stats_of(&state).live_objects, 2);
+    }
+  }
+  end(&state);
+}
+
 static void words_of_another_world_are_ignored(void **unused) {
   struct state full, empty;
   (void)unused;
@@ -295,6 +350,44 @@ static void an_exhausted_mark_stack_loses_nothing(void **unused) {
     assert_true(stats_of(&state).mark_overflows > 0);
     collect(&state);
     assert_int_equal(stats_of(&state).live_objects, objects + 4);
+  }
+  end(&state);
+}
+
+/* All 64 bits of a type, each with a node of its own: how much room the stack has left before an
+ * object comes in every amount there is. */
+static void wide_objects_stay_within_a_small_mark_stack(void **unused) {
+  enum { WIDE = 300, SLOTS = 63 };
+  struct wide {
+    const tarn_type *type;
+    void *slots[SLOTS];
+  };
+  struct state state;
+  (void)unused;
+  begin_with(&state, "collect=off,mark-stack=4K,verify=on");
+  tarn_type_spec spec = TARN_TYPE_SPEC_INIT;
+  spec.name = "wide";
+  spec.size = sizeof(struct wide);
+  spec.flags = TARN_TYPE_ALL_TRACED;
+  const tarn_type *type = make_type(state.world, &spec);
+  {
+    struct array *all = tarn_new_array(state.self, state.array, WIDE);
+    TARN_FRAME(state.self, &all);
+    for (size_t i = 0; i < WIDE; i++) {
+      struct wide *wide = tarn_new(state.self, type);
+      assert_non_null(all->elements[i] = wide);
+      for (size_t slot = 0; slot < SLOTS - i % SLOTS; slot++)
+        wide->slots[slot] = new_node(&state, NULL, NULL, slot);
+    }
+    collect(&state);
+    size_t live = stats_of(&state).live_objects;
+    assert_true(stats_of(&state).mark_overflows > 0);
+    collect(&state);
+    assert_int_equal(stats_of(&state).live_objects, live);
+    for (size_t i = 0; i < WIDE; i++)
+      for (size_t slot = 0; slot < SLOTS - i % SLOTS; slot++)
+        assert_int_equal(((struct node *)((struct wide *)all->elements[i])->slots[slot])->value,
+                         slot);
   }
   end(&state);
 }
@@ -679,6 +772,8 @@ static void a_data_block_lives_and_dies_with_its_object(void **unused) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+    cmocka_unit_test(a_word_beside_a_block_keeps_nothing),
+    cmocka_unit_test(a_raw_block_is_never_scanned),
     cmocka_unit_test(words_of_another_world_are_ignored),
     cmocka_unit_test(everything_reachable_is_kept_and_the_rest_goes),
     cmocka_unit_test(cycles_are_garbage),
@@ -688,6 +783,7 @@ int main(void) {
     cmocka_unit_test(an_object_freed_by_hand_stays_free),
     cmocka_unit_test(a_list_of_five_million_nodes_is_marked),
     cmocka_unit_test(an_exhausted_mark_stack_loses_nothing),
+    cmocka_unit_test(wide_objects_stay_within_a_small_mark_stack),
     cmocka_unit_test(a_large_array_is_marked_in_pieces),
     cmocka_unit_test(free_functions_run_once_and_never_inside_an_allocation),
     cmocka_unit_test(due_free_functions_survive_collections),

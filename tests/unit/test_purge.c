@@ -952,6 +952,25 @@ static void empty_arenas_go_back_after_a_while(void **unused) {
   end(f);
 }
 
+static void new_arenas_of_a_large_world_are_huge(void **unused) {
+  (void)unused;
+  struct fixture *f = begin("purge-delay=1h,huge-pages-from=20M,collect=0");
+  const struct tarn_store *store = (struct tarn_store *)(void *)f->world;
+  for (unsigned i = 0; i < 40 * 16 / 2; i++)
+    fill(f, 2 * UNIT);
+  const struct tarn_arena *arena = store->arenas;
+  assert_false(arena->huge);
+  assert_false(arena->next->huge); /* it came at 16 MiB */
+  assert_true(arena->next->next->huge);
+  while (f->count)
+    tarn_free(f->self, f->blocks[--f->count]);
+  (void)tarn_trim(f->world, 0);
+  assert_true(resident(f) <= 4 * UNIT); /* with what came in the same huge pages */
+  dirty(f, 40 * MIB, 100000);
+  support_verify(f->self);
+  end(f);
+}
+
 static void huge_pages_are_asked_for_in_full_arenas_only(void **unused) {
   (void)unused;
   struct fixture *f = begin("purge-delay=1h,huge-pages=1,collect=0");
@@ -1178,6 +1197,7 @@ int main(void) {
     cmocka_unit_test(any_thread_may_trim),
     cmocka_unit_test(empty_arenas_go_back_but_for_one),
     cmocka_unit_test(empty_arenas_go_back_after_a_while),
+    cmocka_unit_test(new_arenas_of_a_large_world_are_huge),
     cmocka_unit_test(huge_pages_are_asked_for_in_full_arenas_only),
     cmocka_unit_test(errno_survives),
     cmocka_unit_test(verify_and_walks_cope_with_a_purge),

@@ -2,6 +2,7 @@
 /* Size classes: which block a request gets, what is lost by it, and how it lies. */
 #include "support.h"
 
+#include "heap/find.h"
 #include "heap/local.h"
 #include "heap/size_class.h"
 
@@ -48,6 +49,23 @@ static void rounding_loses_at_most_an_eighth_beyond_rounding_to_words(void **unu
     size_t words = (size + 7) & ~(size_t)7;
     size_t block = tarn_class_size(tarn_class_of(size));
     assert_true(words >= 16 ? (block - words) * 8 <= block : block == TARN_BLOCK_MIN);
+  }
+}
+
+static void the_reciprocal_knows_the_multiples_of_the_size(void **unused) {
+  (void)unused;
+  for (unsigned i = 0; i < TARN_CLASS_COUNT; i++) {
+    size_t size = tarn_class_size(i);
+    uint64_t map = tarn_map_make(16383, TARN_KIND_CONTAINER, TARN_FORM_POOL, true, size,
+                                 tarn_reciprocal(size));
+    for (size_t offset = 0; offset < TARN_UNIT_SIZE; offset++)
+      assert_int_equal(tarn_starts_block(map, 5 * TARN_UNIT_SIZE + offset), offset % size == 0);
+  }
+  /* A large object has the number of its units there; the first 16 bytes share the mark byte. */
+  for (uint32_t units = 1; units < 1u << 24; units += units / 8 + 1) {
+    uint64_t map = tarn_map_make(1, TARN_KIND_CONTAINER, TARN_FORM_LARGE, false, 0, units);
+    assert_true(tarn_starts_block(map, 5 * TARN_UNIT_SIZE));
+    assert_false(tarn_starts_block(map, 5 * TARN_UNIT_SIZE + 8));
   }
 }
 
@@ -213,6 +231,7 @@ int main(void) {
       cmocka_unit_test(a_class_size_gets_its_own_class),
       cmocka_unit_test(every_request_gets_the_smallest_class_that_holds_it),
       cmocka_unit_test(rounding_loses_at_most_an_eighth_beyond_rounding_to_words),
+      cmocka_unit_test(the_reciprocal_knows_the_multiples_of_the_size),
       cmocka_unit_test(the_reciprocal_divides_every_offset_exactly),
       cmocka_unit_test(a_map_word_gives_back_what_it_was_made_of),
       cmocka_unit_test(the_tables_give_the_bins_of_the_classes_of_the_formula),
