@@ -110,8 +110,8 @@ TARN_API void *tarn_realloc(tarn_thread *self, void *block, size_t size);
  * Gives a block back at once.  Any block of the thread's world, whoever allocated it and whichever
  * thread calls; NULL is ignored.  An object's `free` function runs first, then its separate data
  * block is released, then the block.  A weak reference to the object gives NULL for as long as the
- * block is not used again, and is cleared by the next collection: who frees by hand what others
- * refer to weakly has to keep them away from it.
+ * block is not used again, and is cleared by the next collection (for a plain block, the next full
+ * one): who frees by hand what others refer to weakly has to keep them away from it.
  *
  * A handle that is not the caller's, and a blocked region, set the thread's status, and nothing is
  * freed. A block freed twice and an address that is not a block's start are reported and abort.

@@ -29,9 +29,13 @@
  *
  * Thread rules: `self` is the calling thread, running.  That several threads store into one object,
  * or on one card, at the same time is safe as far as Tarn is concerned; to keep a slot's value
- * whole is the program's business. Errors: in checking builds a barrier on what is no object of the
- * world aborts; in others it does nothing.  Cost: 5 instructions when the object is young, 8 when
- * it is old and the card is dirty; some 20 ns for the first store to a card after a collection.
+ * whole is the program's business.
+ *
+ * Errors: in checking builds a barrier on a block of another world aborts; in others it does
+ * nothing.  Cost: 5 instructions when the object is young, 8 when it is old and the card is dirty;
+ * some 20 ns for the first store to a card after a collection, and for each store into the data
+ * block of an old object, whose own cards are not kept: there tarn_barrier(self, object, object) is
+ * as good and costs 8 instructions.
  */
 #ifndef TARN_STORE_H
 #define TARN_STORE_H
@@ -45,7 +49,8 @@ TARN_API void tarn_barrier_slow(tarn_thread *self, const void *object, const voi
 
 /*
  * A reference was, or is about to be, stored in the word at `slot`, which is part of the object or
- * of its data block; or, if `slot` is `object`, somewhere that its trace function visits.
+ * of its data block; or, if `slot` is `object`, in its data block or anywhere that its trace
+ * function visits.  Memory that is not Tarn's is never a `slot`.
  */
 static inline void tarn_barrier(tarn_thread *self, const void *object, const void *slot) {
   /* Relaxed, both: the collector writes them in stops; and of two running threads that find a card

@@ -35,7 +35,7 @@ static void note_store(tarn_thread *self, uintptr_t object, uintptr_t slot, size
   if (slot >= object && slot < object + place.size)
     soil(slot, slot + bytes);
   else
-    soil(object, object + 1); /* in the data block, or foreign memory */
+    soil(object, object + 1); /* in the data block */
 }
 
 void tarn_barrier_slow(tarn_thread *self, const void *object, const void *slot) {

@@ -21,6 +21,7 @@ static size_t mark_everything(struct tarn_collector *collector) {
     tarn_cards_clear(collector);
   else
     tarn_cards_roots(collector);
+  tarn_weak_roots(collector);
   tarn_weak_tables_roots(collector);
   tarn_finalizers_roots(collector);
   tarn_mark_drain(marker);

@@ -40,7 +40,9 @@ void *tarn_ephemeron_new(tarn_thread *self, void *key, void *value) {
     return NULL;
   }
   TARN_FRAME(self, &key, &value); /* the allocation may collect */
-  uintptr_t *words = tarn_new(self, tarn_mutator_of(self)->world->types.ephemeron);
+  tarn_world *world = tarn_mutator_of(self)->world;
+  tarn_weak_note_made(world->collector);
+  uintptr_t *words = tarn_new(self, world->types.ephemeron);
   if (words) {
     __atomic_store_n(&words[WORD_VALUE], (uintptr_t)value, __ATOMIC_RELEASE);
     __atomic_store_n(&words[WORD_KEY], (uintptr_t)key, __ATOMIC_RELEASE);

@@ -77,7 +77,9 @@ void *tarn_weak_new(tarn_thread *self, void *target) {
     return NULL;
   }
   TARN_FRAME(self, &target); /* the allocation may collect */
-  uintptr_t *words = tarn_new(self, tarn_mutator_of(self)->world->types.weak);
+  tarn_world *world = tarn_mutator_of(self)->world;
+  tarn_weak_note_made(world->collector);
+  uintptr_t *words = tarn_new(self, world->types.weak);
   if (words)
     __atomic_store_n(&words[WORD_TARGET], (uintptr_t)target, __ATOMIC_RELEASE);
   return words;
@@ -100,6 +102,12 @@ bool tarn_is_weak(tarn_world *world, const void *object) {
   return world && has_type(world, object, world->types.weak);
 }
 
+void tarn_weak_note_made(struct tarn_collector *collector) {
+  /* Relaxed: the next collection is told through its stop. */
+  if (!__atomic_load_n(&collector->weak.made, __ATOMIC_RELAXED))
+    __atomic_store_n(&collector->weak.made, true, __ATOMIC_RELAXED);
+}
+
 /* --- for the collector ----------------------------------------------------------------------- */
 
 void tarn_weak_found(struct tarn_collector *collector, void *object) {
@@ -108,6 +116,36 @@ void tarn_weak_found(struct tarn_collector *collector, void *object) {
     return; /* met before: its pool was walked again after the mark stack was full */
   words[WORD_LINK] = collector->weak.list;
   collector->weak.list = (uintptr_t)object;
+}
+
+/* Weak references and ephemerons are objects of two types, each of one size. */
+static void meet_pool(struct tarn_pool *pool, void *data) {
+  struct tarn_collector *collector = data;
+  const struct tarn_types *types = &collector->world->types;
+  size_t size = tarn_pool_block_size(pool);
+  if (pool->flavour != TARN_FLAVOUR_CONTAINER ||
+      (size != types->weak->head.size && size != types->ephemeron->head.size))
+    return;
+  uintptr_t block = tarn_pool_base(pool);
+  for (unsigned i = 0; i < pool->capacity; i++, block += size) {
+    if (!tarn_marker_says(&collector->marker, tarn_mark_load(block)))
+      continue;
+    const tarn_type *type = tarn_type_of((const void *)block);
+    if (type == types->weak)
+      tarn_weak_found(collector, (void *)block);
+    else if (type == types->ephemeron)
+      tarn_ephemeron_found(collector, &collector->marker, (void *)block);
+  }
+}
+
+void tarn_weak_roots(struct tarn_collector *collector) {
+  struct tarn_store *store = &collector->world->store;
+  /* Relaxed: the world is stopped. */
+  bool freed = __atomic_exchange_n(&store->freed_marked, 0, __ATOMIC_RELAXED);
+  collector->weak.all = freed || collector->generation == TARN_GENERATION_FULL;
+  if (freed && collector->generation != TARN_GENERATION_FULL &&
+      __atomic_load_n(&collector->weak.made, __ATOMIC_RELAXED))
+    tarn_store_each_pool(store, meet_pool, collector);
 }
 
 /*

@@ -19,6 +19,8 @@ struct tarn_place;
 
 struct tarn_weak_part {
   uintptr_t list; /* met and not looked at yet; ends with TARN_LINK_END */
+  bool made;      /* atomic: there were weak references or ephemerons */
+  bool all; /* the running collection looks at all that is weak, also where nothing is young */
 };
 
 /* The end of a list through link words.  Not zero, so that being on a list shows. */
@@ -29,6 +31,17 @@ typedef bool (*tarn_gone_fn)(uintptr_t object, void *data);
 
 tarn_status tarn_weak_start(tarn_world *world);
 void tarn_weak_end(tarn_world *world);
+
+/*
+ * While roots are marked.  A young collection looks at what is young and at dirty cards.  But an
+ * old weak reference may lead to an object that was freed by hand, whose block may be another's
+ * now; so after such a free it meets all weak references and ephemerons that are marked, and all
+ * weak tables look at all their shards.  Costs the pools of their two sizes.
+ */
+void tarn_weak_roots(struct tarn_collector *collector);
+
+/* A weak reference or an ephemeron is made. */
+void tarn_weak_note_made(struct tarn_collector *collector);
 
 /* The marker met a live weak reference.  Meeting it again is harmless. */
 void tarn_weak_found(struct tarn_collector *collector, void *object);

@@ -344,9 +344,9 @@ static size_t each_of_shard(tarn_weak_table *table, struct shard *shard, entry_f
 
 /* Shards of which ages belong to the running collection. */
 static unsigned ages_of(const struct tarn_collector *collector) {
-  return collector->generation == TARN_GENERATION_FULL ? ALL_AGES
-         : collector->generation == 0                  ? TARN_AGE_YOUNG
-                                                       : TARN_AGE_YOUNG | TARN_AGE_AGED;
+  return collector->weak.all          ? ALL_AGES
+         : collector->generation == 0 ? TARN_AGE_YOUNG
+                                      : TARN_AGE_YOUNG | TARN_AGE_AGED;
 }
 
 /* Every entry of the tables whose kind has its bit in `kinds`, and of the shards of these ages. */

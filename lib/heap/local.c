@@ -56,9 +56,13 @@ static size_t piece_size(const struct tarn_bin *bin, size_t room) {
   size_t size = bin->head.size;
   uint32_t start = pool_offset(pool, bin->head.limit);
   size_t wanted = PIECE_FRESH;
-  /* A raw piece keeps to one sort of memory, and fresh pages wait for their turn. */
-  if (start < pool->own.virgin)
-    wanted = is_raw(pool) ? pool->own.virgin - start : PIECE_USED;
+  /* A raw piece keeps to one sort of memory, and fresh pages wait for their turn.  What it brings
+   * counts as allocated at once, so where a collection waits for that it is short. */
+  if (start < pool->own.virgin) {
+    uint32_t used = pool->own.virgin - start;
+    bool whole = pool->heap->store->hooks->uncollected || used < PIECE_FRESH;
+    wanted = !is_raw(pool) ? PIECE_USED : whole ? used : PIECE_FRESH;
+  }
 #if TARN_ZEAL
   wanted = 0; /* every allocation comes to the slow path */
 #endif
@@ -720,11 +724,21 @@ static void free_to_pool(struct tarn_store *store, struct tarn_local *local,
     tarn_remote_free_stranger(store, tarn_pool_unit(pool), index);
 }
 
+/* Weak references may lead there, which a young collection would not look at.  Relaxed: the next
+ * one is told through its stop, and a thread that wrote it before has nothing to add. */
+static void note_freed(struct tarn_store *store, const struct tarn_place *place) {
+  if (store->tables && tarn_map_kind(place->map) != TARN_KIND_RAW &&
+      tarn_mark_load(place->block) != TARN_MARK_NONE &&
+      !__atomic_load_n(&store->freed_marked, __ATOMIC_RELAXED))
+    __atomic_store_n(&store->freed_marked, 1, __ATOMIC_RELAXED);
+}
+
 static void free_block(struct tarn_store *store, struct tarn_local *local, void *block) {
   struct tarn_place place;
   tarn_store_tend(store);
   if (!tarn_find(store->id, (uintptr_t)block, false, &place))
     store->hooks->corrupt(store, block, "not the start of a block of this world");
+  note_freed(store, &place);
   if (tarn_map_form(place.map) == TARN_FORM_LARGE)
     tarn_large_free(tarn_large_of(place.block));
   else

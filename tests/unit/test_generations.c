@@ -1027,6 +1027,31 @@ static void young_objects_in_pools_of_old_ones_are_collected(void **unused) {
   end(&state);
 }
 
+/* tarn/heap.h: a weak reference to what was freed by hand is cleared by the next collection. */
+static void a_weak_reference_to_what_was_freed_by_hand_never_leads_to_the_dead(void **unused) {
+  struct state state;
+  (void)unused;
+  begin(&state);
+  add_roots(&state);
+  struct cell *old = tarn_new(state.self, state.node);
+  roots[0] = old;
+  void *weak = roots[1] = tarn_weak_new(state.self, old);
+  collect(&state, 2);
+  roots[0] = NULL;
+  tarn_free(state.self, old);
+  collect(&state, 0);
+  for (int i = 0; i < 10000; i++) { /* one of them gets the block, and dies */
+    struct cell *node = tarn_new(state.self, state.node);
+    node->id = 7;
+    if (node == old)
+      break;
+  }
+  collect(&state, 0);
+  assert_null(tarn_weak_get(state.self, weak));
+  let_all_go(&state);
+  end(&state);
+}
+
 /* --- without a barrier ----------------------------------------------------------------------- */
 
 /* That these die shows that young collections are young: they do not look at old objects. */
@@ -1610,6 +1635,7 @@ int main(void) {
       cmocka_unit_test(a_finalizer_is_due_once_in_the_collection_that_finds_its_object_dead),
       cmocka_unit_test(an_object_whose_finalizer_waits_lives_through_all_collections),
       cmocka_unit_test(a_range_makes_all_its_cards_dirty),
+      cmocka_unit_test(a_weak_reference_to_what_was_freed_by_hand_never_leads_to_the_dead),
       cmocka_unit_test(each_word_is_found_by_its_card),
       cmocka_unit_test(tagged_words_are_references_like_others),
       cmocka_unit_test(a_store_into_a_new_object_needs_no_barrier),
