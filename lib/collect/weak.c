@@ -24,8 +24,10 @@ void tarn_weak_end(tarn_world *world) { tarn_collector_of(world)->weak.list = TA
 
 bool tarn_weak_is_dead(const struct tarn_marker *marker, uintptr_t word) {
   struct tarn_place place;
-  return tarn_find(marker->store->id, word & ~marker->tag_mask, false, &place) &&
-         !tarn_marker_says(marker, tarn_mark_load(place.block));
+  word &= ~marker->tag_mask;
+  if (!tarn_find(marker->store->id, word, false, &place))
+    return tarn_space_holds(word) && tarn_map_world(tarn_map_get(tarn_unit_of(word))) == 0;
+  return !tarn_marker_says(marker, tarn_mark_load(place.block));
 }
 
 bool tarn_weak_in_use(const struct tarn_marker *marker, const struct tarn_place *place) {

@@ -83,6 +83,17 @@ static void visit(struct tarn_visitor *visitor, uintptr_t word) {
   check_word((struct barriers *)(void *)visitor, word);
 }
 
+/* After an object was freed by hand a weak reference may lead to whatever has its block now; then
+ * the collection looks at all that is weak.  Relaxed: the world is stopped. */
+static void check_weak(struct barriers *barriers, const uintptr_t *words, tarn_scan scan) {
+  if (__atomic_load_n(&barriers->world->store.freed_marked, __ATOMIC_RELAXED))
+    return;
+  if (scan == TARN_SCAN_WEAK || scan == TARN_SCAN_EPHEMERON)
+    check_word(barriers, words[1]);
+  if (scan == TARN_SCAN_EPHEMERON)
+    check_word(barriers, words[2]);
+}
+
 static bool check_block(const struct tarn_walked *walked, void *data) {
   struct barriers *barriers = data;
   barriers->block = walked->place.block;
@@ -93,11 +104,7 @@ static bool check_block(const struct tarn_walked *walked, void *data) {
   if (barriers->age == AGE_NEW)
     return true;
   const uintptr_t *words = (const uintptr_t *)barriers->block;
-  tarn_scan scan = (tarn_scan)tarn_type_of(words)->scan;
-  if (scan == TARN_SCAN_WEAK || scan == TARN_SCAN_EPHEMERON)
-    check_word(barriers, words[1]);
-  if (scan == TARN_SCAN_EPHEMERON)
-    check_word(barriers, words[2]);
+  check_weak(barriers, words, (tarn_scan)tarn_type_of(words)->scan);
   tarn_scan_object(&barriers->visitor, words);
   return true;
 }
