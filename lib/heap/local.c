@@ -91,8 +91,9 @@ static bool next_piece(struct tarn_local *local, struct tarn_bin *bin) {
   return true;
 }
 
-/* The next free stretch of the current pool becomes the bin's run. */
-static bool next_stretch(struct tarn_local *local, struct tarn_bin *bin) {
+/* The next free stretch of the current pool becomes the bin's run.  No piece of it is begun: it may
+ * be one that can wait. */
+static bool next_stretch(const struct tarn_local *local, struct tarn_bin *bin) {
   uint32_t start, end;
   struct tarn_pool *pool = bin->head.pool;
   if (!tarn_pool_stretch(pool, local->store->epoch, &start, &end)) {
@@ -104,7 +105,7 @@ static bool next_stretch(struct tarn_local *local, struct tarn_bin *bin) {
   bin->head.bump = bin->head.limit = pool_address(pool, start);
   bin->run_end = pool_address(pool, end);
   bin->head.fresh = pool_address(pool, pool->own.virgin);
-  return next_piece(local, bin);
+  return true;
 }
 
 /* How many bytes at the start of a raw block of the run may be other than zero. */
@@ -317,12 +318,12 @@ static struct tarn_pool *find_pool(struct tarn_local *local, struct tarn_heap *h
   return full_pool(local, bin);
 }
 
-/* Would the run go on in memory that was never touched, while another pool has blocks that were?
- * Then that one comes first. */
+/* Would the run go on in memory that was never touched, while the pool that comes next has blocks
+ * that were?  Then that one comes first. */
 static bool can_wait(const struct tarn_bin *bin) {
   const struct tarn_pool *pool = bin->head.pool;
-  return bin->partial && is_raw(pool) && bin->head.bump == bin->head.limit &&
-         bin->run_end != bin->head.limit &&
+  return bin->partial && bin->partial->own.free && is_raw(pool) &&
+         bin->head.bump == bin->head.limit && bin->run_end != bin->head.limit &&
          pool_offset(pool, bin->head.limit) >= pool->own.virgin && tarn_pool_used(pool) != 0;
 }
 

@@ -705,6 +705,29 @@ static void memory_that_was_never_touched_waits_for_what_was(void **state) {
   support_verify(f->self);
 }
 
+/* The oldest of a few blocks more than a pool holds is replaced, again and again. */
+static void a_pool_that_the_bin_comes_back_to_waits_with_what_was_never_touched(void **state) {
+  struct fixture *f = *state;
+  const size_t sizes[] = {64, 256, 1024, 4096};
+  static void *blocks[4096 + 2];
+  for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
+    size_t count = capacity_of(sizes[s]) + 2;
+    for (size_t i = 0; i < count; i++)
+      blocks[i] = tarn_alloc_raw(f->self, sizes[s]);
+    const struct tarn_pool *second = pool_of(blocks[count - 1]);
+    assert_true(pool_of(blocks[count - 3]) != second && pool_of(blocks[count - 2]) == second);
+    /* Until the first pool wakes, and to the end of a page. */
+    size_t most = (2 + tarn_pool_wake(second)) * sizes[s] + 4096;
+    for (size_t i = 0; i < 20 * count; i++) {
+      tarn_free(f->self, blocks[i % count]);
+      blocks[i % count] = tarn_alloc_raw(f->self, sizes[s]);
+    }
+    assert_true(second->own.virgin <= most);
+    support_verify(f->self);
+    collect(f->self); /* nothing of it is in a root */
+  }
+}
+
 static void at_the_limit_one_free_block_of_a_full_pool_is_found(void **state) {
   struct fixture *f = *state;
   const size_t sizes[] = {16, 64, 512, 2048};
@@ -1110,6 +1133,7 @@ int main(void) {
       WITH_WORLD(a_full_pool_is_used_again_once_enough_of_it_is_free_and_not_before),
       WITH_WORLD(a_pool_that_would_wake_soon_is_used_before_a_new_one_is_made),
       WITH_WORLD(memory_that_was_never_touched_waits_for_what_was),
+      WITH_WORLD(a_pool_that_the_bin_comes_back_to_waits_with_what_was_never_touched),
       WITH_WORLD(at_the_limit_one_free_block_of_a_full_pool_is_found),
       cmocka_unit_test(blocks_freed_in_any_order_leave_no_pool),
       WITH_WORLD(raw_blocks_live_as_long_as_roots_say_so),
