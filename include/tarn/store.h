@@ -23,7 +23,7 @@
  * references that should have been told of, and names the object and the slot of the first one.
  *
  * How it works: the mark byte of the object says whether it is old; if it is, the card of the slot
- * (512 bytes of the heap) becomes dirty, and the next young collection scans the old objects on
+ * (128 bytes of the heap) becomes dirty, and the next young collection scans the old objects on
  * that card.  Write barriers with cards are due to Sobalvarro (1988) and Hölzle (1993), "sticky"
  * mark bits to Demers and others (1990).
  *
@@ -58,7 +58,7 @@ static inline void tarn_barrier(tarn_thread *self, const void *object, const voi
   uint8_t mark = __atomic_load_n((const uint8_t *)(self->tarn_marks + ((uintptr_t)object >> 4)),
                                  __ATOMIC_RELAXED);
   if (TARN_UNLIKELY(mark != 0) &&
-      __atomic_load_n((const uint8_t *)(self->tarn_cards + ((uintptr_t)slot >> 9)),
+      __atomic_load_n((const uint8_t *)(self->tarn_cards + ((uintptr_t)slot >> 7)),
                       __ATOMIC_RELAXED) == 0)
     tarn_barrier_slow(self, object, slot);
 }

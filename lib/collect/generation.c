@@ -6,6 +6,7 @@
 
 #define LONGER_ABOVE 2u  /* more than the half survived */
 #define SHORTER_BELOW 8u /* less than an eighth */
+#define STEP_MOST 4u     /* times the option `young` */
 
 void tarn_generations_start(struct tarn_collector *collector) {
   const struct tarn_config *config = &collector->world->config;
@@ -15,27 +16,21 @@ void tarn_generations_start(struct tarn_collector *collector) {
       .step = config->young};
 }
 
-/* Zeal builds collect all the time: mostly the young, but all three in turn. */
-static int choose_by_turns(const struct tarn_generations *generations) {
-  if (generations->rounds % 16 == 15)
-    return TARN_GENERATION_FULL;
-  return generations->rounds % 4 == 3;
-}
-
-static int choose(struct tarn_collector *collector) {
-  struct tarn_generations *generations = &collector->generations;
-  const struct tarn_config *config = &collector->world->config;
-  uint64_t live = generations->live;
 #if TARN_ZEAL
-  if (config->zeal)
-    return choose_by_turns(generations);
+/* They collect all the time: mostly the young, but all three in turn. */
+static int choose(const struct tarn_collector *collector) {
+  uint64_t rounds = collector->generations.rounds;
+  return rounds % 16 == 15 ? TARN_GENERATION_FULL : rounds % 4 == 3;
+}
 #else
-  (void)choose_by_turns;
-#endif
+static int choose(const struct tarn_collector *collector) {
+  const struct tarn_generations *generations = &collector->generations;
+  uint64_t live = generations->live;
   if (live > generations->live_at_full && live - generations->live_at_full >= generations->full_due)
     return TARN_GENERATION_FULL;
-  return generations->survived >= config->young;
+  return generations->survived >= collector->world->config.young;
 }
+#endif
 
 int tarn_generation_choose(struct tarn_collector *collector, int wanted) {
   if (!collector->generations.on || collector->world->store.epoch == 0)
@@ -44,9 +39,8 @@ int tarn_generation_choose(struct tarn_collector *collector, int wanted) {
 }
 
 /* The next step. */
-static uint64_t adapt(const struct tarn_generations *generations, uint64_t step, uint64_t least,
-                      uint64_t allocated, uint64_t survived) {
-  uint64_t most = generations->full_due / 4 > least ? generations->full_due / 4 : least;
+static uint64_t adapt(uint64_t step, uint64_t least, uint64_t allocated, uint64_t survived) {
+  uint64_t most = least * STEP_MOST;
   if (survived > allocated / LONGER_ABOVE)
     step *= 2;
   else if (survived < allocated / SHORTER_BELOW)
@@ -71,7 +65,7 @@ void tarn_generation_collected(struct tarn_collector *collector, uint64_t before
   generations->survived += survived;
   /* Relaxed: a figure. */
   uint64_t step = atomic_load_explicit(&generations->step, memory_order_relaxed);
-  step = adapt(generations, step, collector->world->config.young, allocated, survived);
+  step = adapt(step, collector->world->config.young, allocated, survived);
   atomic_store_explicit(&generations->step, step, memory_order_relaxed);
 }
 

@@ -10,8 +10,8 @@
  * options growth, min-heap and soft-limit).  Else it is one of generation 1 if what survived those
  * of generation 0 since the last one that was more than that has come to `young` bytes: so much is
  * worth another look.  Else it is one of generation 0.  While more than half of what is allocated
- * survives, looking at it soon was a waste, and the distance between collections doubles, up to a
- * quarter of what makes a full collection due; it halves again when less than an eighth survives.
+ * survives, looking at it soon was a waste, and the distance between collections doubles, up to
+ * four times; it halves again when less than an eighth survives.
  *
  * Written by the requester in a stop; `step` is read by anybody, relaxed.
  */

@@ -324,18 +324,10 @@ void tarn_scan_object(struct tarn_visitor *visitor, const void *object) {
     type->trace(object, visitor);
 }
 
-void tarn_scan_part(struct tarn_visitor *visitor, const void *object, size_t size, uintptr_t from,
-                    uintptr_t to) {
+void tarn_scan_elements(struct tarn_visitor *visitor, const void *object, size_t size,
+                        uintptr_t from, uintptr_t to) {
   const tarn_type *type = tarn_type_of(object);
-  if (type->scan != TARN_SCAN_BITS && type->scan != TARN_SCAN_GENERAL)
-    return;
   uintptr_t elements = (uintptr_t)object + type->size;
-  if (from < elements)
-    visit_layout(object, &type->slots, type->words, visit_by_visitor, visitor);
-  if (type->data_size)
-    visit_data(type, object, visit_by_visitor, visitor);
-  if (type->trace)
-    type->trace(object, visitor);
   if (!type->is_array || !has_traced(&type->element) || to <= elements)
     return;
   size_t count = element_count(type, object, size);
@@ -345,6 +337,20 @@ void tarn_scan_part(struct tarn_visitor *visitor, const void *object, size_t siz
     end = count;
   if (first < end)
     (void)visit_elements(type, object, first, end, SIZE_MAX, visit_by_visitor, visitor);
+}
+
+void tarn_scan_part(struct tarn_visitor *visitor, const void *object, size_t size, uintptr_t from,
+                    uintptr_t to) {
+  const tarn_type *type = tarn_type_of(object);
+  if (type->scan != TARN_SCAN_BITS && type->scan != TARN_SCAN_GENERAL)
+    return;
+  if (from < (uintptr_t)object + type->size)
+    visit_layout(object, &type->slots, type->words, visit_by_visitor, visitor);
+  if (type->data_size)
+    visit_data(type, object, visit_by_visitor, visitor);
+  if (type->trace)
+    type->trace(object, visitor);
+  tarn_scan_elements(visitor, object, size, from, to);
 }
 
 /* --- the marker's own scan ------------------------------------------------------------------- */

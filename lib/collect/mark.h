@@ -97,6 +97,11 @@ void tarn_mark_keep(struct tarn_marker *marker, uintptr_t address);
 /* Tells the visitor every strong reference of an object. */
 void tarn_scan_object(struct tarn_visitor *visitor, const void *object);
 
+/* The same for the elements, whole or in part, in the bytes from `from` up to `to` of an object in
+ * a block of `size` bytes. */
+void tarn_scan_elements(struct tarn_visitor *visitor, const void *object, size_t size,
+                        uintptr_t from, uintptr_t to);
+
 /*
  * The same for those in the bytes from `from` up to `to` of an object in a block of `size` bytes,
  * and for some others of it: all of its fixed part, and all that its data block holds and its trace

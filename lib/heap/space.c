@@ -214,7 +214,7 @@ static void clean(void *start, size_t bytes) {
       words[i] = 0;
 }
 
-/* An arena's cards are 32 KiB: whole pages where these are no larger. */
+/* An arena's cards are 128 KiB: whole pages where these are no larger. */
 static void purge_cards(uintptr_t base, size_t bytes) {
   uintptr_t page = tarn_os_page_size();
   uintptr_t first = ((uintptr_t)tarn_card(base) + page - 1) & ~(page - 1);

@@ -18,7 +18,7 @@
  *                                of it appear with the first such free
  *   mark byte   1 byte per 16    see TARN_MARK_...; no page of it exists before the first
  *                                collection, but it can be read
- *   card        1 byte per 512   not 0: an object that the last collection marked may have got a
+ *   card        1 byte per 128   not 0: an object that the last collection marked may have got a
  *                                reference there; the same.  Only in worlds with generations
  *
  * The geometry is written once, under a lock, before the first world exists, and constant from then
@@ -42,7 +42,7 @@
 #define TARN_ARENA_SIZE ((size_t)1 << TARN_ARENA_SHIFT)
 #define TARN_ARENA_UNITS (TARN_ARENA_SIZE / TARN_UNIT_SIZE)
 #define TARN_GRANULE_SHIFT 4
-#define TARN_CARD_SHIFT 9
+#define TARN_CARD_SHIFT 7
 #define TARN_UNIT_CARDS (TARN_UNIT_SIZE >> TARN_CARD_SHIFT)
 #define TARN_REMOTE_WORDS (TARN_UNIT_SIZE >> TARN_GRANULE_SHIFT >> 6) /* a unit's remote bits */
 
