@@ -88,8 +88,8 @@ static void visit(struct tarn_visitor *visitor, uintptr_t word) {
     tarn_mark_word(marker, word);
 }
 
-/* Before that: a card of an array holds 64 references to anywhere, whose mark bytes would be waited
- * for one by one. */
+/* Before that: a card of an array holds sixteen references to anywhere, whose mark bytes would be
+ * waited for one by one. */
 static void fetch(struct tarn_visitor *visitor, uintptr_t word) {
   word &= ~visitor->marker->tag_mask;
   if (tarn_space_holds(word))
