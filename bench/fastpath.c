@@ -3,7 +3,7 @@
  * bench/fastpath.c: loops around the inlined fast paths, for bench/fastpath.sh, which counts their
  * instructions with callgrind. The loops differ in the calls only.
  *
- * usage: bench_fastpath empty|new|safepoint|raw|zeroed COUNT
+ * usage: bench_fastpath empty|new|safepoint|raw|zeroed|store|store_old COUNT
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -26,6 +26,8 @@ void loop_new(tarn_thread *self, const tarn_type *type, uint64_t count);
 void loop_safepoint(tarn_thread *self, uint64_t count);
 void loop_raw(tarn_thread *self, uint64_t count);
 void loop_zeroed(tarn_thread *self, uint64_t count);
+void loop_store(tarn_thread *self, void **object, uint64_t count);
+void loop_store_old(tarn_thread *self, void **object, uint64_t count);
 
 /*
  * The empty assembly says that all memory may have changed: without it the compiler could keep the
@@ -67,6 +69,21 @@ LOOP void loop_zeroed(tarn_thread *self, uint64_t count) {
   }
 }
 
+/* Stores in a young object, and in an old one whose card is dirty. */
+LOOP void loop_store(tarn_thread *self, void **object, uint64_t count) {
+  for (uint64_t i = 0; i < count; i++) {
+    tarn_store(self, object, &object[1], object);
+    __asm__ __volatile__("" ::: "memory");
+  }
+}
+
+LOOP void loop_store_old(tarn_thread *self, void **object, uint64_t count) {
+  for (uint64_t i = 0; i < count; i++) {
+    tarn_store(self, object, &object[1], object);
+    __asm__ __volatile__("" ::: "memory");
+  }
+}
+
 static void fail(const char *why) {
   fprintf(stderr, "bench_fastpath: %s\n", why);
   exit(1);
@@ -74,7 +91,7 @@ static void fail(const char *why) {
 
 int main(int argc, char **argv) {
   if (argc != 3)
-    fail("usage: bench_fastpath empty|new|safepoint|raw|zeroed COUNT");
+    fail("usage: bench_fastpath empty|new|safepoint|raw|zeroed|store|store_old COUNT");
   uint64_t count = strtoull(argv[2], NULL, 10);
   /* Valgrind has less address space to give than the machine. */
   tarn_options options = TARN_OPTIONS_INIT;
@@ -91,6 +108,13 @@ int main(int argc, char **argv) {
   if (!type)
     fail("cannot make a type");
 
+  void *object = tarn_new(self, type);
+  if (tarn_root_add(world, &object) != TARN_OK)
+    fail("cannot add a root");
+  /* The others run as before any collection. */
+  if (strcmp(argv[1], "store_old") == 0 && tarn_collect(self, TARN_GENERATION_FULL) != TARN_OK)
+    fail("cannot collect");
+
   if (strcmp(argv[1], "empty") == 0)
     loop_empty(count);
   else if (strcmp(argv[1], "new") == 0)
@@ -101,6 +125,10 @@ int main(int argc, char **argv) {
     loop_raw(self, count);
   else if (strcmp(argv[1], "zeroed") == 0)
     loop_zeroed(self, count);
+  else if (strcmp(argv[1], "store") == 0)
+    loop_store(self, object, count);
+  else if (strcmp(argv[1], "store_old") == 0)
+    loop_store_old(self, object, count);
   else
     fail("no such loop");
 

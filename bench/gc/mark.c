@@ -38,8 +38,10 @@ static struct node **make_shuffled(struct mutator *mutator, size_t count) {
 static struct node *make_shuffled_tree(struct mutator *mutator, size_t count) {
   struct node **nodes = make_shuffled(mutator, count), *root = nodes[0];
   for (size_t i = 0; i < count; i++) {
-    nodes[i]->left = 2 * i + 1 < count ? nodes[2 * i + 1] : NULL;
-    nodes[i]->right = 2 * i + 2 < count ? nodes[2 * i + 2] : NULL;
+    struct node *left = 2 * i + 1 < count ? nodes[2 * i + 1] : NULL;
+    struct node *right = 2 * i + 2 < count ? nodes[2 * i + 2] : NULL;
+    object_store(mutator, nodes[i], &nodes[i]->left, left);
+    object_store(mutator, nodes[i], &nodes[i]->right, right);
   }
   free(nodes);
   return root;
@@ -49,8 +51,8 @@ static struct node *make_graph(struct mutator *mutator, size_t count) {
   struct node **nodes = make_shuffled(mutator, count), *root = nodes[0];
   uint64_t random = 2;
   for (size_t i = 0; i < count; i++) {
-    nodes[i]->left = nodes[(i + 1) % count];
-    nodes[i]->right = nodes[random_below(&random, count)];
+    object_store(mutator, nodes[i], &nodes[i]->left, nodes[(i + 1) % count]);
+    object_store(mutator, nodes[i], &nodes[i]->right, nodes[random_below(&random, count)]);
   }
   free(nodes);
   return root;

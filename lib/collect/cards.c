@@ -181,6 +181,16 @@ static bool scan_unit(struct scan *scan, size_t unit) {
   return dirty;
 }
 
+/* Most units of a heap are clean. */
+static void each_dirty_of_eight(struct scan *scan, size_t first,
+                                bool (*fn)(struct scan *, size_t)) {
+  uint64_t eight;
+  memcpy(&eight, &tarn_space.dirty[first], sizeof eight);
+  for (size_t unit = first; eight && unit < first + 8; unit++)
+    if (tarn_space.dirty[unit])
+      tarn_space.dirty[unit] = fn(scan, unit);
+}
+
 /* Calls for each dirty unit of the world's; false: it is clean from now on. */
 static void each_dirty(struct tarn_collector *collector, bool (*fn)(struct scan *, size_t)) {
   struct tarn_store *store = &collector->world->store;
@@ -189,9 +199,8 @@ static void each_dirty(struct tarn_collector *collector, bool (*fn)(struct scan 
   tarn_store_walk_begin(store);
   for (const struct tarn_arena *arena = store->arenas; arena; arena = arena->next) {
     size_t first = tarn_unit_of(arena->base);
-    for (size_t unit = first; unit < first + arena->units; unit++)
-      if (tarn_space.dirty[unit])
-        tarn_space.dirty[unit] = fn(&scan, unit);
+    for (size_t i = first; i < first + arena->units; i += 8)
+      each_dirty_of_eight(&scan, i, fn);
   }
   tarn_store_walk_end(store);
 }

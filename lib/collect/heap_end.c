@@ -31,31 +31,20 @@ static bool is_gone(uintptr_t object, void *data) {
                                                     : tarn_large_of(object)->heap == heap;
 }
 
-/* Weak references and ephemerons are objects of two types, each of one size: 24 and 32 bytes. */
-static void forget_in_pool(struct tarn_pool *pool, void *data) {
-  struct condemn *condemn = data;
-  tarn_world *world = condemn->collector->world;
-  if (pool->heap == condemn->heap || pool->flavour != TARN_FLAVOUR_CONTAINER)
+/* Those of the heap that goes need nothing: they go with it. */
+static void forget(struct tarn_collector *collector, void *object, bool ephemeron, void *data) {
+  if (is_gone((uintptr_t)object, data))
     return;
-  size_t size = tarn_pool_block_size(pool);
-  if (size != world->types.weak->head.size && size != world->types.ephemeron->head.size)
-    return;
-  char *block = (char *)tarn_pool_base(pool);
-  for (unsigned i = 0; i < pool->capacity; i++, block += size) {
-    if (!tarn_pool_in_use(pool, block, world->store.epoch))
-      continue;
-    if (tarn_type_of(block) == world->types.weak)
-      tarn_weak_forget(condemn->collector, block, is_gone, condemn->heap);
-    else if (tarn_type_of(block) == world->types.ephemeron)
-      tarn_ephemeron_forget(condemn->collector, block, is_gone, condemn->heap);
-  }
+  if (ephemeron)
+    tarn_ephemeron_forget(collector, object, is_gone, data);
+  else
+    tarn_weak_forget(collector, object, is_gone, data);
 }
 
 static void forget_heap(struct tarn_collector *collector, struct tarn_heap *heap) {
-  struct condemn condemn = {collector, heap};
   tarn_finalizers_forget(collector, is_gone, heap);
   tarn_weak_tables_forget(collector, is_gone, heap);
-  tarn_store_each_pool(&collector->world->store, forget_in_pool, &condemn);
+  tarn_weak_each(collector, forget, heap);
 }
 
 static void condemn_pool(struct tarn_pool *pool, void *data) {

@@ -120,24 +120,45 @@ void tarn_weak_found(struct tarn_collector *collector, void *object) {
   collector->weak.list = (uintptr_t)object;
 }
 
-/* Weak references and ephemerons are objects of two types, each of one size. */
-static void meet_pool(struct tarn_pool *pool, void *data) {
-  struct tarn_collector *collector = data;
-  const struct tarn_types *types = &collector->world->types;
+struct each {
+  struct tarn_collector *collector;
+  tarn_weak_fn fn;
+  void *data;
+};
+
+/* They are objects of two types, each of one size. */
+static void each_of_pool(struct tarn_pool *pool, void *data) {
+  const struct each *each = data;
+  const tarn_world *world = each->collector->world;
+  const struct tarn_types *types = &world->types;
   size_t size = tarn_pool_block_size(pool);
   if (pool->flavour != TARN_FLAVOUR_CONTAINER ||
       (size != types->weak->head.size && size != types->ephemeron->head.size))
     return;
-  uintptr_t block = tarn_pool_base(pool);
+  char *block = (char *)tarn_pool_base(pool);
   for (unsigned i = 0; i < pool->capacity; i++, block += size) {
-    if (!tarn_marker_says(&collector->marker, tarn_mark_load(block)))
+    if (!tarn_pool_in_use(pool, block, world->store.epoch))
       continue;
-    const tarn_type *type = tarn_type_of((const void *)block);
-    if (type == types->weak)
-      tarn_weak_found(collector, (void *)block);
-    else if (type == types->ephemeron)
-      tarn_ephemeron_found(collector, &collector->marker, (void *)block);
+    const tarn_type *type = tarn_type_of(block);
+    if (type == types->weak || type == types->ephemeron)
+      each->fn(each->collector, block, type == types->ephemeron, each->data);
   }
+}
+
+void tarn_weak_each(struct tarn_collector *collector, tarn_weak_fn fn, void *data) {
+  struct each each = {collector, fn, data};
+  tarn_store_each_pool(&collector->world->store, each_of_pool, &each);
+}
+
+/* Those that are new are met when something marks them. */
+static void meet(struct tarn_collector *collector, void *object, bool ephemeron, void *data) {
+  (void)data;
+  if (!tarn_marker_says(&collector->marker, tarn_mark_load((uintptr_t)object)))
+    return;
+  if (ephemeron)
+    tarn_ephemeron_found(collector, &collector->marker, object);
+  else
+    tarn_weak_found(collector, object);
 }
 
 void tarn_weak_roots(struct tarn_collector *collector) {
@@ -147,7 +168,7 @@ void tarn_weak_roots(struct tarn_collector *collector) {
   collector->weak.all = freed || collector->generation == TARN_GENERATION_FULL;
   if (freed && collector->generation != TARN_GENERATION_FULL &&
       __atomic_load_n(&collector->weak.made, __ATOMIC_RELAXED))
-    tarn_store_each_pool(store, meet_pool, collector);
+    tarn_weak_each(collector, meet, NULL);
 }
 
 /*

@@ -52,6 +52,11 @@ void tarn_weak_found(struct tarn_collector *collector, void *object);
  */
 size_t tarn_weak_clear(struct tarn_collector *collector);
 
+/* The world is stopped: calls for each weak reference and ephemeron that is in use. */
+typedef void (*tarn_weak_fn)(struct tarn_collector *collector, void *object, bool ephemeron,
+                             void *data);
+void tarn_weak_each(struct tarn_collector *collector, tarn_weak_fn fn, void *data);
+
 /* The world is stopped and a heap goes: clears the reference if its target is gone. */
 void tarn_weak_forget(struct tarn_collector *collector, void *weak, tarn_gone_fn gone, void *data);
 

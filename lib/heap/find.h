@@ -50,8 +50,7 @@ static inline bool tarn_find(unsigned world, uintptr_t word, bool interior,
  * nothing pass but the start that has the byte.
  */
 static inline bool tarn_starts_block(uint64_t map, uintptr_t word) {
-  uint32_t low = tarn_map_low(map);
-  return (uint32_t)(word & (TARN_UNIT_SIZE - 1)) * low < low;
+  return tarn_inline_is_start((uint32_t)(word & (TARN_UNIT_SIZE - 1)), tarn_map_low(map));
 }
 
 /* The heap of the block; the caller knows that it is in use. */

@@ -59,7 +59,8 @@ void tarn_pool_reset(struct tarn_pool *pool) {
   pool->mail = NULL;
   /* Relaxed: the unit's map word is published afterwards, with release. */
   tarn_pool_set_owner(pool, NULL);
-  tarn_space.ages[tarn_pool_unit(pool)] = 0;
+  if (tarn_space.ages[tarn_pool_unit(pool)]) /* a look first: without collections it has no page */
+    tarn_space.ages[tarn_pool_unit(pool)] = 0;
   atomic_store_explicit(&pool->remote, 0, memory_order_relaxed);
   atomic_store_explicit(&pool->large, NULL, memory_order_relaxed);
 }

@@ -138,7 +138,7 @@ static inline void tarn_pool_set_mine(struct tarn_pool *pool, struct tarn_local 
 }
 /* The age is written by the same as the owner, and by the collector. */
 static inline void tarn_pool_set_owner(struct tarn_pool *pool, struct tarn_local *owner) {
-  if (owner)
+  if (owner && __atomic_load_n(&tarn_space.collects, __ATOMIC_RELAXED))
     tarn_space.ages[tarn_pool_unit(pool)] |= TARN_AGE_YOUNG;
   atomic_store_explicit(&tarn_space.owners[tarn_pool_unit(pool)], owner, memory_order_relaxed);
   tarn_pool_set_mine(pool, owner);

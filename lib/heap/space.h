@@ -10,7 +10,8 @@
  *   map word    8 bytes a unit   what the unit is; decides for any machine word whether it is the
  *                                address of a block, without touching anything else
  *   owner       8 bytes a unit   the thread whose bins have the pool, or NULL; see heap/pool.h
- *   age         1 byte a unit    what generation the pool is of; see TARN_AGE_...
+ *   age         1 byte a unit    what generation the pool is of; see TARN_AGE_...; not written
+ *                                before the first collection, which is a full one
  *   dirty       1 byte a unit    not 0: a card of the unit may be dirty
  *   descriptor  128 bytes a unit struct tarn_pool, see heap/pool.h; can be read from the start
  *   remote bits 512 bytes a unit one bit a block: freed by another thread than the pool's owner,
@@ -105,6 +106,7 @@ struct tarn_space {
   struct tarn_pool *pools;
   _Atomic(struct tarn_local *) *owners;
   _Atomic uint64_t *remote;
+  bool collects; /* atomic: some world has mark bytes, so that ages are kept; never false again */
   uint8_t *ages;
   uint8_t *dirty;
   uint8_t *marks;
