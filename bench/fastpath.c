@@ -3,7 +3,7 @@
  * bench/fastpath.c: loops around the inlined fast paths, for bench/fastpath.sh, which counts their
  * instructions with callgrind. The loops differ in the calls only.
  *
- * usage: bench_fastpath empty|new|safepoint|raw|zeroed|store|store_old COUNT
+ * usage: bench_fastpath empty|new|new_array|safepoint|raw|zeroed|store|store_old COUNT
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -23,6 +23,7 @@ enum { SIZE = 32, SLOT_BITS = 1u << 1 | 1u << 2 };
 
 void loop_empty(uint64_t count);
 void loop_new(tarn_thread *self, const tarn_type *type, uint64_t count);
+void loop_new_array(tarn_thread *self, const tarn_type *type, uint64_t count);
 void loop_safepoint(tarn_thread *self, uint64_t count);
 void loop_raw(tarn_thread *self, uint64_t count);
 void loop_zeroed(tarn_thread *self, uint64_t count);
@@ -41,6 +42,15 @@ LOOP void loop_empty(uint64_t count) {
 LOOP void loop_new(tarn_thread *self, const tarn_type *type, uint64_t count) {
   for (uint64_t i = 0; i < count; i++) {
     void *object = tarn_new(self, type);
+    __asm__ __volatile__("" ::"r"(object) : "memory");
+  }
+}
+
+LOOP void loop_new_array(tarn_thread *self, const tarn_type *type, uint64_t count) {
+  for (uint64_t i = 0; i < count; i++) {
+    size_t elements = 3;
+    __asm__ __volatile__("" : "+r"(elements));
+    void *object = tarn_new_array(self, type, elements);
     __asm__ __volatile__("" ::"r"(object) : "memory");
   }
 }
@@ -91,7 +101,7 @@ static void fail(const char *why) {
 
 int main(int argc, char **argv) {
   if (argc != 3)
-    fail("usage: bench_fastpath empty|new|safepoint|raw|zeroed|store|store_old COUNT");
+    fail("usage: bench_fastpath empty|new|new_array|safepoint|raw|zeroed|store|store_old COUNT");
   uint64_t count = strtoull(argv[2], NULL, 10);
   /* Valgrind has less address space to give than the machine. */
   tarn_options options = TARN_OPTIONS_INIT;
@@ -105,7 +115,13 @@ int main(int argc, char **argv) {
   spec.size = SIZE;
   spec.slot_bits = SLOT_BITS;
   const tarn_type *type = tarn_type_create(world, &spec, NULL);
-  if (!type)
+  spec.name = "row";
+  spec.size = 2 * sizeof(void *);
+  spec.slot_bits = 0;
+  spec.element_size = sizeof(void *);
+  spec.flags = TARN_TYPE_ELEMENTS_TRACED;
+  const tarn_type *row = tarn_type_create(world, &spec, NULL);
+  if (!type || !row)
     fail("cannot make a type");
 
   void *object = tarn_new(self, type);
@@ -119,6 +135,8 @@ int main(int argc, char **argv) {
     loop_empty(count);
   else if (strcmp(argv[1], "new") == 0)
     loop_new(self, type, count);
+  else if (strcmp(argv[1], "new_array") == 0)
+    loop_new_array(self, row, count);
   else if (strcmp(argv[1], "safepoint") == 0)
     loop_safepoint(self, count);
   else if (strcmp(argv[1], "raw") == 0)

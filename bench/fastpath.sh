@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 # usage: fastpath.sh BENCH_FASTPATH
 # Counts the instructions of the inlined paths with callgrind. Exits non-zero when one takes more
-# than its bound: tarn_new 10, tarn_safepoint 3, a pair of tarn_alloc_raw and tarn_free of 32 bytes
-# 60, with tarn_alloc_atomic 78, tarn_store in a young object 5, in an old one whose card is dirty 11.
+# than its bound: tarn_new 10, tarn_new_array 24, tarn_safepoint 3, a pair of tarn_alloc_raw and
+# tarn_free of 32 bytes 60, with tarn_alloc_atomic 78, tarn_store in a young object 5, in an old one
+# whose card is dirty 11.
 #
 # Each loop runs with two counts; the difference, divided by the difference of the counts, is
 # the cost of one turn, and what an equal empty loop costs is subtracted.
@@ -15,7 +16,7 @@ set -euo pipefail
 shopt -s inherit_errexit
 program=$1
 low=20000 high=120000
-limit_new=10 limit_safepoint=3 limit_raw=60 limit_zeroed=78
+limit_new=10 limit_new_array=24 limit_safepoint=3 limit_raw=60 limit_zeroed=78
 limit_store=5 limit_store_old=11
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -80,6 +81,7 @@ check() { # loop, limit, its name
 }
 
 check new $limit_new tarn_new
+check new_array $limit_new_array tarn_new_array
 check safepoint $limit_safepoint tarn_safepoint
 check raw $limit_raw "tarn_alloc_raw and tarn_free"
 check zeroed $limit_zeroed "tarn_alloc_atomic and tarn_free"

@@ -71,11 +71,7 @@ void tarn_generation_collected(struct tarn_collector *collector, uint64_t before
 
 uint64_t tarn_generation_due(const struct tarn_collector *collector, uint64_t full_due) {
   uint64_t step = atomic_load_explicit(&collector->generations.step, memory_order_relaxed);
-  /* The first collection is a full one, and comes when that is due. */
-  bool young =
-      collector->generations.on &&
-      atomic_load_explicit(&collector->at_least[TARN_GENERATION_FULL], memory_order_relaxed) != 0;
-  return young && step < full_due ? step : full_due;
+  return collector->generations.on && step < full_due ? step : full_due;
 }
 
 /* --- the policy first-pool ------------------------------------------------------------------- */

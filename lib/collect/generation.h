@@ -5,7 +5,8 @@
  * Only in worlds whose program promised barriers and whose option `generations` does not say none;
  * in others every collection is a full one.  The first collection of a world is a full one, too.
  *
- * The rules.  Every `young` bytes of allocation one collection.  It is a full one if what survived
+ * The rules.  Every `young` bytes of allocation one collection, the first among them: what is young
+ * shall stay in cache from the start.  It is a full one if what survived
  * young ones since the last full one has grown by as much as makes a full collection due (the
  * options growth, min-heap and soft-limit).  Else it is one of generation 1 if what survived those
  * of generation 0 since the last one that was more than that has come to `young` bytes: so much is

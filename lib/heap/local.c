@@ -70,6 +70,32 @@ static size_t piece_size(const struct tarn_bin *bin, size_t room) {
   return piece < room ? piece : room;
 }
 
+#define PAGE ((size_t)4 << 10)
+#define UNIT_PAGES ((unsigned)(TARN_UNIT_SIZE / PAGE))
+#define BACK_MORE 4u
+
+/*
+ * Fresh memory up to `end` is about to be handed out.  A fault for each page is dear, most of all
+ * in virtual machines, so the pages behind a pool's first one are asked for in two steps, and those
+ * of a pool that is not the bin's first at once: few of them stay without use.
+ */
+static void back(const struct tarn_bin *bin, uint32_t end) {
+  struct tarn_pool *pool = bin->head.pool;
+  unsigned first = pool->own.virgin / PAGE, wanted = (unsigned)((end + PAGE - 1) / PAGE);
+  if (first < pool->backed)
+    first = pool->backed;
+  if (wanted <= first || !pool->heap->store->populate)
+    return;
+  unsigned upto = bin->full ? UNIT_PAGES : first * BACK_MORE;
+  if (upto < wanted)
+    upto = wanted;
+  if (upto > UNIT_PAGES)
+    upto = UNIT_PAGES;
+  if (upto - first > 1)
+    tarn_os_populate(pool_address(pool, (uint32_t)(first * PAGE)), (upto - first) * PAGE);
+  pool->backed = (uint8_t)upto;
+}
+
 /* Moves the limit of the bin's run on by a piece, cleared but in raw pools; false: it is used up.
  */
 static bool next_piece(struct tarn_local *local, struct tarn_bin *bin) {
@@ -81,8 +107,10 @@ static bool next_piece(struct tarn_local *local, struct tarn_bin *bin) {
   uint32_t start = pool_offset(pool, bin->head.limit), end = start + (uint32_t)piece;
   if (start < pool->own.virgin && !is_raw(pool))
     memset(bin->head.limit, 0, (end < pool->own.virgin ? end : pool->own.virgin) - start);
-  if (end > pool->own.virgin)
+  if (end > pool->own.virgin) {
+    back(bin, end);
     pool->own.virgin = end;
+  }
   if (!is_raw(pool))
     pool->own.cursor = end;
   tarn_pool_set_room(pool, pool->own.room + (uint32_t)(piece / bin->head.size));

@@ -71,6 +71,7 @@ static void describe(const struct tarn_store *store, struct tarn_pool *pool, str
   size_t size = tarn_class_size(size_class);
   tarn_pool_reset(pool);
   pool->heap = heap;
+  pool->backed = 0;
   pool->own.virgin = dirty; /* garbage of the last tenant, without marks: swept like any other */
   pool->own.reciprocal = tarn_reciprocal(size);
   pool->capacity = (uint16_t)(TARN_UNIT_SIZE / size);
@@ -95,6 +96,8 @@ struct tarn_pool *tarn_pool_make(struct tarn_store *store, struct tarn_heap *hea
     return NULL;
   *count = want.pools;
   struct tarn_pool *first = &tarn_space.pools[want.unit];
+  if (store->tables && store->populate && first->dirty == 0)
+    tarn_space_populate_marks(want.unit, want.pools);
   for (struct tarn_pool *pool = first; pool < first + want.pools; pool++)
     describe(store, pool, heap, flavour, size_class, pool->dirty);
   return first;

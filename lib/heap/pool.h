@@ -104,8 +104,10 @@ struct tarn_pool {
   _Alignas(64) struct tarn_heap *heap;
   _Atomic uint32_t remote; /* blocks freed by others, not yet taken off `used` */
   bool parked;             /* has such blocks, is in no mailbox, and waits for its worker */
-  struct tarn_pool *mail;  /* the next one in the mailbox; its pusher's, then its consumer's */
-  uint32_t dirty;          /* free units: bytes from the base that may be other than zero */
+  uint8_t backed;         /* the owner's, as the first line: pages from the base that the system was
+                             asked for, or more that were touched */
+  struct tarn_pool *mail; /* the next one in the mailbox; its pusher's, then its consumer's */
+  uint32_t dirty;         /* free units: bytes from the base that may be other than zero */
   /* Of the first unit of a large object.  Written by its maker and its end (release), read by
    * anybody who looks up a word (acquire). */
   _Atomic(struct tarn_large *) large;

@@ -171,6 +171,7 @@ static void renew(struct tarn_store *store, struct tarn_pool *pool) {
            TARN_UNIT_SIZE >> TARN_GRANULE_SHIFT);
   pool->own.free = NULL;
   pool->own.cursor = pool->own.virgin = 0;
+  pool->backed = 0;
   tarn_pool_set_mine(pool, tarn_pool_owner(pool));
 }
 

@@ -54,7 +54,7 @@ static uint32_t guess_used(const struct tarn_pool *pool) {
  * last block to the first, so that they are handed out in the order of their addresses. */
 static void revive(struct tarn_pool *pool) {
   if (tarn_remote_forget(pool))
-    pool->own.cursor = pool->own.virgin = 0;
+    pool->own.cursor = pool->own.virgin = pool->backed = 0;
   size_t size = tarn_pool_block_size(pool);
   uint32_t used = pool->own.cursor / (uint32_t)size;
   char *base = (char *)tarn_pool_base(pool);

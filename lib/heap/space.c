@@ -247,6 +247,11 @@ bool tarn_space_commit_marks(void *base, size_t bytes) {
          commit_table(tarn_card((uintptr_t)base), bytes >> TARN_CARD_SHIFT);
 }
 
+void tarn_space_populate_marks(size_t first, size_t count) {
+  tarn_os_populate(tarn_mark_byte(tarn_unit_base(first)),
+                   (count * TARN_UNIT_SIZE) >> TARN_GRANULE_SHIFT);
+}
+
 void tarn_space_huge_marks(void) {
   tarn_space_lock();
   if (!marks_are_huge)

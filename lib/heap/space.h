@@ -140,6 +140,9 @@ void tarn_space_give_id(unsigned id);
  */
 bool tarn_space_commit_marks(void *base, size_t bytes);
 
+/* Brings memory to the mark bytes of units in a row; see tarn_os_populate. */
+void tarn_space_populate_marks(size_t first, size_t count);
+
 /* Asks for huge pages for all mark bytes that are touched from now on; once, later calls do
  * nothing. A huge page holds those of two arenas. */
 void tarn_space_huge_marks(void);

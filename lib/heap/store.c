@@ -435,6 +435,17 @@ void tarn_store_unclaim(struct tarn_store *store, struct tarn_arena *arena, size
   put_units(store, arena, first, count, dirty, now);
 }
 
+/* The mark bytes of the units in use, for whose pages a collection would fault one by one. */
+static void populate_marks(const struct tarn_arena *arena) {
+  size_t at = 0, from = 0;
+  do {
+    size_t run = tarn_bits_run(arena->free, arena->units, &at); /* at the end: none, there */
+    if (at > from)
+      tarn_space_populate_marks(tarn_unit_of(arena->base) + from, at - from);
+    from = at += run;
+  } while (at < arena->units);
+}
+
 bool tarn_store_make_tables(struct tarn_store *store) {
   if (store->tables)
     return true; /* new arenas get theirs when they are made */
@@ -442,10 +453,13 @@ bool tarn_store_make_tables(struct tarn_store *store) {
   (void)pthread_mutex_lock(&store->lock);
   if (is_huge(store))
     tarn_space_huge_marks();
-  for (struct tarn_arena *arena = store->arenas; arena && good; arena = arena->next)
+  for (struct tarn_arena *arena = store->arenas; arena && good; arena = arena->next) {
     if (!arena->marks)
       good = arena->marks =
           tarn_space_commit_marks((void *)arena->base, arena->units * TARN_UNIT_SIZE);
+    if (good && store->populate)
+      populate_marks(arena);
+  }
   if (good)
     store->tables = true;
   (void)pthread_mutex_unlock(&store->lock);

@@ -60,7 +60,8 @@ struct tarn_store {
   unsigned id;   /* in map words */
   uint8_t epoch; /* the mark of what lives; 0 before the first collection.  Written at stops only */
   bool tables;   /* mark bytes exist.  Written at stops only */
-  bool huge_pages;      /* ask for them; set before the first allocation, as the next */
+  bool huge_pages;      /* ask for them; set before the first allocation, as the next two */
+  bool populate;        /* ask for pages in steps of several */
   size_t huge_from;     /* new arenas are asked for so when the store holds this; SIZE_MAX: never */
   bool abandoned;       /* there may be abandoned pools; set in the child of a fork only */
   uint8_t freed_marked; /* atomic: objects that a collection had marked were freed by hand since */

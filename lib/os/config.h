@@ -53,6 +53,7 @@ struct tarn_config {
 
   bool purger;     /* a thread gives memory back after purge_delay; else those that free do */
   bool huge_pages; /* ask for huge pages in arenas that are well filled */
+  bool populate;   /* ask for the pages of pools that fill up in steps of several */
 
   unsigned log; /* TARN_LOG_* bits */
 

@@ -79,6 +79,10 @@ void tarn_os_unmap(void *address, size_t bytes);
 /* Gives the pages' memory back; they read as zero afterwards.  False: nothing changed. */
 bool tarn_os_purge(void *address, size_t bytes);
 
+/* Brings memory to pages all at once, as a write to each of them would.  Only advice: where it
+ * fails or the system (Linux before 5.14) has no such call, the pages come as they are touched. */
+void tarn_os_populate(void *address, size_t bytes);
+
 /* How pages were made so that a touch of them is a fault. */
 typedef enum tarn_guard_kind {
   TARN_GUARD_NONE = 0,
@@ -98,8 +102,9 @@ void tarn_os_fault_at(uint64_t nth);
 uint64_t tarn_os_fault_count(void);
 /* The same builds: while a kind is switched on, all its calls fail. */
 enum {
-  TARN_FAULT_PURGE = 1u << 0, /* tarn_os_purge */
-  TARN_FAULT_THREAD = 1u << 1 /* tarn_os_start_thread */
+  TARN_FAULT_PURGE = 1u << 0,   /* tarn_os_purge */
+  TARN_FAULT_THREAD = 1u << 1,  /* tarn_os_start_thread */
+  TARN_FAULT_POPULATE = 1u << 2 /* tarn_os_populate */
 };
 void tarn_os_fault_kinds(unsigned kinds);
 bool tarn_os_fault_is_on(unsigned kind);

@@ -3,15 +3,16 @@
  * os/pages.c: pages from the kernel.
  *
  * No state, but for builds with TARN_FAULTS: a counter of page requests, one of which can be told
- * to fail, and a switch by which all calls of other kinds fail (those are not counted).
+ * to fail, and a switch by which all calls of other kinds fail (those are not counted); and whether
+ * the system turned out not to know a call.
  */
 #include "os/os.h"
 #include <errno.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #if TARN_FAULTS
-#include <stdatomic.h>
 static _Atomic uint64_t fault_at;
 static _Atomic uint64_t fault_seen;
 static _Atomic unsigned fault_kinds;
@@ -87,6 +88,20 @@ bool tarn_os_purge(void *address, size_t bytes) {
   bool good = !tarn_os_fault_is_on(TARN_FAULT_PURGE) && madvise(address, bytes, MADV_DONTNEED) == 0;
   errno = kept;
   return good;
+}
+
+#ifndef MADV_POPULATE_WRITE /* of Linux 5.14 */
+#define MADV_POPULATE_WRITE 23
+#endif
+
+void tarn_os_populate(void *address, size_t bytes) {
+  static _Atomic bool unknown; /* relaxed: who has not seen it asks once more */
+  int kept = errno;
+  if (!atomic_load_explicit(&unknown, memory_order_relaxed) &&
+      !tarn_os_fault_is_on(TARN_FAULT_POPULATE) &&
+      madvise(address, bytes, MADV_POPULATE_WRITE) != 0 && errno == EINVAL)
+    atomic_store_explicit(&unknown, true, memory_order_relaxed);
+  errno = kept;
 }
 
 /* Of Linux 6.13; older headers do not have them, and older kernels refuse. */

@@ -321,6 +321,19 @@ static size_t padded(const tarn_type *type, size_t bytes) {
   return (bytes + type->align - 1) & ~(type->align - 1);
 }
 
+/* For tarn_new_array's inlined path. */
+static void choose_bins(tarn_type *type) {
+  struct tarn_type_head *head = &type->head;
+  size_t element = type->element_size;
+  head->bins = TARN_BIN_OFFSET(type->flavour, 0) - TARN_BIN_OFFSET(TARN_FLAVOUR_RAW, 0);
+  head->fixed = (uint32_t)type->size;
+  head->element = (uint32_t)element;
+  head->count_at = type->count_word * (uint32_t)sizeof(uintptr_t);
+  /* A greater alignment than that of any block asks for sizes to be rounded up. */
+  if (type->size <= TARN_INLINE_MOST && type->align == WORD)
+    head->counts = (uint32_t)((TARN_INLINE_MOST - type->size) / element) + 1;
+}
+
 static void choose_bin(const tarn_world *world, tarn_type *type) {
   size_t bytes = padded(type, type->size);
   bool large = bytes > TARN_LARGE_LIMIT;
@@ -331,6 +344,8 @@ static void choose_bin(const tarn_world *world, tarn_type *type) {
   type->head.bin = first && !large && !type->data_size
                        ? TARN_BIN_OFFSET(type->flavour, type->size_class)
                        : TARN_BIN_NEVER;
+  if (first && type->is_array && !type->data_size)
+    choose_bins(type);
 }
 
 /* --- making ---------------------------------------------------------------------------------- */
@@ -605,7 +620,7 @@ void *tarn_new_outline(tarn_thread *self, const tarn_type *type) {
   return self && type ? tarn_new(self, type) : tarn_new_slow(self, type);
 }
 
-void *tarn_new_array(tarn_thread *self, const tarn_type *type, size_t count) {
+void *tarn_new_array_outline(tarn_thread *self, const tarn_type *type, size_t count) {
   size_t bytes;
   if (!may_make(self, type))
     return NULL;

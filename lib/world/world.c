@@ -15,6 +15,7 @@ static void configure(tarn_world *world, const struct tarn_config *config) {
   atomic_store_explicit(&world->store.limit, config->hard_limit ? config->hard_limit : SIZE_MAX,
                         memory_order_relaxed);
   world->store.huge_pages = config->huge_pages;
+  world->store.populate = config->populate;
   world->store.huge_from =
       config->huge_from && !world->store.hooks->uncollected ? config->huge_from : SIZE_MAX;
   tarn_purge_configure(&world->store, config->purge_delay_ns, config->purger);

@@ -1506,6 +1506,19 @@ static void the_first_collection_is_a_full_one(void **unused) {
   end(&state);
 }
 
+static void young_objects_are_collected_long_before_min_heap(void **unused) {
+  struct state state;
+  (void)unused;
+  begin_with(&state, "min-heap=1G,young=256K", TARN_OPTIONS_BARRIERS);
+  for (size_t i = 0; i < 500000; i++) /* 16 MB, all garbage */
+    assert_non_null(tarn_new(state.self, state.node));
+  if (!TARN_ZEAL) /* it collects the old all the time, too */
+    assert_int_equal(collections_of(&state, 2), 1);
+  assert_true(collections_of(&state, 0) >= 30);
+  assert_true(stats_of(&state).heap_bytes_max < (2u << 20));
+  end(&state);
+}
+
 static void collections_that_come_by_themselves_are_mostly_young(void **unused) {
   struct state state;
   (void)unused;
@@ -1659,6 +1672,7 @@ int main(void) {
       cmocka_unit_test(young_garbage_gives_its_memory_back),
       cmocka_unit_test(a_forgotten_barrier_loses_the_object),
       cmocka_unit_test(without_generations_every_collection_is_a_full_one),
+      cmocka_unit_test(young_objects_are_collected_long_before_min_heap),
       cmocka_unit_test(collections_that_come_by_themselves_are_mostly_young),
       cmocka_unit_test(a_heap_that_grows_gets_full_collections),
       cmocka_unit_test(garbage_that_was_aged_does_not_pile_up),

@@ -183,7 +183,7 @@ static void no_thread_is_refused_everywhere(void **unused) {
   assert_null(tarn_heap_alloc(NULL, heap, 16));
   assert_null(tarn_new_slow(NULL, type));
   assert_null(tarn_new_outline(NULL, type));
-  assert_null(tarn_new_array(NULL, type, 1));
+  assert_null(tarn_new_array_outline(NULL, type, 1));
   tarn_free(NULL, NULL);
   tarn_free(NULL, &heap); /* whose block it is nobody knows: nothing is done */
   assert_int_equal(tarn_collect(NULL, 2), TARN_EINVAL);
@@ -230,7 +230,7 @@ static void other_arguments_may_be_missing_or_wrong(void **unused) {
   assert_int_equal(tarn_thread_status(self), TARN_EINVAL);
   assert_null(tarn_new_outline(self, NULL));
   assert_int_equal(tarn_thread_status(self), TARN_EINVAL);
-  assert_null(tarn_new_array(self, NULL, 3));
+  assert_null(tarn_new_array_outline(self, NULL, 3));
   assert_int_equal(tarn_thread_status(self), TARN_EINVAL);
   tarn_free(self, NULL);
   assert_int_equal(tarn_thread_status(self), TARN_OK);
@@ -335,7 +335,7 @@ static void *use_foreign(void *data) {
   f->raw = tarn_alloc_atomic(f->handle, 40);
   f->in_heap = tarn_heap_alloc(f->handle, f->heap, 40);
   f->object = tarn_new_slow(f->handle, f->type);
-  f->array = tarn_new_array(f->handle, f->type, 1);
+  f->array = tarn_new_array_outline(f->handle, f->type, 1);
   f->collect = tarn_collect(f->handle, 2);
   f->destroy = tarn_heap_destroy(f->handle, f->heap);
   f->verify = tarn_verify(f->handle, NULL, 0);

@@ -990,6 +990,54 @@ static void huge_pages_are_asked_for_in_full_arenas_only(void **unused) {
   end(f);
 }
 
+/* Pages of the last pool that are there, once so many more blocks are in use. */
+static size_t backed_pages(struct fixture *f, size_t blocks) {
+  for (size_t i = 0; i < blocks; i++)
+    fill(f, 1000);
+  size_t page = tarn_os_page_size(), found = 0;
+  unsigned char pages[UNIT / 4096];
+  uintptr_t last = (uintptr_t)f->blocks[f->count - 1] & ~(UNIT - 1);
+  assert_int_equal(mincore((void *)last, UNIT, pages), 0);
+  for (size_t i = 0; i < UNIT / page; i++)
+    found += pages[i] & 1;
+  return found;
+}
+
+static void pages_of_pools_that_fill_up_come_several_at_once(void **unused) {
+  (void)unused;
+  if (tarn_os_page_size() != 4096)
+    skip();
+  struct fixture *f = begin("collect=0,populate=on");
+  assert_int_equal(backed_pages(f, 1), 1); /* a size of which little is used */
+  if (!TARN_HARDENED) {                    /* its pools begin at random blocks */
+    size_t four = backed_pages(f, 4);      /* on the second page */
+    if (four == 2) {                       /* the system does not know the call */
+      end(f);
+      skip();
+    }
+    assert_int_equal(four, 4);
+    assert_int_equal(backed_pages(f, 61), 16); /* of the second pool one block is used */
+  }
+  end(f);
+  f = begin("collect=0,populate=off");
+  assert_int_equal(backed_pages(f, 1), 1);
+  end(f);
+}
+
+static void memory_comes_without_populating_too(void **unused) {
+  (void)unused;
+  struct fixture *f = begin("collect=0,purge-delay=0");
+  tarn_os_fault_kinds(TARN_FAULT_POPULATE);
+  errno = EXDEV;
+  dirty(f, 4 * MIB, 1000);
+  dirty(f, 4 * MIB, 1000);
+  assert_int_equal(errno, EXDEV);
+  tarn_os_fault_kinds(0);
+  dirty(f, 4 * MIB, 1000); /* all of its memory had gone back */
+  support_verify(f->self);
+  end(f);
+}
+
 static void errno_survives(void **unused) {
   (void)unused;
   struct fixture *f = begin("purge-delay=0,collect=0");
@@ -1199,6 +1247,8 @@ int main(void) {
     cmocka_unit_test(empty_arenas_go_back_after_a_while),
     cmocka_unit_test(new_arenas_of_a_large_world_are_huge),
     cmocka_unit_test(huge_pages_are_asked_for_in_full_arenas_only),
+    cmocka_unit_test(pages_of_pools_that_fill_up_come_several_at_once),
+    cmocka_unit_test(memory_comes_without_populating_too),
     cmocka_unit_test(errno_survives),
     cmocka_unit_test(verify_and_walks_cope_with_a_purge),
     cmocka_unit_test(a_fork_may_come_at_any_moment),

@@ -495,9 +495,9 @@ static void impossible_arrays_are_refused_with_a_status(void **state) {
     assert_null(tarn_new_array(self, type, counts[i]));
     assert_int_equal(tarn_thread_status(self), TARN_EOVERFLOW);
   }
-  assert_null(tarn_new_array(self, NULL, 1));
+  assert_null(tarn_new_array_outline(self, NULL, 1));
   assert_int_equal(tarn_thread_status(self), TARN_EINVAL);
-  assert_null(tarn_new_array(NULL, type, 1));
+  assert_null(tarn_new_array_outline(NULL, type, 1));
   assert_null(tarn_new_slow(self, NULL));
   assert_int_equal(tarn_thread_status(self), TARN_EINVAL);
   assert_null(tarn_new_outline(NULL, type));
