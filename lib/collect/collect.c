@@ -107,6 +107,22 @@ static void finish_report(struct tarn_collector *collector, struct tarn_collect_
   report->number = atomic_load_explicit(&collector->collections, memory_order_relaxed);
 }
 
+/*
+ * The next full collection comes after so many bytes: giving back what they will use helps nobody.
+ * With young collections in between they are those that survive, which lie among others that did
+ * not, so that more memory is touched: as much as since the last one.
+ */
+static size_t memory_until_next(const struct tarn_collector *collector,
+                                const struct tarn_collect_report *report) {
+  uint64_t keep = report->live_bytes / 100 * collector->world->config.retain;
+  uint64_t trigger = tarn_pace_trigger(collector);
+  uint64_t freed =
+      report->heap_before > report->heap_after ? report->heap_before - report->heap_after : 0;
+  if (trigger > keep)
+    keep = trigger;
+  return (size_t)(collector->generations.on && freed > keep ? freed : keep);
+}
+
 /* With the world running: memory goes back that nobody can see any more. */
 static void give_back(struct tarn_collector *collector, const struct tarn_collect_report *report,
                       struct tarn_large *dead) {
@@ -115,11 +131,9 @@ static void give_back(struct tarn_collector *collector, const struct tarn_collec
     tarn_large_give_back(&world->store, large);
   tarn_large_reclaim(&world->store, dead);
   if (report->generation == TARN_GENERATION_FULL) {
-    /* The next such collection comes after so many bytes: purging what they will use helps nobody.
-     */
-    uint64_t keep = report->live_bytes / 100 * world->config.retain;
-    uint64_t trigger = tarn_pace_trigger(collector);
-    (void)tarn_store_purge(&world->store, (size_t)(keep > trigger ? keep : trigger));
+    size_t keep = memory_until_next(collector, report);
+    tarn_purge_keep(&world->store, keep);
+    (void)tarn_store_purge(&world->store, keep);
   }
   tarn_store_tend(&world->store);
 }

@@ -25,9 +25,10 @@ struct range {
 
 struct pass {
   struct tarn_store *store;
-  bool aged;    /* only what is free for as long as the delay says; else all beyond `keep` */
+  bool aged;    /* only what is free for as long as the delay says, and no more than `most` */
   uint32_t now; /* ticks */
-  size_t keep;  /* bytes that are still to be left alone */
+  size_t keep;  /* else: bytes that are still to be left alone */
+  size_t most;  /* bytes */
   size_t given; /* bytes */
   uintptr_t at; /* what lies below was looked at */
   size_t units; /* of the present batch, and its ranges */
@@ -36,8 +37,13 @@ struct pass {
 };
 
 static bool is_wanted(struct pass *pass, const struct tarn_pool *pool) {
-  if (pass->aged)
-    return tarn_tick_passed(pool->freed_at + pass->store->purge.delay, pass->now);
+  if (pass->aged) {
+    if (pass->most < pool->dirty ||
+        !tarn_tick_passed(pool->freed_at + pass->store->purge.delay, pass->now))
+      return false;
+    pass->most -= pool->dirty;
+    return true;
+  }
   if (pass->keep < pool->dirty)
     return true;
   pass->keep -= pool->dirty;
@@ -225,9 +231,33 @@ size_t tarn_store_purge(struct tarn_store *store, size_t keep) {
 
 /* --- rounds ---------------------------------------------------------------------------------- */
 
+void tarn_purge_keep(struct tarn_store *store, size_t bytes) {
+  /* Relaxed: a round that has not seen it gives back a little too much. */
+  __atomic_store_n(&store->purge.keep, bytes, __ATOMIC_RELAXED);
+}
+
+/* How much may go back now. */
+static size_t beyond_keep(struct tarn_store *store, uint32_t now) {
+  struct tarn_purge *purge = &store->purge;
+  size_t keep = __atomic_load_n(&purge->keep, __ATOMIC_RELAXED);
+  if (keep == 0)
+    return SIZE_MAX;
+  (void)pthread_mutex_lock(&store->lock);
+  uint64_t allocated = atomic_load_explicit(&store->allocated, memory_order_relaxed);
+  if (allocated != purge->allocated) {
+    purge->allocated = allocated;
+    purge->active_at = now;
+  }
+  bool idle = tarn_tick_passed(purge->active_at + 2 * purge->delay, now);
+  (void)pthread_mutex_unlock(&store->lock);
+  size_t dirty = atomic_load_explicit(&store->dirty, memory_order_relaxed);
+  return idle ? SIZE_MAX : dirty > keep ? dirty - keep : 0;
+}
+
 /* What is old enough goes back, in at most `most` batches.  False: there is more. */
 static bool purge_old(struct tarn_store *store, size_t most, size_t *given) {
-  struct pass pass = {.store = store, .aged = true, .now = tarn_os_ticks()};
+  uint32_t now = tarn_os_ticks();
+  struct pass pass = {.store = store, .aged = true, .now = now, .most = beyond_keep(store, now)};
   bool more = true;
   for (size_t i = 0; i < most && more; i++)
     more = do_batch(&pass);

@@ -49,7 +49,10 @@ struct tarn_purge {
   uint32_t round_at;   /* ticks of the last round that a thread of the program did, and of the */
   uint32_t settled_at; /* last one with a look for other work */
   bool ended;          /* no round begins any more */
+  uint64_t allocated;  /* of the store, when a round looked last and it had changed, */
+  uint32_t active_at;  /* and the tick of that */
 
+  size_t keep; /* atomic: see tarn_purge_keep */
   uint32_t again_at; /* atomic: the tick of the next round of the program, if purge_due says so */
   uint32_t threads;  /* atomic, a futex: threads that may still touch the store */
   uint32_t bell;     /* atomic, a futex that the thread sleeps on; its bits are in purge.c */
@@ -79,6 +82,13 @@ void tarn_purge_let_go(struct tarn_store *store);
  * The caller holds no lock.
  */
 void tarn_purge_end(struct tarn_store *store);
+
+/*
+ * Free memory that the program is about to use again, since it will allocate so much before the
+ * next collection: rounds leave so many bytes alone, however long they are free, until nothing was
+ * allocated for two delays.
+ */
+void tarn_purge_keep(struct tarn_store *store, size_t bytes);
 
 /* Under the store's lock, after units became free: notes if somebody should tend to them. */
 void tarn_purge_note(struct tarn_store *store, uint32_t now);

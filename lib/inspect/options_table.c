@@ -74,8 +74,8 @@ const struct tarn_option tarn_option_table[] = {
      FIELD(near_limit)},
     {.name = "retain",
      .help = "Free pool memory that is kept after a full collection, as percentage of the live "
-             "bytes, but at least about what is allocated until the next one; the rest goes back "
-             "to the system. What is kept and not used goes back later: see purge-delay.",
+             "bytes, but at least about what is used until the next one; the rest goes back to the "
+             "system. What is kept goes back when nothing was allocated for twice purge-delay.",
      .kind = TARN_KIND_PERCENT,
      .group = TARN_GROUP_MEMORY,
      .initial = 25,
@@ -83,8 +83,9 @@ const struct tarn_option tarn_option_table[] = {
      .maximum = 1000,
      FIELD(retain)},
     {.name = "purge-delay",
-     .help = "Memory that is free for so long goes back to the system. Less saves memory, more "
-             "saves page faults.",
+     .help = "Memory that is free for so long goes back to the system, but for what a world with a "
+             "collector is about to use again (see retain). Less saves memory, more saves page "
+             "faults.",
      .kind = TARN_KIND_DURATION,
      .group = TARN_GROUP_MEMORY,
      .zero = "at once",

@@ -990,6 +990,29 @@ static void huge_pages_are_asked_for_in_full_arenas_only(void **unused) {
   end(f);
 }
 
+static bool is_given_back(void *data) {
+  struct fixture *f = data;
+  return support_stats(f->world).dirty_bytes < MIB;
+}
+
+static void what_a_collection_freed_stays_until_nothing_is_allocated(void **unused) {
+  (void)unused;
+  struct fixture *f = begin("purge-delay=50ms,min-heap=32M,retain=0");
+  for (size_t i = 0; i < 12 * MIB / 1024; i++) /* garbage */
+    memset(tarn_alloc_atomic(f->self, 1024), 0x5a, 1024);
+  assert_int_equal(tarn_collect(f->self, TARN_GENERATION_FULL), TARN_OK);
+  assert_true(support_stats(f->world).dirty_bytes > 10 * MIB);
+  for (unsigned i = 0; i < 20; i++) { /* 400 ms, eight delays */
+    const struct timespec nap = {.tv_nsec = 20000000};
+    for (size_t k = 0; k < 128; k++)
+      (void)tarn_alloc_atomic(f->self, 1024);
+    (void)nanosleep(&nap, NULL);
+  }
+  assert_true(support_stats(f->world).dirty_bytes > 6 * MIB);
+  assert_true(wait_for(is_given_back, f));
+  end(f);
+}
+
 /* Pages of the last pool that are there, once so many more blocks are in use. */
 static size_t backed_pages(struct fixture *f, size_t blocks) {
   for (size_t i = 0; i < blocks; i++)
@@ -1247,6 +1270,7 @@ int main(void) {
     cmocka_unit_test(empty_arenas_go_back_after_a_while),
     cmocka_unit_test(new_arenas_of_a_large_world_are_huge),
     cmocka_unit_test(huge_pages_are_asked_for_in_full_arenas_only),
+    cmocka_unit_test(what_a_collection_freed_stays_until_nothing_is_allocated),
     cmocka_unit_test(pages_of_pools_that_fill_up_come_several_at_once),
     cmocka_unit_test(memory_comes_without_populating_too),
     cmocka_unit_test(errno_survives),
