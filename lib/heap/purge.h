@@ -52,7 +52,7 @@ struct tarn_purge {
   uint64_t allocated;  /* of the store, when a round looked last and it had changed, */
   uint32_t active_at;  /* and the tick of that */
 
-  size_t keep; /* atomic: see tarn_purge_keep */
+  size_t keep;       /* atomic: see tarn_purge_keep */
   uint32_t again_at; /* atomic: the tick of the next round of the program, if purge_due says so */
   uint32_t threads;  /* atomic, a futex: threads that may still touch the store */
   uint32_t bell;     /* atomic, a futex that the thread sleeps on; its bits are in purge.c */
