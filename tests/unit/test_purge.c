@@ -997,6 +997,8 @@ static bool is_given_back(void *data) {
 
 static void what_a_collection_freed_stays_until_nothing_is_allocated(void **unused) {
   (void)unused;
+  if (TARN_ZEAL) /* it collects all the time, so the garbage never comes together */
+    skip();
   struct fixture *f = begin("purge-delay=50ms,min-heap=32M,retain=0");
   for (size_t i = 0; i < 12 * MIB / 1024; i++) /* garbage */
     memset(tarn_alloc_atomic(f->self, 1024), 0x5a, 1024);
