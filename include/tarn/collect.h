@@ -3,13 +3,16 @@
  * tarn/collect.h: collections.
  *
  * A collection stops the world, marks what can be reached from the roots, clears weak references,
- * finds what needs a finalizer, and lets the world run again.  Memory is swept later, piece by
- * piece, by the threads that want it.  `free` functions run afterwards, with the world running.
+ * finds what needs a finalizer, and lets the world run again.  Memory is swept later, pool by pool,
+ * by the threads that want it, and ahead of them by a thread of the library's own (TARN_SWEEPER);
+ * what is still unswept when the next collection comes is swept by the thread that collects. `free`
+ * functions run afterwards, with the world running.
  *
  * Collections start by themselves when TARN_MIN_HEAP bytes, and TARN_GROWTH percent of what was
  * live after the last one, were allocated; sooner near the soft limit, but not so often that they
  * take more than TARN_SOFT_SHARE percent of the time.  In a world with generations (tarn/store.h)
- * young ones start in between, every TARN_YOUNG bytes.
+ * young ones start in between, every TARN_YOUNG bytes.  When nothing was allocated for
+ * TARN_IDLE_COLLECT, a full one comes as well, so that an idle program gives memory back.
  *
  * A collection of generation 0 finds garbage among what was allocated since the last collection;
  * one of generation 1 also among what lived through collections of generation 0 only; one of
@@ -47,11 +50,13 @@ TARN_BEGIN_DECLS
  * Collects a generation, 0 to 2; in a world without generations every collection is a full one. If
  * another thread collects that generation or a higher one already, this call joins that collection
  * and returns at its end.
- * Runs `free` functions until none is due; those that another thread has begun to run may still be
- * running when this returns.
+ * Sweeps what a full collection left, gives free memory back beyond what the option `retain` keeps,
+ * and runs `free` functions until none is due; those that another thread has begun to run may still
+ * be running when this returns.
+ *
  * Errors: TARN_EINVAL, TARN_EHELD (inside a hold), TARN_EUNBALANCED (inside a blocked region),
- * TARN_EWRONGTHREAD, TARN_EDETACHED,
- * TARN_ENOMEM (no memory for the side table; nothing was collected).
+ * TARN_EWRONGTHREAD, TARN_EDETACHED, TARN_ENOMEM (no memory for the side table; nothing was
+ * collected).
  */
 TARN_API tarn_status tarn_collect(tarn_thread *self, int generation);
 

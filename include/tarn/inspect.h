@@ -32,7 +32,7 @@ typedef struct tarn_stats {
   uint64_t types;
   uint64_t pools; /* in use */
   uint64_t large_objects;
-  uint64_t heap_bytes; /* held by pools in use and large objects */
+  uint64_t heap_bytes; /* held by pools in use, unswept ones among them, and large objects */
   uint64_t heap_bytes_max;
   uint64_t live_bytes; /* found live by the last collection */
   uint64_t live_objects;
@@ -56,6 +56,7 @@ typedef struct tarn_stats {
   uint64_t stop_p99_ns;            /* nearest rank: of fewer than a hundred the largest */
   uint64_t overtaken_max; /* the most stops that a thread that came back from a stop or a blocked
                            * region stood still for before it ran; at most 2 */
+  uint64_t unswept_pools; /* that the last full collection left to be swept, and nobody has yet */
 } tarn_stats;
 
 /* Errors: TARN_EINVAL.  Any thread, attached or not; takes no lock that a collection holds. */

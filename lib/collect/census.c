@@ -2,6 +2,10 @@
 /*
  * collect/census.c: what the mark means for each pool and each large object of the generation.
  *
+ * A full collection only files its pools, to be swept later (heap/sweep.h): the markers counted
+ * what lives.  Pools with resources are counted at once, since what is dead in them is condemned;
+ * so are all pools of a young collection, which are few.
+ *
  * Pools of a generation are told by their age, large objects by their place: the heap's list has
  * the newest first, so those with the epoch come after all that are younger.
  *
@@ -10,6 +14,7 @@
  * checking builds, cleared everywhere).
  */
 #include "collect/collector.h"
+#include "heap/sweep.h"
 #include <string.h>
 
 struct census {
@@ -17,6 +22,8 @@ struct census {
   /* Of the whole world.  A full collection counts from zero; others correct what was counted
    * before, in which what was freed by hand since is still contained. */
   uint64_t live_bytes, live_objects;
+  uint64_t used_bytes;    /* of filed pools, before the collection */
+  uint64_t marked_larges; /* in a full one */
   bool full;
 };
 
@@ -139,7 +146,7 @@ static void count_some(struct count *count, uint8_t *marks, size_t bytes) {
     uint8_t byte = marks[i];
     bool lives = byte == count->epoch || byte == count->mark, waits = tarn_mark_is_dead(byte);
     count->live += lives;
-    count->aged += byte == TARN_MARK_SURVIVED;
+    count->aged += byte == tarn_mark_survived(count->epoch);
     count->dead += waits;
     marks[i] = lives || waits ? byte : TARN_MARK_NONE;
   }
@@ -162,23 +169,6 @@ static void count_bytes(struct count *count, uint8_t *marks, size_t bytes) {
     count->aged = 0; /* they did not live on, or have the epoch now */
 }
 
-#if TARN_CHECKING
-/* Checking builds clear every dead block at once, so that its use is seen at once. */
-static void clear_dead(const struct tarn_marker *marker, struct tarn_pool *pool) {
-  size_t size = tarn_pool_block_size(pool);
-  tarn_kind kind = tarn_flavour_kind((tarn_flavour)pool->flavour);
-  uintptr_t base = tarn_pool_base(pool);
-  for (uintptr_t at = 0; at + size <= pool->own.virgin; at += size) {
-    uint8_t byte = *tarn_mark_byte(base + at);
-    if (tarn_marker_says(marker, byte) || tarn_mark_is_dead(byte))
-      continue;
-    uintptr_t *words = tarn_block_words((void *)(base + at));
-    words[0] = tarn_free_key(kind, words);
-    memset(words + 1, 0xdb, size - sizeof *words);
-  }
-}
-#endif
-
 /* A pool that stood on a shelf leaves it; those of threads do not have to: all bins are forgotten.
  */
 static void take_down(const struct census *census, struct tarn_pool *pool) {
@@ -200,7 +190,7 @@ static void count_pool(struct tarn_pool *pool, void *data) {
   struct count count = {.epoch = collector->marker.epoch, .mark = collector->marker.mark};
   bool was_condemned = pool->list == TARN_LIST_CONDEMNED;
 #if TARN_CHECKING
-  clear_dead(&collector->marker, pool);
+  tarn_pool_poison_dead(pool, count.epoch, count.mark);
 #endif
   count_bytes(&count, tarn_mark_byte(tarn_pool_base(pool)),
               (pool->own.virgin + 15) >> TARN_GRANULE_SHIFT);
@@ -228,6 +218,26 @@ static void count_pool(struct tarn_pool *pool, void *data) {
     tarn_heap_shelve(pool->heap, pool);
   else
     tarn_pool_drop(store, pool);
+}
+
+/* --- the pools of a full collection ---------------------------------------------------------- */
+
+static void file_pool(struct census *census, struct tarn_pool *pool) {
+  uint8_t *age = &tarn_space.ages[tarn_pool_unit(pool)];
+  census->used_bytes += tarn_pool_used(pool) * tarn_pool_block_size(pool);
+  if (*age) /* a look first: most of an old heap has none */
+    *age = 0;
+  tarn_sweep_file(&census->collector->world->store, pool);
+}
+
+static void settle_pool(struct tarn_pool *pool, void *data) {
+  struct census *census = data;
+  if (!tarn_flavour_resource((tarn_flavour)pool->flavour)) {
+    file_pool(census, pool);
+    return;
+  }
+  condemn_pool(pool, census->collector);
+  count_pool(pool, census);
 }
 
 static void empty_shelves(struct tarn_store *store) {
@@ -261,26 +271,72 @@ static void bury_large(struct census *census, struct tarn_large *large) {
 }
 
 static void count_large(struct census *census, struct tarn_large *large) {
+  const struct tarn_marker *marker = &census->collector->marker;
   if (large->age == TARN_LARGE_NEW || census->full) {
     census->live_bytes += large->bytes;
     census->live_objects++;
   }
+  census->marked_larges += tarn_marker_says(marker, *tarn_mark_byte(large->base));
   large->age = census->collector->generation == 0 ? TARN_LARGE_AGED : TARN_LARGE_OLD;
 }
 
+static void settle_larges(struct census *census) {
+  each_large(census, condemn_large);
+  each_large(census, bury_large);
+  each_large(census, count_large);
+}
+
+/* A young collection.  Condemning first: it keeps data blocks, which must be marked when their
+ * pools are counted. */
+static void take_young(struct census *census) {
+  struct tarn_collector *collector = census->collector;
+  each_pool(collector, condemn_pool, collector);
+  settle_larges(census);
+  forget_bins(collector->world);
+  each_pool(collector, count_pool, census);
+}
+
+/* Data blocks lie in pools that are filed, or are large. */
+static void take_full(struct census *census) {
+  struct tarn_collector *collector = census->collector;
+  const struct tarn_marker *marker = &collector->marker;
+  struct tarn_store *store = &collector->world->store;
+  forget_bins(collector->world);
+  empty_shelves(store);
+  tarn_sweep_begin(store);
+  each_pool(collector, settle_pool, census);
+  uint64_t objects = census->live_objects, bytes = census->live_bytes;
+  settle_larges(census);
+  /* What markers counted and was not met above lives in the filed pools. */
+  collector->unswept_objects = marker->marked - objects - census->marked_larges;
+  collector->unswept_bytes = marker->marked_bytes - bytes;
+  census->live_objects += collector->unswept_objects;
+  census->live_bytes += collector->unswept_bytes;
+  if (census->used_bytes > collector->unswept_bytes)
+    collector->found_bytes += census->used_bytes - collector->unswept_bytes;
+}
+
 void tarn_census_take(struct tarn_collector *collector) {
-  tarn_world *world = collector->world;
   struct census census = begin(collector);
   collector->found_bytes = 0;
-  /* Condemning first: it keeps data blocks, which must be marked when their pools are counted. */
-  each_pool(collector, condemn_pool, collector);
-  each_large(&census, condemn_large);
-  each_large(&census, bury_large);
-  each_large(&census, count_large);
-  forget_bins(world);
   if (census.full)
-    empty_shelves(&world->store);
-  each_pool(collector, count_pool, &census);
+    take_full(&census);
+  else
+    take_young(&census);
   atomic_store_explicit(&collector->live_bytes, census.live_bytes, memory_order_relaxed);
   atomic_store_explicit(&collector->live_objects, census.live_objects, memory_order_relaxed);
+}
+
+void tarn_census_swept(struct tarn_store *store) {
+  struct tarn_collector *collector = tarn_world_of_store(store)->collector;
+  /* Relaxed: seen through the count of unswept pools.  Modulo 2^64: what two markers met at once
+   * was counted twice. */
+  uint64_t objects = atomic_load_explicit(&store->swept_blocks, memory_order_relaxed);
+  uint64_t bytes = atomic_load_explicit(&store->swept_bytes, memory_order_relaxed);
+  TARN_ASSERT(collector->markers.wanted != 0 ||
+              (objects == collector->unswept_objects && bytes == collector->unswept_bytes));
+  atomic_fetch_add_explicit(&collector->live_objects, objects - collector->unswept_objects,
+                            memory_order_relaxed);
+  atomic_fetch_add_explicit(&collector->live_bytes, bytes - collector->unswept_bytes,
+                            memory_order_relaxed);
 }

@@ -4,6 +4,7 @@
  * layers call.
  */
 #include "collect/collector.h"
+#include "heap/sweep.h"
 #include <string.h>
 
 /* --- one collection -------------------------------------------------------------------------- */
@@ -61,9 +62,9 @@ static void set_marks(struct tarn_collector *collector) {
   marker->previous = world->store.epoch;
   marker->epoch = collector->generation == TARN_GENERATION_FULL ? other_epoch(marker->previous)
                                                                 : marker->previous;
-  marker->mark = collector->generation == 0 ? TARN_MARK_SURVIVED : marker->epoch;
+  marker->mark = collector->generation == 0 ? tarn_mark_survived(marker->epoch) : marker->epoch;
   marker->tag_mask = world->tag_mask;
-  marker->overflows = 0;
+  marker->overflows = marker->marked = marker->marked_bytes = 0;
 }
 
 /* The world is stopped; `report->stop_ns` holds the time of the request until then. */
@@ -74,6 +75,7 @@ static void collect_stopped(struct tarn_collector *collector, struct tarn_collec
   uint64_t start = tarn_os_now();
   report->heap_before = atomic_load_explicit(&store->bytes, memory_order_relaxed);
   collector->generation = report->generation;
+  tarn_sweep_all(store); /* what was not swept yet has marks of before */
   set_marks(collector);
   tarn_census_prepare(collector);
   if (world->config.verify && collector->events)
@@ -115,25 +117,36 @@ static void finish_report(struct tarn_collector *collector, struct tarn_collect_
 static size_t memory_until_next(const struct tarn_collector *collector,
                                 const struct tarn_collect_report *report) {
   uint64_t keep = report->live_bytes / 100 * collector->world->config.retain;
-  uint64_t trigger = tarn_pace_trigger(collector);
-  uint64_t freed =
-      report->heap_before > report->heap_after ? report->heap_before - report->heap_after : 0;
+  uint64_t trigger = tarn_pace_trigger(collector), found = report->found_bytes;
   if (trigger > keep)
     keep = trigger;
-  return (size_t)(collector->generations.on && freed > keep ? freed : keep);
+  return (size_t)(collector->generations.on && found > keep ? found : keep);
 }
 
-/* With the world running: memory goes back that nobody can see any more. */
+/* In the stop of a full collection: what is to be known when its pools have been swept. */
+static void prepare_sweep(struct tarn_collector *collector,
+                          const struct tarn_collect_report *report) {
+  struct tarn_store *store = &collector->world->store;
+  size_t keep = memory_until_next(collector, report);
+  tarn_purge_keep(store, keep);
+  __atomic_store_n(&collector->sweeper.keep, keep, __ATOMIC_RELAXED);
+  __atomic_store_n(&collector->sweeper.full_at,
+                   atomic_load_explicit(&store->allocated, memory_order_relaxed), __ATOMIC_RELAXED);
+}
+
+/* With the world running: memory goes back that nobody can see any more, and what is to be swept
+ * can be swept. */
 static void give_back(struct tarn_collector *collector, const struct tarn_collect_report *report,
                       struct tarn_large *dead) {
   tarn_world *world = collector->world;
   for (struct tarn_large *large = dead; large; large = large->limbo)
     tarn_large_give_back(&world->store, large);
   tarn_large_reclaim(&world->store, dead);
-  if (report->generation == TARN_GENERATION_FULL) {
-    size_t keep = memory_until_next(collector, report);
-    tarn_purge_keep(&world->store, keep);
-    (void)tarn_store_purge(&world->store, keep);
+  if (report->generation == TARN_GENERATION_FULL && !report->asked) {
+    if (tarn_sweep_left(&world->store))
+      tarn_sweeper_call(collector);
+    else
+      tarn_sweeper_give_back(collector);
   }
   tarn_store_tend(&world->store);
 }
@@ -150,6 +163,8 @@ static tarn_status run_stopped(tarn_world *world, struct tarn_mutator *self, int
   }
   collect_stopped(collector, &report);
   finish_report(collector, &report);
+  if (report.generation == TARN_GENERATION_FULL)
+    prepare_sweep(collector, &report);
   struct tarn_large *dead = collector->dead_larges;
   collector->dead_larges = NULL;
   bool due = atomic_load_explicit(&collector->release.pending, memory_order_relaxed) != 0;
@@ -159,10 +174,19 @@ static tarn_status run_stopped(tarn_world *world, struct tarn_mutator *self, int
   tarn_markers_tend(collector);
   if (due)
     tarn_stop_ask(world, TARN_POLL_RELEASE);
-  tarn_pace_tell(collector, &report);
+  if (self) /* its callback is the program's, and so is the thread that runs it */
+    tarn_pace_tell(collector, &report);
   if (collector->events)
     collector->events->collected(world, &report);
   return TARN_OK;
+}
+
+bool tarn_collector_run_idle(tarn_world *world) {
+  /* Relaxed: as in may_collect. */
+  if (atomic_load_explicit(&world->collect_disabled, memory_order_relaxed) != 0 ||
+      !tarn_stop_begin_idle(world))
+    return false;
+  return run_stopped(world, NULL, TARN_GENERATION_FULL, false) == TARN_OK;
 }
 
 tarn_status tarn_collector_run(tarn_world *world, struct tarn_mutator *self, int generation,
@@ -171,6 +195,7 @@ tarn_status tarn_collector_run(tarn_world *world, struct tarn_mutator *self, int
   _Atomic uint64_t *count = &collector->at_least[generation > 0 ? generation : 0];
   /* Relaxed: whoever collects while this thread stands still is seen through the stop. */
   uint64_t number = atomic_load_explicit(count, memory_order_relaxed);
+  tarn_sweep_all(&world->store); /* rather than in the stop, which does the rest */
   while (!tarn_stop_begin(world, self)) {
     /* Another's stop has ended.  It began after this call; but it need not have been a collection,
      * nor one of this generation. */
@@ -190,9 +215,13 @@ tarn_status tarn_collect(tarn_thread *self, int generation) {
     return TARN_EHELD;
   struct tarn_mutator *mutator = tarn_mutator_of(self);
   status = tarn_collector_run(mutator->world, mutator, generation, true);
-  if (status == TARN_OK)
-    (void)tarn_release_run(mutator->world->collector, mutator, 0);
-  return status;
+  if (status != TARN_OK)
+    return status;
+  tarn_sweep_all(&mutator->world->store);
+  if (generation == TARN_GENERATION_FULL)
+    tarn_sweeper_give_back(mutator->world->collector);
+  (void)tarn_release_run(mutator->world->collector, mutator, 0);
+  return TARN_OK;
 }
 
 /* --- what the heap layer calls --------------------------------------------------------------- */
@@ -224,6 +253,7 @@ static bool before_refill(struct tarn_local *local, size_t bytes) {
   }
   tarn_stop_poll(self);
   tarn_store_tend(&self->world->store); /* the bin is as a refill found it */
+  tarn_sweeper_make(self->world->collector);
   collect_if_due(self);
   return true;
 }
@@ -277,7 +307,8 @@ const struct tarn_hooks tarn_collector_heap_hooks = {.before_refill = before_ref
                                                      .exhausted = exhausted,
                                                      .fail = fail,
                                                      .corrupt = corrupt,
-                                                     .release = tarn_type_release};
+                                                     .release = tarn_type_release,
+                                                     .swept = tarn_census_swept};
 
 /* --- what the world layer calls -------------------------------------------------------------- */
 
@@ -293,12 +324,14 @@ static void before_fork(tarn_world *world) {
   tarn_weak_tables_lock_all(collector);
   (void)pthread_mutex_lock(&collector->release.lock);
   tarn_markers_lock(collector);
+  tarn_sweeper_lock(collector);
 }
 
 static void parent_fork(tarn_world *world) {
   struct tarn_collector *collector = world->collector;
   if (!collector)
     return;
+  tarn_sweeper_unlock(collector);
   tarn_markers_unlock(collector);
   (void)pthread_mutex_unlock(&collector->release.lock);
   tarn_weak_tables_unlock_all(collector);
@@ -309,6 +342,7 @@ static void after_fork(tarn_world *world) {
   struct tarn_collector *collector = world->collector;
   if (!collector)
     return;
+  tarn_sweeper_after_fork(collector);
   tarn_markers_after_fork(collector);
   tarn_release_after_fork(collector);
   tarn_weak_tables_after_fork(collector);
@@ -334,6 +368,7 @@ tarn_status tarn_collector_start(tarn_world *world, const struct tarn_collect_ev
   tarn_generations_start(collector);
   tarn_pace_start(collector);
   tarn_markers_start(collector);
+  tarn_sweeper_start(collector);
   tarn_status status = tarn_marker_start(&collector->marker, world, world->config.mark_stack);
   if (status == TARN_OK)
     status = tarn_weak_start(world);
@@ -350,6 +385,7 @@ void tarn_collector_end(tarn_world *world) {
   struct tarn_collector *collector = world->collector;
   if (!collector)
     return;
+  tarn_sweeper_end(collector);
   tarn_finalizer_end(world);
   tarn_weak_tables_end(world);
   tarn_ephemeron_end(world);
@@ -357,5 +393,6 @@ void tarn_collector_end(tarn_world *world) {
   tarn_markers_end(collector);
   tarn_marker_end(&collector->marker);
   (void)pthread_mutex_destroy(&collector->release.lock);
+  (void)pthread_mutex_destroy(&collector->sweeper.lock);
   world->collector = NULL;
 }

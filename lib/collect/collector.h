@@ -12,7 +12,8 @@
  *   cards.c       what old objects refer to
  *   generation.c  which generation to collect
  *   heap_end.c    heaps and worlds that end: every object's `free` function, then the memory
- *   census.c      counting and condemning after the mark, pools back to shelves
+ *   census.c      counting and condemning after the mark, pools back to shelves or filed
+ *   sweeper.c     a thread that sweeps filed pools, and collects what is idle
  *   release.c     `free` functions, with the world running
  *   weak.c        weak references
  *   ephemeron.c   ephemerons, also for weak tables
@@ -30,6 +31,7 @@
 #include "collect/markers.h"
 #include "collect/pace.h"
 #include "collect/release.h"
+#include "collect/sweeper.h"
 #include "collect/weak.h"
 #include "collect/weak_table.h"
 #include "heap/find.h"
@@ -77,8 +79,11 @@ struct tarn_collector {
   struct tarn_weak_tables tables;
   struct tarn_release release;
   struct tarn_pace pace;
+  struct tarn_sweeper sweeper;
   struct tarn_large *dead_larges; /* unlinked by the census; linked through limbo */
-  size_t found_bytes;             /* by the census: what it freed or condemned */
+  size_t found_bytes;             /* by the census: what it freed, filed as dead or condemned */
+  /* What lives in the pools that the last full collection filed, as its markers counted. */
+  uint64_t unswept_objects, unswept_bytes;
 
   /* Figures; written while the world is stopped, read relaxed by anybody. */
   _Atomic uint64_t collections, asked, pause_last, pause_max, pause_total, mark_last;
@@ -107,6 +112,9 @@ void tarn_census_prepare(struct tarn_collector *collector);
  */
 void tarn_census_take(struct tarn_collector *collector);
 
+/* The last of the pools that a full collection filed is swept: its figures become exact. */
+void tarn_census_swept(struct tarn_store *store);
+
 /* Condemns an object in use; a separate data block of it is kept as well. */
 void tarn_census_condemn(struct tarn_collector *collector, uintptr_t object);
 
@@ -125,5 +133,8 @@ extern const struct tarn_collect_hooks tarn_collector_hooks;
  */
 tarn_status tarn_collector_run(tarn_world *world, struct tarn_mutator *self, int generation,
                                bool asked);
+
+/* A full one by the sweeper, of a world that lies idle; false: it was not to be. */
+bool tarn_collector_run_idle(tarn_world *world);
 
 #endif

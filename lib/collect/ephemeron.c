@@ -159,7 +159,7 @@ static bool watch(struct tarn_collector *collector, uintptr_t *pair) {
 static uint8_t unmarked(const struct tarn_marker *marker) {
   if (marker->epoch != marker->previous)
     return marker->previous;
-  return marker->mark == marker->epoch ? TARN_MARK_SURVIVED : TARN_MARK_NONE;
+  return marker->mark == marker->epoch ? tarn_mark_survived(marker->epoch) : TARN_MARK_NONE;
 }
 
 static void unwatch(struct tarn_collector *collector, uintptr_t key) {

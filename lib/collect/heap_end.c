@@ -7,6 +7,7 @@
  * objects weakly forgets them, and its pools and large objects go.
  */
 #include "collect/collector.h"
+#include "heap/sweep.h"
 
 /* --- the first stop -------------------------------------------------------------------------- */
 
@@ -138,11 +139,13 @@ tarn_status tarn_heap_destroy(tarn_thread *self, tarn_heap *heap) {
     tarn_stop_end(world, mutator);
     return TARN_ENOMEM;
   }
+  tarn_sweep_all(&world->store);
   forget_heap(world->collector, heap);
   condemn_heap(world->collector, heap);
   tarn_stop_end(world, mutator);
   finish_releases(world->collector, mutator, heap);
   tarn_stop_begin_always(world, mutator);
+  tarn_sweep_all(&world->store);
   forget_bins(world, heap); /* a `free` function may have allocated there */
   struct tarn_large *limbo = tarn_heap_clear(heap);
   tarn_stop_end(world, mutator);

@@ -91,6 +91,11 @@ static void unlock_found(const struct tarn_marker *marker) {
     (void)pthread_mutex_unlock(&marker->world->collector->markers.found_lock);
 }
 
+static inline void count_marked(struct tarn_marker *marker, uint64_t map) {
+  marker->marked++;
+  marker->marked_bytes += tarn_map_block_size(map); /* 0 for large objects */
+}
+
 /*
  * Marks a block that is in use, by its looks: a block without a mark of earlier collections is new
  * or free.  True if it was.
@@ -127,6 +132,7 @@ static __attribute__((noinline)) bool mark_exact(struct tarn_marker *marker, uin
     tarn_mark_store(word, marker->mark);
   else if (!(old == TARN_MARK_WATCHED ? mark_watched(marker, place) : mark_new(marker, place)))
     return false;
+  count_marked(marker, place->map);
   return tarn_map_kind(place->map) == TARN_KIND_CONTAINER;
 }
 
@@ -158,8 +164,11 @@ void tarn_mark_conservative(struct tarn_marker *marker, uintptr_t word) {
 
 void tarn_mark_keep(struct tarn_marker *marker, uintptr_t address) {
   struct tarn_place place;
-  if (tarn_find(marker->store->id, address, false, &place))
-    tarn_mark_store(place.block, marker->epoch);
+  if (!tarn_find(marker->store->id, address, false, &place))
+    return;
+  if (!tarn_marker_says(marker, tarn_mark_load(place.block)))
+    count_marked(marker, place.map);
+  tarn_mark_store(place.block, marker->epoch);
 }
 
 bool tarn_is_marked(const struct tarn_marker *marker, uintptr_t word) {
@@ -493,12 +502,12 @@ static void fetch_early(const struct tarn_marker *marker, const uintptr_t *candi
  * The map word comes before the mark byte: that of a word of another world may be written by its
  * threads just now, or not be there.
  */
-static size_t mark_batch(const struct tarn_marker *marker, const uintptr_t *candidates,
-                         size_t count, uintptr_t *objects) {
+static size_t mark_batch(struct tarn_marker *marker, const uintptr_t *candidates, size_t count,
+                         uintptr_t *objects) {
   const struct tarn_space space = tarn_space;
   const unsigned id = marker->store->id;
   const unsigned lived = marker->previous != TARN_MARK_NONE ? marker->previous : UINT8_MAX + 1u;
-  size_t found = 0;
+  size_t found = 0, marked = 0, bytes = 0;
   for (size_t i = 0; i < count; i++) {
     uintptr_t word = candidates[i], offset = word - space.base;
     uint64_t map =
@@ -510,13 +519,18 @@ static size_t mark_batch(const struct tarn_marker *marker, const uintptr_t *cand
     if (tarn_marker_says(marker, old))
       continue;
     bool sure = old == lived && tarn_starts_block(map, word);
-    if (TARN_LIKELY(sure))
+    if (TARN_LIKELY(sure)) {
       __atomic_store_n(byte, marker->mark, __ATOMIC_RELAXED);
+      marked++;
+      bytes += tarn_map_block_size(map);
+    }
     if (sure && tarn_map_kind(map) != TARN_KIND_CONTAINER)
       continue;
     objects[found++] = sure ? word : word | UNSURE;
     fetch(word, map >> 32 & 0x1fff);
   }
+  marker->marked += marked;
+  marker->marked_bytes += bytes;
   return found;
 }
 
@@ -525,7 +539,7 @@ static size_t mark_batch(const struct tarn_marker *marker, const uintptr_t *cand
  * young collection finds most; true if it is one: the same as mark_exact, without calls.  The start
  * of a block is what tarn_inline_is_start asks for.
  */
-static inline bool mark_young(const struct tarn_marker *marker, uintptr_t word, uint64_t *map) {
+static inline bool mark_young(struct tarn_marker *marker, uintptr_t word, uint64_t *map) {
   *map = tarn_map_get(tarn_unit_of(word));
   const struct tarn_pool *pool = tarn_pool_of(word);
   uint32_t offset = (uint32_t)(word & (TARN_UNIT_SIZE - 1));
@@ -535,6 +549,7 @@ static inline bool mark_young(const struct tarn_marker *marker, uintptr_t word, 
       tarn_mark_load(word) != TARN_MARK_NONE || *(const uintptr_t *)word == 0)
     return false;
   tarn_mark_store(word, marker->mark);
+  count_marked(marker, *map);
   return true;
 }
 

@@ -42,8 +42,10 @@ struct tarn_marker {
   size_t low, depth, capacity, limit; /* in entries; those from low on are there; limit 0: none */
   bool overflow;                      /* some pool or large object is noted */
   uint64_t overflows;
-  uint32_t until_share; /* objects to scan before tarn_markers_share */
-  bool helps;           /* it is a helper's */
+  uint64_t marked;       /* objects that it marked; one that two markers met at once counts twice */
+  uint64_t marked_bytes; /* of these the blocks of pools */
+  uint32_t until_share;  /* objects to scan before tarn_markers_share */
+  bool helps;            /* it is a helper's */
 };
 
 /* Does a mark byte say that the block lives, for this collection? */

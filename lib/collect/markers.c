@@ -209,8 +209,10 @@ static void gather(struct tarn_collector *collector) {
     struct tarn_marker *helper = &markers->helpers[i];
     collector->marker.overflow |= helper->overflow;
     collector->marker.overflows += helper->overflows;
+    collector->marker.marked += helper->marked;
+    collector->marker.marked_bytes += helper->marked_bytes;
     helper->overflow = false;
-    helper->overflows = 0;
+    helper->overflows = helper->marked = helper->marked_bytes = 0;
   }
 }
 

@@ -49,7 +49,7 @@ static size_t pass_over_pool(struct tarn_collector *collector, struct tarn_mutat
     ran++;
     uintptr_t *words = tarn_block_words((void *)block);
 #if TARN_CHECKING
-    memset(words + 1, 0xdb, size - sizeof *words);
+    memset(words + 1, TARN_POISON, size - sizeof *words);
 #endif
     words[0] = 0;
     *tarn_mark_byte(block) = TARN_MARK_NONE;      /* beyond the cursor, which stands at 0: free */

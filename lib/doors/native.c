@@ -56,7 +56,8 @@ tarn_status tarn_world_destroy(tarn_world *world) {
   if (status != TARN_OK)
     return status;
   tarn_worlds_remove(world);
-  tarn_purge_end(&world->store); /* what follows touches pools in no stop */
+  tarn_sweeper_end(world->collector); /* what follows touches pools in no stop */
+  tarn_purge_end(&world->store);
   tarn_gc_hold(self); /* they may allocate, but a collection would move things under the walk */
   tarn_release_everything(world, tarn_mutator_of(self));
   self->tarn_holds =

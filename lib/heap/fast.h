@@ -12,10 +12,6 @@
 
 #include "heap/local.h"
 
-/* Checking builds: every byte of a free block but its first two words.  Hardened ones: the same,
- * and the second word, while it is in quarantine. */
-#define TARN_POISON 0xdb
-
 /* Slow paths and checks of local.c. */
 bool tarn_local_is_damaged(const struct tarn_pool *pool, const void *block);
 

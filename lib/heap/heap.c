@@ -5,6 +5,7 @@
 #include "heap/heap.h"
 #include "heap/find.h"
 #include "heap/local.h"
+#include "heap/sweep.h"
 
 tarn_status tarn_heap_make(struct tarn_store *store, tarn_heap_kind kind, struct tarn_heap **out) {
   struct tarn_heap *heap = tarn_meta_alloc(&store->meta, sizeof *heap);
@@ -132,10 +133,9 @@ void tarn_heap_received(struct tarn_heap *heap, struct tarn_pool *pool, uint32_t
     tarn_heap_shelve(heap, pool);
 }
 
-struct tarn_pool *tarn_heap_take(struct tarn_heap *heap, tarn_flavour flavour, unsigned size_class,
-                                 struct tarn_local *local) {
+static struct tarn_pool *take_shelved(struct tarn_heap *heap, tarn_flavour flavour,
+                                      unsigned size_class, struct tarn_local *local) {
   struct tarn_shelf *shelf = &heap->shelves[flavour][size_class];
-  tarn_remote_collect_heap(heap);
   (void)pthread_mutex_lock(&heap->lock);
   /* The last one, so that the same few are touched again and again. */
   struct tarn_pool *pool = shelf->some ? shelf->some->prev : NULL;
@@ -147,6 +147,15 @@ struct tarn_pool *tarn_heap_take(struct tarn_heap *heap, tarn_flavour flavour, u
   if (pool)
     tarn_pool_set_owner(pool, local);
   (void)pthread_mutex_unlock(&heap->lock);
+  return pool;
+}
+
+struct tarn_pool *tarn_heap_take(struct tarn_heap *heap, tarn_flavour flavour, unsigned size_class,
+                                 struct tarn_local *local) {
+  tarn_remote_collect_heap(heap);
+  struct tarn_pool *pool = take_shelved(heap, flavour, size_class, local);
+  if (!pool)
+    pool = tarn_sweep_take(heap, flavour, size_class, local);
   if (pool)
     tarn_remote_begin_use(heap->store, pool);
   return pool;

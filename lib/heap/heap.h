@@ -16,9 +16,10 @@
 
 /* Pools of one flavour and class that no thread owns. */
 struct tarn_shelf {
-  tarn_pool_head some; /* with something to hand out */
-  tarn_pool_head full; /* with nothing to hand out */
-  size_t revived_to;   /* units below were looked at for abandoned pools; see revive.c */
+  tarn_pool_head some;    /* with something to hand out */
+  tarn_pool_head full;    /* with nothing to hand out */
+  tarn_pool_head unswept; /* see heap/sweep.h */
+  size_t revived_to;      /* units below were looked at for abandoned pools; see revive.c */
 };
 
 struct tarn_heap {
@@ -121,7 +122,8 @@ void tarn_heap_shelve(struct tarn_heap *heap, struct tarn_pool *pool);
  */
 bool tarn_heap_keeps(const struct tarn_heap *heap, const struct tarn_pool *pool);
 
-/* A pool with something to hand out, owned by `local` from now on; NULL: the shelf has none. */
+/* A pool with something to hand out, owned by `local` from now on; NULL: the shelf has none, nor
+ * has any of its unswept ones. */
 struct tarn_pool *tarn_heap_take(struct tarn_heap *heap, tarn_flavour flavour, unsigned size_class,
                                  struct tarn_local *local);
 

@@ -5,15 +5,15 @@
  * A refill looks, in this order, at: what other threads freed; the rest of the bin's run; blocks
  * that the thread freed into the current pool; the next free stretch of the current pool, found in
  * the side table; the thread's other pools with free blocks; its spare pools of the class; the
- * heap's shelf; full pools with more than a few free blocks, if there is no spare one; a free unit
- * that was of the class; its other spare pools; new ones; and if there is no memory for these, the
- * few free blocks of full pools. Free memory of typed pools is
- * cleared in pieces small enough to stay in the first-level cache, just before the bin bumps
- * through them.
+ * heap's shelf, and its unswept pools; full pools with more than a few free blocks, if there is no
+ * spare one; a free unit that was of the class; its other spare pools; new ones; and if there is no
+ * memory for these, the few free blocks of full pools. Free memory of typed pools is cleared in
+ * pieces small enough to stay in the first-level cache, just before the bin bumps through them.
  */
 #include "heap/local.h"
 #include "heap/fast.h"
 #include "heap/find.h"
+#include "heap/sweep.h"
 #include <string.h>
 
 #define PIECE_USED ((size_t)1 << 10)  /* of memory that must be cleared */
@@ -338,6 +338,7 @@ static struct tarn_pool *find_pool(struct tarn_local *local, struct tarn_heap *h
     return pool;
   if (local->spares.count == 0 && (pool = holey_pool(local, bin)))
     return pool;
+  tarn_sweep_before_growth(local->store, 1);
   /* A unit that was of the class rather than a spare pool of another. */
   if ((pool = tarn_spare_make(local, heap, flavour, size_class, true)) ||
       (pool = tarn_spare_take(local, heap, flavour, size_class, true)) ||
@@ -441,6 +442,7 @@ struct request {
 static void *alloc_once(struct tarn_local *local, struct request *request) {
   size_t size = request->size;
   if (size > TARN_LARGE_LIMIT) {
+    tarn_sweep_before_growth(local->store, size / TARN_UNIT_SIZE + 1);
     void *block = tarn_large_make(request->heap, request->flavour, size, request->alignment,
                                   request->cleared);
     if (block)
@@ -469,9 +471,11 @@ static void *alloc_piece(struct tarn_local *local, struct request *request) {
   return block;
 }
 
-/* What the thread keeps and does not use.  The spare pools last: others become such before. */
+/* What the thread keeps and does not use, and what is not swept yet.  The spare pools last: others
+ * become such before. */
 static bool gives_up_some(struct tarn_local *local) {
-  bool some = tarn_local_empty_quarantine(local);
+  bool some = tarn_local_empty_quarantine(local) || tarn_sweep_left(local->store) != 0;
+  tarn_sweep_all(local->store);
   return tarn_spare_drop_all(local) || some;
 }
 

@@ -4,6 +4,7 @@
  */
 #include "heap/pool.h"
 #include "heap/heap.h"
+#include <string.h>
 
 /* --- lists ----------------------------------------------------------------------------------- */
 
@@ -169,3 +170,19 @@ bool tarn_pool_in_use(const struct tarn_pool *pool, const void *block, uint8_t e
   tarn_kind kind = tarn_flavour_kind((tarn_flavour)pool->flavour);
   return *(const uintptr_t *)block != tarn_free_key(kind, block);
 }
+
+#if TARN_CHECKING
+void tarn_pool_poison_dead(struct tarn_pool *pool, uint8_t epoch, uint8_t mark) {
+  size_t size = tarn_pool_block_size(pool);
+  tarn_kind kind = tarn_flavour_kind((tarn_flavour)pool->flavour);
+  uintptr_t base = tarn_pool_base(pool);
+  for (uintptr_t at = 0; at + size <= pool->own.virgin; at += size) {
+    uint8_t byte = tarn_mark_load(base + at);
+    if (byte == epoch || byte == mark || tarn_mark_is_dead(byte))
+      continue;
+    uintptr_t *words = tarn_block_words((void *)(base + at));
+    words[0] = tarn_free_key(kind, words);
+    memset(words + 1, TARN_POISON, size - sizeof *words);
+  }
+}
+#endif

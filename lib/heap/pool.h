@@ -82,7 +82,8 @@ typedef enum tarn_pool_list {
   TARN_LIST_SHELF = 4,      /* not owned; the heap's pools with something to hand out */
   TARN_LIST_SHELF_FULL = 5, /* not owned; nothing to hand out */
   TARN_LIST_CONDEMNED = 6,  /* not owned; dead objects wait for their `free` function */
-  TARN_LIST_SPARE = 7       /* owned, empty and kept: heap/spare.h; on no list */
+  TARN_LIST_SPARE = 7,      /* owned, empty and kept: heap/spare.h; on no list */
+  TARN_LIST_UNSWEPT = 8     /* not owned; a collection left it to be swept: heap/sweep.h */
 } tarn_pool_list;
 
 /* A circular list of pools; NULL is empty, else the first. */
@@ -211,6 +212,9 @@ static inline size_t tarn_block_index(uint64_t map_word, size_t offset) {
  */
 static inline uintptr_t *tarn_block_words(void *block) { return (uintptr_t *)block; }
 extern uintptr_t tarn_free_secret; /* set once, by tarn_space_start */
+/* Checking builds: every byte of a free block but its first two words.  Hardened ones: the same,
+ * and the second word, while it is in quarantine. */
+#define TARN_POISON 0xdb
 static inline uintptr_t tarn_free_key(tarn_kind kind, const void *block) {
   return kind == TARN_KIND_RAW ? (uintptr_t)block ^ tarn_free_secret : 0;
 }
@@ -255,6 +259,11 @@ void tarn_pool_drop(struct tarn_store *store, struct tarn_pool *pool);
  * the cursor past the blocks that live before it.  `epoch` is the store's.
  */
 bool tarn_pool_stretch(struct tarn_pool *pool, uint8_t epoch, uint32_t *start, uint32_t *end);
+
+#if TARN_CHECKING
+/* Poisons the blocks whose mark is none of the two, nor that of a condemned one. */
+void tarn_pool_poison_dead(struct tarn_pool *pool, uint8_t epoch, uint8_t mark);
+#endif
 
 /*
  * Is the block in use (a condemned one is not)?  For the owner, the collector, or any thread that

@@ -32,9 +32,9 @@
  *   5. During a stop nothing is in an outbox, a mailbox or a remote bit (world/stop.c settles
  * first), but for parked pools.
  *
- * A pool with condemned objects has a worker (collect/release.c) that counts without a lock: the
- * consumer of the heap's mailbox leaves such a pool `parked`, under the heap's lock, and the worker
- * takes what came when it is done.
+ * A pool with condemned objects has a worker (collect/release.c) that counts without a lock, and so
+ * has an unswept one (heap/sweep.c): the consumer of the heap's mailbox leaves such a pool
+ * `parked`, under the heap's lock, and the worker takes what came when it is done.
  *
  * Purges.  A thread that sleeps does not empty its mailbox.  A purge may give back the memory of a
  * pool all of whose blocks are free, without its owner: it claims the count, looks again, gives the

@@ -53,15 +53,19 @@ enum {
   TARN_MARK_NONE = 0,
   TARN_MARK_EPOCH_1 = 1,
   TARN_MARK_EPOCH_2 = 2,
-  TARN_MARK_CONDEMNED = 3, /* dead, but its `free` function has not run yet */
-  TARN_MARK_WATCHED = 4,   /* while marking: not marked, and the key of an ephemeron that waits */
-  TARN_MARK_RELEASING = 5, /* condemned, and its `free` function is running */
-  TARN_MARK_SURVIVED = 6   /* lives, and was young in the last collection of generation 0 */
+  TARN_MARK_CONDEMNED = 3,  /* dead, but its `free` function has not run yet */
+  TARN_MARK_WATCHED = 4,    /* while marking: not marked, and the key of an ephemeron that waits */
+  TARN_MARK_SURVIVED_1 = 5, /* lives, and was young in the last collection of generation 0; */
+  TARN_MARK_SURVIVED_2 = 6, /* one for each epoch, so that one of before the last full collection
+                             * is known as such */
+  TARN_MARK_RELEASING = 7   /* condemned, and its `free` function is running */
 };
+#define TARN_MARK_SURVIVED_BIT 4
+static inline uint8_t tarn_mark_survived(uint8_t epoch) { return epoch | TARN_MARK_SURVIVED_BIT; }
 
 /* Does the block live, for all that the last collection knows?  Epoch 0: there was none. */
 static inline bool tarn_mark_lives(uint8_t mark, uint8_t epoch) {
-  return epoch != TARN_MARK_NONE && (mark == epoch || mark == TARN_MARK_SURVIVED);
+  return epoch != TARN_MARK_NONE && (mark & ~TARN_MARK_SURVIVED_BIT) == epoch;
 }
 
 /*

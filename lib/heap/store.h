@@ -42,6 +42,9 @@ struct tarn_hooks {
   /* The calling thread is about to be detached from the world: `local` is not to be used any more.
    * Called before anything of it is given up, with no lock held.  May be NULL. */
   void (*retired)(struct tarn_local *local);
+  /* The last unswept pool has been swept (heap/sweep.h), by the caller, who holds no lock.  May be
+   * NULL. */
+  void (*swept)(struct tarn_store *store);
   /*
    * The world has no collector.  Then its threads need no safepoints and count as blocked from the
    * moment they attach; nobody walks its directories without their locks, so nothing of it waits
@@ -103,6 +106,12 @@ struct tarn_store {
   _Atomic size_t dirty;       /* bytes of free units that may be backed; or more for a moment */
   _Atomic uint64_t allocated; /* bytes handed to bins and large objects, ever */
   _Atomic uint64_t debt;      /* the same since the last collection: what triggers the next */
+
+  /* Of heap/sweep.c. */
+  _Atomic size_t unswept;                     /* pools; raised at stops only */
+  _Atomic size_t sweep_at;                    /* the number of a list before which all are empty */
+  _Atomic uint64_t swept_blocks, swept_bytes; /* that live, in pools swept since they were filed */
+  _Atomic size_t swept_units;                 /* of these pools went back to the store */
 };
 
 tarn_status tarn_store_start(struct tarn_store *store, const struct tarn_hooks *hooks);

@@ -25,7 +25,8 @@ struct barriers {
 
 static enum age age_of(const tarn_world *world, uintptr_t block) {
   uint8_t byte = *tarn_mark_byte(block);
-  return byte == world->store.epoch ? AGE_OLD : byte == TARN_MARK_SURVIVED ? AGE_SURVIVED : AGE_NEW;
+  uint8_t epoch = world->store.epoch;
+  return byte == epoch ? AGE_OLD : byte == tarn_mark_survived(epoch) ? AGE_SURVIVED : AGE_NEW;
 }
 
 static bool is_noted(uintptr_t address) {

@@ -187,6 +187,26 @@ const struct tarn_option tarn_option_table[] = {
      .minimum = 64 * KIB,
      .maximum = 16 * TIB,
      FIELD(young)},
+    {.name = "sweeper",
+     .help = "A background thread sweeps what a full collection left, ahead of the threads that "
+             "want the memory. When off, or on a machine with one CPU, they do it themselves, "
+             "piece by piece.",
+     .kind = TARN_KIND_BOOL,
+     .group = TARN_GROUP_COLLECTOR,
+     .initial = 1,
+     FIELD(sweeper)},
+    {.name = "idle-collect",
+     .help = "When nothing was allocated for so long, and something worth it since the last full "
+             "collection, a background thread collects, so that an idle program gives back what "
+             "it does not use. It gives up when a thread does not come to a safepoint within 5 "
+             "milliseconds. Obeys `collect`.",
+     .kind = TARN_KIND_DURATION,
+     .group = TARN_GROUP_COLLECTOR,
+     .zero = "never",
+     .initial = 10 * 1000 * 1000 * US,
+     .minimum = 1000 * US,
+     .maximum = HOUR,
+     FIELD(idle_collect_ns)},
     {.name = "mark-stack",
      .help = "Largest mark stack. When it is full, marking goes on by scanning the heap again: "
              "slower, but with bounded memory.",

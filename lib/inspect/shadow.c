@@ -308,7 +308,8 @@ static _Noreturn void die(const struct shadow *shadow, uintptr_t granule) {
               (void *)place.block, place.size, name_of(shadow, &place),
               tarn_map_form(place.map) == TARN_FORM_POOL ? "pool" : "large object at",
               (void *)(place.block & ~(uintptr_t)(TARN_UNIT_SIZE - 1)), byte,
-              (unsigned)shadow->world->store.epoch, (unsigned)TARN_MARK_SURVIVED);
+              (unsigned)shadow->world->store.epoch,
+              (unsigned)tarn_mark_survived(shadow->world->store.epoch));
 }
 
 static void check_arena(const struct shadow *shadow, uintptr_t base, const uint64_t *bits) {

@@ -87,6 +87,7 @@ static void fill_store(tarn_world *world, tarn_stats *stats) {
   for (unsigned i = 0; i < tarn_store_heap_limit(store); i++)
     stats->heaps += tarn_store_heap(store, i) != NULL;
   stats->pools = READ(store->pools);
+  stats->unswept_pools = READ(store->unswept);
   stats->large_objects = READ(store->larges);
   stats->heap_bytes = READ(store->bytes);
   stats->heap_bytes_max = READ(store->bytes_max);

@@ -43,7 +43,7 @@ struct check {
   size_t used_units, pools, large_units, unmapped, claimed, dirty;
   /* Steps 2 to 5. */
   size_t larges, larges_bytes, units_of_larges;
-  size_t listed;
+  size_t listed, unswept;
   size_t condemned_larges; /* those whose function does not run yet */
   size_t condemned[TARN_HEAP_MAX];
   /* Step 5: types are looked up in the directory many at a time, so the work stays linear in the
@@ -514,6 +514,11 @@ static bool check_state(struct check *check, const struct tarn_pool *pool) {
     good = pool->own.cursor == 0 && !pool->own.free &&
            tarn_flavour_resource((tarn_flavour)pool->flavour);
     break;
+  case TARN_LIST_UNSWEPT:
+    good = pool->own.cursor == 0 && !pool->own.free &&
+           !tarn_flavour_resource((tarn_flavour)pool->flavour);
+    check->unswept++;
+    break;
   case TARN_LIST_NONE:
   default:
     return wrong(check, "pool %p is in use, but its list state is %u", base_of(pool), pool->list);
@@ -613,6 +618,9 @@ static bool check_shelves(struct check *check, const struct tarn_heap *heap) {
         return false;
       list.state = TARN_LIST_SHELF_FULL;
       if (!check_list(check, &list, shelf->full))
+        return false;
+      list.state = TARN_LIST_UNSWEPT;
+      if (!check_list(check, &list, shelf->unswept))
         return false;
     }
   return true;
@@ -758,6 +766,8 @@ static const struct tarn_pool *list_head(const struct check *check, const struct
     return shelf->some;
   if (pool->list == TARN_LIST_SHELF_FULL)
     return shelf->full;
+  if (pool->list == TARN_LIST_UNSWEPT)
+    return shelf->unswept;
   if (pool->list == TARN_LIST_CONDEMNED)
     return check->world->collector->release.pools;
   cds_list_for_each_entry(mutator, &check->world->registry.list, node) {
@@ -951,6 +961,8 @@ static bool check_block(struct check *check, const struct tarn_pool *pool, uintp
   size_t at = block - tarn_pool_base(pool), size = tarn_pool_block_size(pool);
   tarn_kind kind = tarn_flavour_kind((tarn_flavour)pool->flavour);
   bool below = at < pool->own.cursor, dead = tarn_mark_is_dead(byte);
+  if (pool->list == TARN_LIST_UNSWEPT && byte != check->store->epoch)
+    return true; /* garbage, whatever its byte says */
   if (!is_mark(check, byte))
     return wrong(check, "block %p (pool %p): mark byte %u: expected 0, %u, %u or %u", (void *)block,
                  base_of(pool), byte, check->store->epoch, TARN_MARK_CONDEMNED,
@@ -995,9 +1007,9 @@ static bool check_pool_marks(const struct check *check, const struct tarn_pool *
 static bool check_poison(const struct check *check, const struct tarn_pool *pool, uintptr_t block) {
   const unsigned char *bytes = (const unsigned char *)block;
   for (size_t i = 2 * sizeof(uintptr_t); i < tarn_pool_block_size(pool); i++)
-    if (bytes[i] != 0xdb)
-      return wrong(check, "free block %p (pool %p) was written to: byte %zu is %#x: expected 0xdb",
-                   (void *)block, base_of(pool), i, bytes[i]);
+    if (bytes[i] != TARN_POISON)
+      return wrong(check, "free block %p (pool %p) was written to: byte %zu is %#x: expected %#x",
+                   (void *)block, base_of(pool), i, bytes[i], (unsigned)TARN_POISON);
   return true;
 }
 #else
@@ -1081,7 +1093,7 @@ static bool check_tally(const struct check *check, const struct tarn_pool *pool,
     piece = (unsigned)((size_t)(pool->bin->head.limit - pool->bin->head.bump) /
                        tarn_pool_block_size(pool));
   unsigned used = tally->in_use + piece + tally->free_above;
-  if (tarn_pool_used(pool) != used)
+  if (pool->list == TARN_LIST_UNSWEPT ? tarn_pool_used(pool) < used : tarn_pool_used(pool) != used)
     return wrong(check,
                  "pool %p: used is %u: expected %u (%u in use, of these %u condemned; %u in the "
                  "bin's piece, %u freed by others)",
@@ -1168,6 +1180,8 @@ static bool check_counters(struct check *check) {
   return check_count(check, "pending",
                      atomic_load_explicit(&collector->release.pending, memory_order_relaxed),
                      pending) &&
+         check_count(check, "unswept", atomic_load_explicit(&store->unswept, memory_order_relaxed),
+                     check->unswept) &&
          check_count(check, "pools", atomic_load_explicit(&store->pools, memory_order_relaxed),
                      check->pools) &&
          check_count(check, "larges", atomic_load_explicit(&store->larges, memory_order_relaxed),

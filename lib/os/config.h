@@ -52,6 +52,7 @@ struct tarn_config {
   bool help;        /* print the table of options; world creation returns TARN_EHELP */
 
   bool purger;     /* a thread gives memory back after purge_delay; else those that free do */
+  bool sweeper;    /* a thread sweeps pools ahead of those that allocate */
   bool huge_pages; /* ask for huge pages in arenas that are well filled */
   bool populate;   /* ask for the pages of pools that fill up in steps of several */
 
@@ -60,6 +61,7 @@ struct tarn_config {
   uint64_t zeal;            /* collect at every Nth allocation; zeal builds only */
   uint64_t fault_mmap;      /* the Nth page request fails; 0 = off; builds with TARN_FAULTS only */
   uint64_t purge_delay_ns;  /* free memory goes back after so long; 0 = at once */
+  uint64_t idle_collect_ns; /* collect when nothing was allocated for so long; 0 = never */
   uint64_t stop_timeout_ns; /* log the straggler when a stop takes longer; 0 = off */
 
   size_t detected_memory; /* the machine's, or the container's, limit; never 0 */

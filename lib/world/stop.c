@@ -36,9 +36,10 @@
 #define PAUSES 20u /* longer spinning only delays the threads that one waits for */
 #define SLEEP_NS ((uint64_t)200000)
 #define SLEEP_MOST ((uint64_t)3200000)
+#define IDLE_MOST ((uint64_t)5000000) /* that threads are kept waiting for a stop that can wait */
 
 /* How a requester goes about it; see stop.h. */
-enum mode { MODE_TRY, MODE_ALWAYS, MODE_FORK };
+enum mode { MODE_TRY, MODE_ALWAYS, MODE_FORK, MODE_IDLE };
 
 tarn_status tarn_stop_start(tarn_world *world) {
   memset(&world->stop, 0, sizeof world->stop);
@@ -309,10 +310,12 @@ static void wait_a_little(struct wait *wait, struct tarn_mutator *mutator) {
     wait->sleep *= 2;
 }
 
-/* Somebody forks inside a hold: it wants a stop of its own and never stands still for this one. */
+/* Somebody forks inside a hold: it wants a stop of its own and never stands still for this one.  Or
+ * it is one that can wait, and has waited. */
 static bool must_give_way(const struct wait *wait) {
-  return wait->mode != MODE_FORK &&
-         __atomic_load_n(&wait->world->stop.give_way, __ATOMIC_RELAXED) != 0;
+  const struct tarn_stop *stop = &wait->world->stop;
+  return (wait->mode != MODE_FORK && __atomic_load_n(&stop->give_way, __ATOMIC_RELAXED) != 0) ||
+         (wait->mode == MODE_IDLE && tarn_os_now() - stop->asked_at > IDLE_MOST);
 }
 
 /*
@@ -406,7 +409,8 @@ static void join(struct tarn_stop *stop, struct tarn_mutator *self, uint32_t unt
  */
 static bool yields(struct tarn_stop *stop, enum mode mode) {
   return (mode != MODE_FORK && __atomic_load_n(&stop->give_way, __ATOMIC_RELAXED) != 0) ||
-         (mode == MODE_TRY && __atomic_load_n(&stop->turns, __ATOMIC_RELAXED) != 0);
+         ((mode == MODE_TRY || mode == MODE_IDLE) &&
+          __atomic_load_n(&stop->turns, __ATOMIC_RELAXED) != 0);
 }
 
 /*
@@ -517,7 +521,8 @@ static bool begin(tarn_world *world, struct tarn_mutator *self, enum mode mode) 
   uint32_t until;
   uint64_t asked_at = tarn_os_now();
   if (!take_gc_lock(stop, mode, &until)) {
-    join(stop, self, until);
+    if (mode != MODE_IDLE)
+      join(stop, self, until);
     return false;
   }
   if (self && tarn_own_state(self) == TARN_STATE_RUNNING)
@@ -567,6 +572,15 @@ void tarn_stop_begin_fork(tarn_world *world, struct tarn_mutator *self) {
   while (!begin(world, self, MODE_FORK)) {
   }
   (void)__atomic_fetch_sub(&stop->give_way, 1, __ATOMIC_RELAXED);
+}
+
+bool tarn_stop_begin_idle(tarn_world *world) { return begin(world, NULL, MODE_IDLE); }
+
+void tarn_stop_wait_over(tarn_world *world) {
+  struct tarn_stop *stop = &world->stop;
+  uint32_t lock = __atomic_load_n(&stop->gc_lock, __ATOMIC_ACQUIRE);
+  if (lock & 1)
+    join(stop, NULL, lock + 1);
 }
 
 void tarn_stop_after_fork(tarn_world *world) {

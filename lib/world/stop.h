@@ -67,6 +67,15 @@ void tarn_stop_begin_always(tarn_world *world, struct tarn_mutator *self);
 void tarn_stop_begin_fork(tarn_world *world, struct tarn_mutator *self);
 
 /*
+ * For a thread that is not attached, and wants the stop for reasons of its own: false at once if
+ * another one is on, and when a thread does not come to a safepoint within some milliseconds.
+ */
+bool tarn_stop_begin_idle(tarn_world *world);
+
+/* If a stop is on, or asked for: waits for its end.  For threads that are not attached. */
+void tarn_stop_wait_over(tarn_world *world);
+
+/*
  * Notes where the calling thread stands on its C stack, and its callee-saved registers, if its
  * stack is scanned.  For the requester again when it scans: what its frames held when the stop
  * began, frames that are called since may hold now.
