@@ -4,16 +4,22 @@
  */
 #include "collect/collector.h"
 
-#define LONGER_ABOVE 2u  /* more than the half survived */
-#define SHORTER_BELOW 8u /* less than an eighth */
-#define STEP_MOST 4u     /* times the option `young` */
+#define LONGER_ABOVE 2u      /* more than the half survived */
+#define SHORTER_BELOW 8u     /* less than an eighth */
+#define STEP_MOST 4u         /* times the option `young`, because of what survives */
+#define STEP_MOST_COSTLY 16u /* because of the time that they take */
+#define KEPT_MOST 2u         /* half of what survived generation 0 survived generation 1 too */
+#define KEPT_FEW 4u
+#define SECOND_MOST 16u              /* times the option `young` */
+#define LONG_NS ((uint64_t)10000000) /* one that is not to become longer */
 
 void tarn_generations_start(struct tarn_collector *collector) {
   const struct tarn_config *config = &collector->world->config;
   collector->generations = (struct tarn_generations){
       .on = config->barriers && config->generations != 0,
       .first_pool = (config->generations & TARN_GENERATIONS_FIRST_POOL) != 0,
-      .step = config->young};
+      .step = config->young,
+      .second_due = config->young};
 }
 
 #if TARN_ZEAL
@@ -28,7 +34,7 @@ static int choose(const struct tarn_collector *collector) {
   uint64_t live = generations->live;
   if (live > generations->live_at_full && live - generations->live_at_full >= generations->full_due)
     return TARN_GENERATION_FULL;
-  return generations->survived >= collector->world->config.young;
+  return generations->survived >= generations->second_due;
 }
 #endif
 
@@ -38,35 +44,84 @@ int tarn_generation_choose(struct tarn_collector *collector, int wanted) {
   return wanted == TARN_GENERATION_ANY ? choose(collector) : wanted;
 }
 
-/* The next step. */
-static uint64_t adapt(uint64_t step, uint64_t least, uint64_t allocated, uint64_t survived) {
-  uint64_t most = least * STEP_MOST;
-  if (survived > allocated / LONGER_ABOVE)
-    step *= 2;
-  else if (survived < allocated / SHORTER_BELOW)
-    step /= 2;
-  return step > most ? most : step < least ? least : step;
+/* --- the step -------------------------------------------------------------------------------- */
+
+static uint64_t smaller(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+/* Do young collections take more than a `part`th of the share of the time that they may? */
+static bool takes_share(const struct tarn_generations *generations, uint64_t percent,
+                        uint64_t part) {
+  double stopped = (double)generations->stopped_ns, ran = (double)generations->ran_ns;
+  return percent != 0 && stopped * 100 * (double)part > (double)percent * (stopped + ran);
 }
 
-void tarn_generation_collected(struct tarn_collector *collector, uint64_t before, uint64_t after,
-                               uint64_t allocated, uint64_t full_due) {
+/* The longest step because of the time: a heap is not to consist of young objects mostly. */
+static uint64_t longest_costly(const struct tarn_collector *collector, uint64_t live) {
+  const tarn_world *world = collector->world;
+  /* Relaxed: a number. */
+  uint64_t limit = atomic_load_explicit(&world->store.limit, memory_order_relaxed);
+  uint64_t room = smaller(live + world->config.min_heap, limit > live ? limit - live : 0);
+  return smaller(world->config.young * STEP_MOST_COSTLY, room / 2);
+}
+
+/* The next step, after a collection of generation 0. */
+static uint64_t adapt(const struct tarn_collector *collector, uint64_t step,
+                      const struct tarn_generation_round *round, uint64_t survived) {
+  const struct tarn_generations *generations = &collector->generations;
+  uint64_t least = collector->world->config.young, share = collector->world->config.young_share;
+  bool costly = takes_share(generations, share, 1) && round->stopped_ns < LONG_NS &&
+                step * 2 <= longest_costly(collector, round->after);
+  if (costly || (survived > round->allocated / LONGER_ABOVE && step < least * STEP_MOST))
+    return step * 2;
+  if (round->stopped_ns > 2 * LONG_NS && step > least * STEP_MOST)
+    return step / 2;
+  if (survived < round->allocated / SHORTER_BELOW && !takes_share(generations, share, 4))
+    step /= 2;
+  return step < least ? least : step;
+}
+
+/* How much is to survive before the next collection of generation 1, after one that left `kept` of
+ * what had. */
+static void adapt_second(struct tarn_collector *collector, uint64_t kept) {
   struct tarn_generations *generations = &collector->generations;
-  uint64_t survived = after > before ? after - before : 0;
+  uint64_t least = collector->world->config.young;
+  if (kept > generations->survived / KEPT_MOST && generations->second_due < least * SECOND_MOST)
+    generations->second_due *= 2;
+  else if (kept < generations->survived / KEPT_FEW && generations->second_due > least)
+    generations->second_due /= 2;
+}
+
+static void note_time(struct tarn_generations *generations,
+                      const struct tarn_generation_round *round) {
+  generations->stopped_ns = generations->stopped_ns / 4 * 3 + round->stopped_ns;
+  generations->ran_ns = generations->ran_ns / 4 * 3 + round->ran_ns;
+}
+
+void tarn_generation_collected(struct tarn_collector *collector,
+                               const struct tarn_generation_round *round) {
+  struct tarn_generations *generations = &collector->generations;
+  uint64_t survived = round->after > round->before ? round->after - round->before : 0;
   generations->rounds++;
+  generations->live = round->after;
   if (collector->generation == TARN_GENERATION_FULL) {
-    generations->live_at_full = after;
-    generations->full_due = full_due;
+    generations->live_at_full = round->after;
+    generations->full_due = round->full_due;
+  } else {
+    note_time(generations, round);
   }
-  generations->live = after;
   if (collector->generation != 0) {
+    uint64_t old =
+        round->before > generations->survived ? round->before - generations->survived : 0;
+    if (collector->generation == 1)
+      adapt_second(collector, round->after > old ? round->after - old : 0);
     generations->survived = 0;
     return;
   }
   generations->survived += survived;
   /* Relaxed: a figure. */
   uint64_t step = atomic_load_explicit(&generations->step, memory_order_relaxed);
-  step = adapt(step, collector->world->config.young, allocated, survived);
-  atomic_store_explicit(&generations->step, step, memory_order_relaxed);
+  atomic_store_explicit(&generations->step, adapt(collector, step, round, survived),
+                        memory_order_relaxed);
 }
 
 uint64_t tarn_generation_due(const struct tarn_collector *collector, uint64_t full_due) {

@@ -9,10 +9,18 @@
  * shall stay in cache from the start.  It is a full one if what survived
  * young ones since the last full one has grown by as much as makes a full collection due (the
  * options growth, min-heap and soft-limit).  Else it is one of generation 1 if what survived those
- * of generation 0 since the last one that was more than that has come to `young` bytes: so much is
- * worth another look.  Else it is one of generation 0.  While more than half of what is allocated
- * survives, looking at it soon was a waste, and the distance between collections doubles, up to
- * four times; it halves again when less than an eighth survives.
+ * of generation 0 since the last one that was more than that has come to `second_due`.  Else it is
+ * one of generation 0.  `second_due` is `young` bytes at first; it doubles, up to sixteen times,
+ * when a collection of generation 1 finds that most of it lives on, and halves when most is dead.
+ *
+ * The distance between two collections, `step`, is the option `young` at first.
+ *   - While more than half of what is allocated survives, looking at it soon was a waste: it doubles,
+ *     up to four times.
+ *   - While young collections take more than the option young-share of the time, it doubles as well,
+ *     up to sixteen times, but not beyond half of what the heap may grow by, nor where the last one
+ *     took 10 ms: then its cost is that of cards, or of what survives.  When one takes 20 ms, it
+ *     halves, down to four times.
+ *   - When less than an eighth survives, and they take less than a quarter of that share, it halves.
  *
  * Written by the requester in a stop; `step` is read by anybody, relaxed.
  */
@@ -29,13 +37,23 @@ struct tarn_pool;
 
 struct tarn_generations {
   bool on;
-  bool first_pool;       /* the policy of that name */
-  _Atomic uint64_t step; /* bytes of allocation between two collections, for now */
-  uint64_t live;         /* bytes that the last collection left */
-  uint64_t live_at_full; /* bytes that the last full collection left */
-  uint64_t full_due;     /* and by how much they may grow before the next */
-  uint64_t survived;     /* bytes that lived through collections of generation 0 only */
-  uint64_t rounds;       /* collections; zeal builds go by it */
+  bool first_pool;             /* the policy of that name */
+  _Atomic uint64_t step;       /* bytes of allocation between two collections, for now */
+  uint64_t live;               /* bytes that the last collection left */
+  uint64_t live_at_full;       /* bytes that the last full collection left */
+  uint64_t full_due;           /* and by how much they may grow before the next */
+  uint64_t survived;           /* bytes that lived through collections of generation 0 only */
+  uint64_t second_due;         /* so much of that makes one of generation 1 due */
+  uint64_t rounds;             /* collections; zeal builds go by it */
+  uint64_t stopped_ns, ran_ns; /* decaying sums over the last young ones: the world's time */
+};
+
+/* What tarn_generation_collected is told of a collection.  Bytes have external ones among them. */
+struct tarn_generation_round {
+  uint64_t before, after;      /* live bytes */
+  uint64_t allocated;          /* since the collection before */
+  uint64_t full_due;           /* the growth of live bytes that makes a full one due */
+  uint64_t ran_ns, stopped_ns; /* since the collection before, and in this one */
 };
 
 void tarn_generations_start(struct tarn_collector *collector);
@@ -43,13 +61,9 @@ void tarn_generations_start(struct tarn_collector *collector);
 /* The generation to collect, when `wanted` is asked for. */
 int tarn_generation_choose(struct tarn_collector *collector, int wanted);
 
-/*
- * After the census: `before` and `after` are the live bytes, `allocated` what was allocated since
- * the collection before, `full_due` the growth that makes a full collection due; external bytes
- * among them all.
- */
-void tarn_generation_collected(struct tarn_collector *collector, uint64_t before, uint64_t after,
-                               uint64_t allocated, uint64_t full_due);
+/* After the census. */
+void tarn_generation_collected(struct tarn_collector *collector,
+                               const struct tarn_generation_round *round);
 
 /* Bytes after whose allocation the next collection is due, of whatever generation, if a full one is
  * due after `full_due`.  Any thread. */

@@ -194,13 +194,18 @@ tarn_status tarn_external_adjust(tarn_world *world, ptrdiff_t bytes) {
 
 /* --- after a collection ---------------------------------------------------------------------- */
 
+/* A stop may be asked for before the one before it has ended. */
+static uint64_t time_between(uint64_t ended_at, uint64_t asked_at) {
+  return asked_at > ended_at ? asked_at - ended_at : 0;
+}
+
 /* What the world's time went to since the full collection before, and what may be afforded from now
  * on. */
 static void note_time(struct tarn_collector *collector, uint64_t now) {
   struct tarn_pace *pace = &collector->pace;
   uint64_t asked_at = collector->world->stop.asked_at;
   double share = (double)collector->world->config.soft_share;
-  pace->ran_since += asked_at > pace->ended_at ? asked_at - pace->ended_at : 0;
+  pace->ran_since += time_between(pace->ended_at, asked_at);
   pace->grown_since += debt_of(collector);
   pace->ended_at = now;
   if (collector->generation != TARN_GENERATION_FULL)
@@ -258,7 +263,11 @@ static void judge_hard(struct tarn_collector *collector, struct tarn_collect_rep
 
 void tarn_pace_collected(struct tarn_collector *collector, struct tarn_collect_report *report) {
   struct tarn_pace *pace = &collector->pace;
-  uint64_t now = tarn_os_now(), debt = debt_of(collector), before = live_of(collector);
+  uint64_t now = tarn_os_now(), asked_at = collector->world->stop.asked_at;
+  struct tarn_generation_round round = {.before = live_of(collector),
+                                        .allocated = debt_of(collector),
+                                        .ran_ns = time_between(pace->ended_at, asked_at),
+                                        .stopped_ns = now - asked_at};
   bool stretched = is_stretched(collector, live_of(collector)); /* as it was until now */
   note_time(collector, now);
   set(&pace->live, look(&collector->live_bytes));
@@ -267,8 +276,9 @@ void tarn_pace_collected(struct tarn_collector *collector, struct tarn_collect_r
   atomic_store_explicit(&pace->external_low, look(&pace->external), memory_order_seq_cst);
   note_low(pace, atomic_load_explicit(&pace->external, memory_order_seq_cst));
   atomic_store_explicit(&pace->called, false, memory_order_relaxed);
-  tarn_generation_collected(collector, before, live_of(collector), debt,
-                            trigger_for(collector, live_of(collector)));
+  round.after = live_of(collector);
+  round.full_due = trigger_for(collector, round.after);
+  tarn_generation_collected(collector, &round);
   work_out_due(collector);
   judge_soft(collector, report, stretched);
   judge_hard(collector, report, now);

@@ -49,7 +49,7 @@ static unsigned sweep_marks(const struct tarn_pool *pool, uint8_t epoch) {
       continue;
     uint64_t other = ((word ^ epoch * EACH_BYTE) + EACH_BYTE * 0x7f) & EACH_BYTE * 0x80;
     uint64_t lives = (other ^ EACH_BYTE * 0x80) >> 7, kept = word & lives * 0xff;
-    live += (unsigned)__builtin_popcountll(lives);
+    live += (unsigned)(lives * EACH_BYTE >> 56);
     if (kept != word) /* relaxed: see the head of sweep.h */
       __atomic_store_n(&words[i], kept, __ATOMIC_RELAXED);
   }

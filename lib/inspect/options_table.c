@@ -187,6 +187,19 @@ const struct tarn_option tarn_option_table[] = {
      .minimum = 64 * KIB,
      .maximum = 16 * TIB,
      FIELD(young)},
+    {.name = "young-share",
+     .help =
+         "While young collections take more than this percentage of the time, they come after "
+         "up to sixteen times the bytes of `young`, unless one takes more than 10 milliseconds, "
+         "or it would be more than half of what the heap may grow by. Less saves time, more "
+         "saves memory.",
+     .kind = TARN_KIND_PERCENT,
+     .group = TARN_GROUP_COLLECTOR,
+     .zero = "never",
+     .initial = 10,
+     .minimum = 1,
+     .maximum = 99,
+     FIELD(young_share)},
     {.name = "sweeper",
      .help = "A background thread sweeps what a full collection left, ahead of the threads that "
              "want the memory. When off, or on a machine with one CPU, they do it themselves, "

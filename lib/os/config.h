@@ -34,10 +34,12 @@ struct tarn_config {
   size_t mark_stack;    /* largest mark stack; 0 = no limit */
   size_t huge_from;     /* collected worlds that hold so much get huge pages; 0 = never */
 
-  unsigned growth;      /* collect when allocated bytes exceed this percentage of live bytes */
-  unsigned near_limit;  /* percentage of hard_limit at which the callback is called */
-  unsigned soft_share;  /* percentage of the time that collections for soft_limit may take */
-  unsigned retain;      /* free pool memory kept, as percentage of live bytes */
+  unsigned growth;     /* collect when allocated bytes exceed this percentage of live bytes */
+  unsigned near_limit; /* percentage of hard_limit at which the callback is called */
+  unsigned
+      young_share;     /* percentage of the time that young collections may take at young; 0: any */
+  unsigned soft_share; /* percentage of the time that collections for soft_limit may take */
+  unsigned retain;     /* free pool memory kept, as percentage of live bytes */
   unsigned max_threads; /* attached threads of one world */
   unsigned markers;     /* threads that mark, the collecting one among them; 0 = detected_cpus */
 

@@ -1509,7 +1509,7 @@ static void the_first_collection_is_a_full_one(void **unused) {
 static void young_objects_are_collected_long_before_min_heap(void **unused) {
   struct state state;
   (void)unused;
-  begin_with(&state, "min-heap=1G,young=256K", TARN_OPTIONS_BARRIERS);
+  begin_with(&state, "min-heap=1G,young=256K,young-share=0", TARN_OPTIONS_BARRIERS);
   for (size_t i = 0; i < 500000; i++) /* 16 MB, all garbage */
     assert_non_null(tarn_new(state.self, state.node));
   if (!TARN_ZEAL) /* it collects the old all the time, too */
@@ -1522,7 +1522,7 @@ static void young_objects_are_collected_long_before_min_heap(void **unused) {
 static void collections_that_come_by_themselves_are_mostly_young(void **unused) {
   struct state state;
   (void)unused;
-  begin_with(&state, "min-heap=4M,young=256K", TARN_OPTIONS_BARRIERS);
+  begin_with(&state, "min-heap=4M,young=256K,young-share=0", TARN_OPTIONS_BARRIERS);
   add_roots(&state);
   struct array *all = roots[0] = tarn_new_array(state.self, state.array, 1000);
   for (size_t i = 0; i < 2000000; i++) {
@@ -1545,7 +1545,7 @@ static void collections_that_come_by_themselves_are_mostly_young(void **unused) 
 static void a_heap_that_grows_gets_full_collections(void **unused) {
   struct state state;
   (void)unused;
-  begin_with(&state, "min-heap=1M,growth=100,young=256K", TARN_OPTIONS_BARRIERS);
+  begin_with(&state, "min-heap=1M,growth=100,young=256K,young-share=0", TARN_OPTIONS_BARRIERS);
   add_roots(&state);
   for (size_t i = 0; i < 500000; i++) { /* 16 MB that stay */
     struct cell *node = tarn_new(state.self, state.node);
@@ -1569,7 +1569,7 @@ static void a_heap_that_grows_gets_full_collections(void **unused) {
 static void garbage_that_was_aged_does_not_pile_up(void **unused) {
   struct state state;
   (void)unused;
-  begin_with(&state, "min-heap=4M,growth=100,young=256K", TARN_OPTIONS_BARRIERS);
+  begin_with(&state, "min-heap=4M,growth=100,young=256K,young-share=0", TARN_OPTIONS_BARRIERS);
   add_roots(&state);
   enum { WINDOW = 30000 };
   struct array *all = roots[0] = tarn_new_array(state.self, state.array, WINDOW);
@@ -1638,6 +1638,115 @@ static void first_pool_spares_the_pools_that_were_filled(void **unused) {
   end(&state);
 }
 
+/* --- how far apart --------------------------------------------------------------------------- */
+
+#define MS ((uint64_t)1000000)
+
+/* What the policy makes of a collection that it is told of. */
+static void tell(struct state *state, int generation, uint64_t before, uint64_t after,
+                 uint64_t ran_ns, uint64_t stopped_ns) {
+  struct tarn_collector *collector = state->world->collector;
+  struct tarn_generation_round round = {.before = before,
+                                        .after = after,
+                                        .allocated = 1u << 20,
+                                        .full_due = 1u << 30,
+                                        .ran_ns = ran_ns,
+                                        .stopped_ns = stopped_ns};
+  collector->generation = generation;
+  tarn_generation_collected(collector, &round);
+}
+static uint64_t step_of(const struct state *state) {
+  return atomic_load_explicit(&state->world->collector->generations.step, memory_order_relaxed);
+}
+
+static void young_collections_that_take_much_time_come_less_often(void **unused) {
+  struct state state;
+  uint64_t live = 64u << 20, young = 1u << 20;
+  (void)unused;
+  begin_with(&state, "collect=off,young=1M,young-share=10", TARN_OPTIONS_BARRIERS);
+  for (int i = 0; i < 4; i++) /* a tenth is not more than a tenth */
+    tell(&state, 0, live, live + 1000, 90 * MS, 10 * MS - 1);
+  assert_int_equal(step_of(&state), young);
+  for (uint64_t times = 2; times <= 16; times *= 2) {
+    tell(&state, 0, live, live + 1000, 10 * MS, 9 * MS);
+    assert_int_equal(step_of(&state), times * young);
+  }
+  tell(&state, 0, live, live + 1000, 10 * MS, 9 * MS);
+  assert_int_equal(step_of(&state), 16 * young);
+  /* Few survive, and it is cheap for some time. */
+  for (int i = 0; i < 40; i++)
+    tell(&state, 0, live, live + 1000, 1000 * MS, MS);
+  assert_int_equal(step_of(&state), young);
+  end(&state);
+}
+
+static void long_young_collections_are_not_made_longer(void **unused) {
+  struct state state;
+  uint64_t live = 64u << 20, young = 1u << 20;
+  (void)unused;
+  begin_with(&state, "collect=off,young=1M,young-share=10", TARN_OPTIONS_BARRIERS);
+  for (int i = 0; i < 8; i++)
+    tell(&state, 0, live, live + (300u << 10), 10 * MS, 11 * MS);
+  assert_int_equal(step_of(&state), young);
+  for (int i = 0; i < 8; i++)
+    tell(&state, 0, live, live + (300u << 10), 10 * MS, 9 * MS);
+  assert_int_equal(step_of(&state), 16 * young);
+  for (int i = 0; i < 8; i++) /* back to what survivors alone may make of it */
+    tell(&state, 0, live, live + (300u << 10), 10 * MS, 30 * MS);
+  assert_int_equal(step_of(&state), 4 * young);
+  end(&state);
+}
+
+static void a_small_heap_does_not_become_one_of_young_objects(void **unused) {
+  struct state state;
+  uint64_t live = 4u << 20, young = 1u << 20;
+  (void)unused;
+  begin_with(&state, "collect=off,young=1M,min-heap=4M,young-share=10", TARN_OPTIONS_BARRIERS);
+  for (int i = 0; i < 8; i++)
+    tell(&state, 0, live, live + (300u << 10), 10 * MS, 9 * MS);
+  assert_int_equal(step_of(&state), 4 * young); /* half of what it may grow by */
+  end(&state);
+  begin_with(&state, "collect=off,young=1M,hard-limit=68M,young-share=10", TARN_OPTIONS_BARRIERS);
+  for (int i = 0; i < 8; i++)
+    tell(&state, 0, 64u << 20, (64u << 20) + (300u << 10), 10 * MS, 9 * MS);
+  assert_int_equal(step_of(&state), young);
+  end(&state);
+}
+
+static void without_a_share_only_what_survives_counts(void **unused) {
+  struct state state;
+  uint64_t live = 64u << 20, young = 1u << 20;
+  (void)unused;
+  begin_with(&state, "collect=off,young=1M,young-share=0", TARN_OPTIONS_BARRIERS);
+  for (int i = 0; i < 8; i++)
+    tell(&state, 0, live, live + 1000, MS, 9 * MS);
+  assert_int_equal(step_of(&state), young);
+  for (int i = 0; i < 8; i++) /* more than half */
+    tell(&state, 0, live, live + (600u << 10), MS, 9 * MS);
+  assert_int_equal(step_of(&state), 4 * young);
+  end(&state);
+}
+
+static void generation_1_waits_for_more_when_it_finds_little(void **unused) {
+  struct state state;
+  uint64_t live = 64u << 20, young = 1u << 20;
+  (void)unused;
+  begin_with(&state, "collect=off,young=1M,young-share=0", TARN_OPTIONS_BARRIERS);
+  const struct tarn_generations *generations = &state.world->collector->generations;
+  for (int i = 0; i < 8; i++) {
+    tell(&state, 0, live, live + (600u << 10), MS, MS);
+    tell(&state, 1, live + (600u << 10), live + (500u << 10), MS, MS); /* most of it lives on */
+    assert_int_equal(generations->survived, 0);
+  }
+  assert_int_equal(generations->second_due, 16 * young);
+  for (int i = 0; i < 8; i++) {
+    tell(&state, 0, live, live + (600u << 10), MS, MS);
+    tell(&state, 1, live + (600u << 10), live + (100u << 10), MS, MS);
+  }
+  assert_int_equal(generations->second_due, young);
+  end(&state);
+}
+
 int main(void) {
   const struct CMUnitTest of_any_policy[] = {
       cmocka_unit_test(what_is_stored_into_an_object_lives_as_long_as_that),
@@ -1678,6 +1787,11 @@ int main(void) {
       cmocka_unit_test(garbage_that_was_aged_does_not_pile_up),
       cmocka_unit_test(exhausted_memory_is_looked_for_in_old_pools_too),
       cmocka_unit_test(options_of_generations_are_read),
+      cmocka_unit_test(young_collections_that_take_much_time_come_less_often),
+      cmocka_unit_test(long_young_collections_are_not_made_longer),
+      cmocka_unit_test(a_small_heap_does_not_become_one_of_young_objects),
+      cmocka_unit_test(without_a_share_only_what_survives_counts),
+      cmocka_unit_test(generation_1_waits_for_more_when_it_finds_little),
       cmocka_unit_test(first_pool_spares_the_pools_that_were_filled),
   };
   static const char *const policies[] = {"generations=pools", "generations=first-pool",
