@@ -49,11 +49,11 @@ static void drop_pool(struct tarn_pool *pool, void *data) {
   if (pool->heap != drop->heap)
     return;
   if (drop->store->tables) {
-    uint8_t *marks = tarn_mark_byte(tarn_pool_base(pool));
-    size_t bytes = (pool->own.virgin + 15) >> TARN_GRANULE_SHIFT;
-    for (size_t i = 0; i < bytes; i++)
+    uint64_t *marks = (uint64_t *)(void *)tarn_mark_byte(tarn_pool_base(pool));
+    size_t words = ((pool->own.virgin + 15) / 16 + 7) / 8;
+    for (size_t i = 0; i < words; i++)
       if (marks[i]) /* a look first: most of the table may not exist yet */
-        marks[i] = TARN_MARK_NONE;
+        marks[i] = 0;
   }
   pool->next = pool->prev = NULL;
   tarn_pool_set_list(pool, TARN_LIST_NONE);

@@ -459,7 +459,7 @@ static void *alloc_once(struct tarn_local *local, struct request *request) {
 static void *alloc_piece(struct tarn_local *local, struct request *request) {
   /* Relaxed, as in tarn_safepoint: the hook reads again with the order it needs. */
   if (TARN_ZEAL || request->size > TARN_LARGE_LIMIT ||
-      __atomic_load_n(&local->pub.tarn_poll, __ATOMIC_RELAXED) != 0)
+      (__atomic_load_n(&local->pub.tarn_poll, __ATOMIC_RELAXED) & ~TARN_POLL_CAN_WAIT) != 0)
     return NULL;
   struct tarn_bin *bins = bins_of(local, request->heap, request->flavour);
   struct tarn_bin *bin = bins ? bins + tarn_class_of(request->size) : NULL;

@@ -26,6 +26,10 @@
 #include "heap/spare.h"
 #include <tarn/inline.h>
 
+/* The bit of a thread's poll word that a refill does not look at: `free` functions are due, which
+ * never run in an allocation.  world/thread.h has them all. */
+#define TARN_POLL_CAN_WAIT 2u
+
 struct tarn_local {
   struct tarn_thread pub; /* must be first: the inlined paths go by offsets from it */
   /* The bins of the world's first two heaps: the atomic one's flavours, then the container's. */

@@ -133,6 +133,23 @@ void tarn_pool_drop(struct tarn_store *store, struct tarn_pool *pool) {
 
 /* --- what is free ---------------------------------------------------------------------------- */
 
+/* The first of the bytes from `from` up to `to` that is a mark, or `to`.  Eight at a time: dead
+ * pools have none. */
+static uint32_t next_mark(const uint8_t *marks, uint32_t from, uint32_t to) {
+  while (from < to && from % 8 != 0 && marks[from] == TARN_MARK_NONE)
+    from++;
+  if (from % 8 == 0) {
+    const uint64_t *word = (const uint64_t *)(const void *)(marks + from);
+    const uint64_t *end = (const uint64_t *)(const void *)(marks + to / 8 * 8);
+    while (word < end && *word == 0)
+      word++;
+    from = (uint32_t)((const uint8_t *)word - marks);
+  }
+  while (from < to && marks[from] == TARN_MARK_NONE)
+    from++;
+  return from;
+}
+
 bool tarn_pool_stretch(struct tarn_pool *pool, uint8_t epoch, uint32_t *start, uint32_t *end) {
   uint32_t size = (uint32_t)tarn_pool_block_size(pool);
   uint32_t last = size * pool->capacity;
@@ -151,9 +168,10 @@ bool tarn_pool_stretch(struct tarn_pool *pool, uint8_t epoch, uint32_t *start, u
   *start = at;
   if (at >= last)
     return false;
-  while (at < known && marks[at >> TARN_GRANULE_SHIFT] == TARN_MARK_NONE)
-    at += size;
-  *end = at >= known ? last : at;
+  /* The bytes between those of block starts are never set. */
+  uint32_t granules = (known + 15) >> TARN_GRANULE_SHIFT;
+  uint32_t mark = next_mark(marks, at >> TARN_GRANULE_SHIFT, granules);
+  *end = mark == granules ? last : ((mark << TARN_GRANULE_SHIFT) + size - 1) / size * size;
   return true;
 }
 

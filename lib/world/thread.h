@@ -39,10 +39,10 @@
 
 /* Bits of pub.tarn_poll. */
 enum {
-  TARN_POLL_STOP = TARN_INLINE_STOP, /* a stop is on */
-  TARN_POLL_RELEASE = 1u << 1,       /* `free` functions are due */
-  TARN_POLL_DETACHED = 1u << 2,      /* the handle is not valid: misuse goes to the slow path */
-  TARN_POLL_COLLECT = 1u << 3        /* a collection may be due */
+  TARN_POLL_STOP = TARN_INLINE_STOP,      /* a stop is on */
+  TARN_POLL_RELEASE = TARN_POLL_CAN_WAIT, /* `free` functions are due */
+  TARN_POLL_DETACHED = 1u << 2, /* the handle is not valid: misuse goes to the slow path */
+  TARN_POLL_COLLECT = 1u << 3   /* a collection may be due */
 };
 
 /* States; stored in a uint32_t. */
