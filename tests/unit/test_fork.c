@@ -438,7 +438,7 @@ static struct cell *new_cell(tarn_thread *self) {
 static const tarn_type *make_cell_type(void) {
   tarn_type_spec spec = TARN_TYPE_SPEC_INIT;
   spec.name = "cell";
-  spec.size = sizeof(struct cell);
+  spec.size = 128; /* a card */
   spec.slot_bits = 6;
   spec.free = end_cell;
   const tarn_type *type = tarn_type_create(ages.world, &spec, NULL);
@@ -518,12 +518,12 @@ static int end_other(tarn_thread *self) {
  * by another thread if there may be one; the others nothing.  Cells 5 to 9 of those made since.
  */
 static int grow_ages(tarn_thread *self, bool with_other) {
+  memset(ages.old, 0, sizeof ages.old);
+  EXPECT(tarn_collect(self, 2) == TARN_OK); /* of those before */
   ages.count = 0;
   memset(ages.ended, 0, sizeof ages.ended);
-  for (unsigned i = 0; i < OLD; i++) {
-    ages.old[i] = new_cell(self);
-    EXPECT(ages.old[i] && tarn_alloc_atomic(self, 24));
-  }
+  for (unsigned i = 0; i < OLD; i++)
+    EXPECT((ages.old[i] = new_cell(self)) != NULL);
   EXPECT(tarn_collect(self, 2) == TARN_OK);
   EXPECT(!hang(self, ages.old[0], &ages.old[0]->left)); /* 5 */
   EXPECT(!hang(self, ages.old[1], &ages.old[1]->left)); /* 6 */
@@ -600,7 +600,7 @@ static int go_on_together(tarn_thread *self) {
   return 0;
 }
 
-static int go_on(tarn_world *world) {
+static int go_on_aged(tarn_world *world) {
   tarn_thread *self = tarn_thread_self(world);
   EXPECT(verify(self) == TARN_OK && !check_ages());
   EXPECT(!collect_generation_0(self) && !collect_the_others(self) && !go_on_together(self));
@@ -611,14 +611,14 @@ static int go_on(tarn_world *world) {
 /* A child goes on, and has a child that does. */
 static int go_on_and_fork(tarn_world *world) {
   int status = 1;
-  EXPECT(!go_on(world) && !grow_ages(tarn_thread_self(world), false));
+  EXPECT(!go_on_aged(world) && !grow_ages(tarn_thread_self(world), false));
   pid_t pid = fork();
   if (pid == 0) {
     (void)alarm(30);
-    _exit(go_on(world));
+    _exit(go_on_aged(world));
   }
   EXPECT(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0);
-  return go_on(world);
+  return go_on_aged(world);
 }
 
 static void young_and_old_objects_go_through_a_fork(bool first_pool) {
@@ -634,7 +634,7 @@ static void young_and_old_objects_go_through_a_fork(bool first_pool) {
     assert_int_equal(grow_ages(self, true), 0);
     assert_int_equal(in_child(go_on_and_fork, ages.world), 0);
     assert_int_equal(end_other(self), 0);
-    assert_int_equal(go_on(ages.world), 0); /* the parent too */
+    assert_int_equal(go_on_aged(ages.world), 0); /* the parent too */
   }
   assert_int_equal(tarn_world_destroy(ages.world), TARN_OK);
 }
