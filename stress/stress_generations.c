@@ -9,12 +9,12 @@
  * generations.  Every item has a number, and outside the heap stands whether it lives: who meets
  * one that does not fails.  In the end all have died exactly once.
  *
- * The program leads several lives, each with a world of its own.  The first has half of the time,
- * and the seed chooses its options: how the young are told, how many threads work and mark, whether
- * each collection is verified.  The others are short, and go through all that there is: each
- * policy with each number of threads up to --threads, verified and not, the large and the small
- * numbers in turn.  The seed chooses where they begin; but five lives use every policy with the
- * largest numbers of threads, and so many there are in any case.
+ * The program leads several lives, each with a world of its own.  The first has a third of the
+ * time, and the seed chooses its options: how the young are told, how many threads work and mark,
+ * whether each collection is verified.  The others are short, and go through all that there is:
+ * each policy with each number of threads up to --threads, verified and not, the large and the
+ * small numbers in turn.  The seed chooses where they begin; but five lives use every policy with
+ * the largest numbers of threads, and so many there are in any case.
  */
 #include "collect/collector.h"
 #include "common.h"
@@ -718,7 +718,7 @@ int main(int count, char **arguments) {
   stress_begin(count, arguments);
   stress.rounds_least = 2; /* collections that are verified, one after the other, take long */
   unsigned milliseconds = stress.seconds * 10, lives = 1;
-  lead(long_life(), stress.seconds * 1000 / 2);
+  lead(long_life(), stress.seconds * 1000 / 3);
   for (; lives < LIVES_LEAST || stress_time_left(); lives++)
     lead(short_life(lives), milliseconds < SHORT ? SHORT : milliseconds);
   for (unsigned i = 0; i < POLICIES; i++) {
