@@ -32,6 +32,7 @@
 #define DEEP 8u    /* links of the graph are cut behind so many */
 #define SHORT 100u /* milliseconds of a short life, more if the program runs for long */
 #define LIVES_LEAST 6u
+#define MORE_THAN_A_POOL 4000u /* items */
 
 /* What the numbers say of their items. */
 enum { UNBORN = 0, ALIVE, FINAL, DEAD };
@@ -621,9 +622,20 @@ static void start(const struct life *life) {
   STRESS_EQUAL(tarn_weak_table_create(world, &spec, &table), TARN_OK);
 }
 
+/* What nobody refers to dies with the next collection of any generation; but with first-pool it
+ * does not, while the thread allocates from another pool. */
+static void check_policy(tarn_thread *self, enum policy policy) {
+  tarn_collect_disable(world);
+  uint64_t first = new_item(self)->number;
+  for (unsigned i = 0; i < MORE_THAN_A_POOL; i++)
+    (void)new_item(self);
+  STRESS_EQUAL(tarn_collect(self, 0), TARN_OK);
+  STRESS_EQUAL(atomic_load(&states[first]), policy == FIRST_POOL ? ALIVE : DEAD);
+  STRESS_EQUAL(tarn_collect_enable(world), TARN_OK);
+}
+
 /* They are old when the threads begin. */
-static void make_shared(void) {
-  tarn_thread *self = stress_attach(world);
+static void make_shared(tarn_thread *self) {
   for (unsigned i = 0; i < HOLDERS; i++) {
     STRESS_EQUAL(pthread_mutex_init(&holders[i].lock, NULL), 0);
     holders[i].object = weaks[i] = ephemerons[i] = NULL;
@@ -638,7 +650,6 @@ static void make_shared(void) {
     STRESS_CHECK(weaks[i] && ephemerons[i]);
   }
   STRESS_EQUAL(tarn_collect(self, TARN_GENERATION_FULL), TARN_OK);
-  STRESS_EQUAL(tarn_thread_detach(self), TARN_OK);
 }
 
 static void tell(const struct life *life) {
@@ -683,7 +694,10 @@ static void finish(void) {
 
 static void lead(struct life life, unsigned milliseconds) {
   start(&life);
-  make_shared();
+  tarn_thread *self = stress_attach(world);
+  make_shared(self);
+  check_policy(self, life.policy);
+  STRESS_EQUAL(tarn_thread_detach(self), TARN_OK);
   stress_run_for(milliseconds);
   stress_run(world, life.threads, work, &life);
   tell(&life);
