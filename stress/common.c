@@ -16,6 +16,7 @@ struct stress stress = {.seconds = 10, .threads = 4, .rounds_least = 10};
 _Atomic uint64_t stress_rounds;
 
 static uint64_t began;
+static uint64_t run_ends = UINT64_MAX; /* changes between runs only */
 
 static uint64_t now(void) {
   struct timespec time;
@@ -91,7 +92,7 @@ int stress_end(void) {
 
 /* --- worlds ---------------------------------------------------------------------------------- */
 
-tarn_world *stress_world(const char *set) {
+static tarn_world *make_world(const char *set, unsigned flags) {
   tarn_options options = TARN_OPTIONS_INIT;
   tarn_world *world = NULL;
   char text[256];
@@ -101,12 +102,16 @@ tarn_world *stress_world(const char *set) {
   (void)snprintf(text, sizeof text, "%s", set);
 #endif
   options.set = text;
-  options.flags = TARN_OPTIONS_NO_ENVIRONMENT;
+  options.flags = TARN_OPTIONS_NO_ENVIRONMENT | flags;
   tarn_status status = tarn_world_create(&options, &world);
   if (status != TARN_OK)
     stress_fail(__FILE__, __LINE__, "no world: %s", tarn_strerror(status));
   return world;
 }
+
+tarn_world *stress_world(const char *set) { return make_world(set, 0); }
+
+tarn_world *stress_barrier_world(const char *set) { return make_world(set, TARN_OPTIONS_BARRIERS); }
 
 tarn_thread *stress_attach(tarn_world *world) {
   tarn_thread *self = NULL;
@@ -150,7 +155,11 @@ uint64_t stress_next(struct stress_random *random) {
 
 /* --- threads --------------------------------------------------------------------------------- */
 
-bool stress_time_left(void) { return now() - began < (uint64_t)stress.seconds * 1000000000u; }
+void stress_run_for(unsigned milliseconds) { run_ends = now() + milliseconds * 1000000ull; }
+
+bool stress_time_left(void) {
+  return now() - began < (uint64_t)stress.seconds * 1000000000u && now() < run_ends;
+}
 
 bool stress_on(uint64_t *round) {
   /* Relaxed: a figure. */
@@ -226,4 +235,5 @@ void stress_run(tarn_world *world, unsigned threads, void (*fn)(void *, unsigned
   for (unsigned i = 0; i < threads; i++)
     STRESS_EQUAL(pthread_join(ones[i].thread, NULL), 0);
   STRESS_EQUAL(pthread_barrier_destroy(&start.barrier), 0);
+  run_ends = UINT64_MAX;
 }

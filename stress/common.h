@@ -42,6 +42,8 @@ void stress_begin(int count, char **arguments);
 
 /* A world with options `set`, without the environment's; never NULL. */
 tarn_world *stress_world(const char *set);
+/* The same, of a program that keeps the rules of tarn/store.h. */
+tarn_world *stress_barrier_world(const char *set);
 tarn_thread *stress_attach(tarn_world *world);
 
 /* xorshift; a state of its own for each user. */
@@ -58,6 +60,10 @@ static inline uint64_t stress_below(struct stress_random *random, uint64_t bound
  * about `world` (may be NULL) meanwhile. */
 void stress_run(tarn_world *world, unsigned threads, void (*fn)(void *data, unsigned number),
                 void *data);
+
+/* For a program that calls stress_run several times: from now until the end of the next run there
+ * is so much time, or what is left of the whole. */
+void stress_run_for(unsigned milliseconds);
 
 /* True while there is work: counts the caller's round. */
 bool stress_on(uint64_t *round);

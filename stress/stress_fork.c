@@ -6,10 +6,14 @@
  *
  * Threads use everything that takes a lock (allocation of all sizes, types, heaps, weak references
  * and tables, finalizers, roots, frees, attaching and detaching) while one of them forks, running,
- * blocked, in a hold or not attached.  The child checks every chain that hangs on a root, works,
- * collects, verifies, now and then forks again or starts a thread, and ends the world: then as many
- * `free` functions ran as objects were made before and after the fork.  The same holds for the
- * parent at the end.
+ * blocked, in a hold or not attached.  The child checks every chain that hangs on a root or in an
+ * old object, verifies, works, collects each generation, now and then forks again or starts a
+ * thread, and ends the world: then as many `free` functions ran as objects were made before and
+ * after the fork.  The same holds for the parent at the end.
+ *
+ * The program keeps the rules of barriers.  Three lives, each with a world of its own, have the
+ * three policies of generations; the seed chooses their order, and whether each collection is
+ * verified.
  */
 #include "common.h"
 #include <errno.h>
@@ -18,6 +22,15 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+/* ThreadSanitizer supports no threads in the child of a process with threads.  AddressSanitizer's
+ * allocator, in which a thread begins and ends, has locks that no fork takes. */
+#define THREADS_IN_CHILD !STRESS_SANITIZED
+#ifdef TARN_SANITIZE_ASAN
+#define NO_THREADS ",purger=0,markers=1"
+#else
+#define NO_THREADS ""
+#endif
 
 #define SLOTS 96u /* more than threads */
 #define LONGEST 60u
@@ -33,7 +46,14 @@ enum { ALIVE = 0xa11fe, DEAD = 0xdead };
 static tarn_world *world;
 static const tarn_type *node_type, *plain_type;
 static tarn_weak_table *table;
-static void *slots[SLOTS]; /* roots: each a chain, or NULL while a thread has it */
+/* Each a chain, or NULL while a thread has it; atomic.  The even ones are roots, the odd ones are
+ * in an array that is old before the threads start. */
+static void *slots[SLOTS];
+static struct shelf {
+  const tarn_type *type;
+  size_t count;
+  void *chains[SLOTS];
+} * shelf;
 static _Atomic uint64_t made, freed, next_serial, forks;
 
 static void on_free(tarn_world *of, void *object) {
@@ -53,6 +73,19 @@ static const tarn_type *make_type(const char *name, tarn_free_fn fn) {
   const tarn_type *type = tarn_type_create(world, &spec, NULL);
   STRESS_CHECK(type);
   return type;
+}
+
+static void *chain_in(unsigned slot) {
+  return __atomic_load_n(slot % 2 ? &shelf->chains[slot] : &slots[slot], __ATOMIC_ACQUIRE);
+}
+
+/* Acquire and release: a chain goes from thread to thread. */
+static void *exchange_chain(tarn_thread *self, unsigned slot, void *chain) {
+  if (slot % 2 == 0)
+    return __atomic_exchange_n(&slots[slot], chain, __ATOMIC_ACQ_REL);
+  void **at = &shelf->chains[slot], *was = __atomic_exchange_n(at, chain, __ATOMIC_ACQ_REL);
+  tarn_barrier(self, shelf, at);
+  return was;
 }
 
 /* --- work ------------------------------------------------------------------------------------ */
@@ -94,11 +127,24 @@ static void grow(struct life *life) {
     STRESS_EQUAL(payload[i], 0);
     payload[i] = node->serial + i;
   }
-  node->payload = payload;
   node->words = words;
-  node->next = life->chain;
+  tarn_store(life->self, node, (void **)&node->payload, payload);
+  tarn_store(life->self, node, (void **)&node->next, life->chain);
   life->chain = node;
   life->fresh = NULL;
+}
+
+/* A copy of the payload of one that may be old. */
+static void renew_payload(struct life *life) {
+  struct node *node = life->chain;
+  for (uint64_t i = stress_below(life->random, LONGEST); i > 0 && node && node->next; i--)
+    node = node->next;
+  if (!node)
+    return;
+  uint64_t *payload = tarn_alloc_atomic(life->self, node->words * 8);
+  STRESS_CHECK(payload);
+  memcpy(payload, node->payload, node->words * 8);
+  tarn_store(life->self, node, (void **)&node->payload, payload);
 }
 
 /* Whatever else takes a lock of the library. */
@@ -150,42 +196,57 @@ static void use_the_rest(struct life *life) {
 }
 
 static void step(struct life *life) {
-  /* Acquire and release: a chain goes from thread to thread. */
   unsigned slot = (unsigned)stress_below(life->random, SLOTS);
-  life->chain = __atomic_exchange_n(&slots[slot], NULL, __ATOMIC_ACQUIRE);
+  life->chain = exchange_chain(life->self, slot, NULL);
   if (check_chain(life->chain) > LONGEST - 20)
     life->chain = NULL;
   for (size_t n = 1 + (size_t)stress_below(life->random, 15); n > 0; n--) {
     grow(life);
     tarn_safepoint(life->self);
   }
+  renew_payload(life);
   use_the_rest(life);
-  if (stress_below(life->random, 100) == 0)
-    STRESS_EQUAL(tarn_collect(life->self, TARN_GENERATION_FULL), TARN_OK);
+  if (stress_below(life->random, 60) == 0)
+    STRESS_EQUAL(tarn_collect(life->self, (int)stress_below(life->random, 3)), TARN_OK);
   (void)check_chain(life->chain);
   /* Somebody else's new chain may be there by now; it is dropped. */
-  (void)__atomic_exchange_n(&slots[slot], life->chain, __ATOMIC_ACQ_REL);
+  (void)exchange_chain(life->self, slot, life->chain);
   life->chain = NULL;
 }
 
 /* --- the child ------------------------------------------------------------------------------- */
 
-static void work_in_child(struct stress_random *random, unsigned steps) {
-  struct life life = {.self = stress_attach(world), .random = random};
-  {
-    TARN_FRAME(life.self, (void *)&life.chain, (void *)&life.fresh, &life.other);
-    for (unsigned i = 0; i < steps; i++)
-      step(&life);
-    STRESS_EQUAL(tarn_collect(life.self, TARN_GENERATION_FULL), TARN_OK);
-    for (unsigned i = 0; i < SLOTS; i++)
-      (void)check_chain(slots[i]);
-  }
-  STRESS_EQUAL(tarn_thread_detach(life.self), TARN_OK);
+static void check_chains(void) {
+  for (unsigned slot = 0; slot < SLOTS; slot++)
+    (void)check_chain(chain_in(slot));
 }
 
-#ifndef TARN_SANITIZE_TSAN
+/* Each generation is collected, and has something new in something old. */
+static void work_in_child(struct stress_random *random, unsigned steps) {
+  struct life life = {.self = stress_attach(world), .random = random};
+  TARN_FRAME(life.self, (void *)&life.chain, (void *)&life.fresh, &life.other);
+  for (int generation = 0; generation <= TARN_GENERATION_FULL; generation++) {
+    for (unsigned i = 0; i < steps; i++)
+      step(&life);
+    STRESS_EQUAL(tarn_collect(life.self, generation), TARN_OK);
+    check_chains();
+  }
+}
+
+static void live_in_child(struct stress_random *random, unsigned steps) {
+  work_in_child(random, steps);
+  STRESS_EQUAL(tarn_thread_detach(tarn_thread_self(world)), TARN_OK);
+}
+
+static void verify_in_child(void) {
+  tarn_thread *self = stress_attach(world);
+  stress_verify(self);
+  STRESS_EQUAL(tarn_thread_detach(self), TARN_OK);
+}
+
+#if THREADS_IN_CHILD
 static void *thread_of_child(void *data) {
-  work_in_child(data, 10);
+  live_in_child(data, 4);
   return NULL;
 }
 #endif
@@ -201,13 +262,13 @@ _Noreturn static void be_child(tarn_thread *self, bool blocked, bool held,
   if (held)
     tarn_gc_release(self);
   STRESS_EQUAL(stress_stats(world).threads, tarn_thread_self(world) ? 1 : 0);
-  for (unsigned i = 0; i < SLOTS; i++)
-    (void)check_chain(slots[i]);
-  work_in_child(random, 10);
+  check_chains();
+  if (stress_below(random, 3) == 0) /* as it is, before anything else */
+    verify_in_child();
+  live_in_child(random, 4);
   if (again)
     fork_once(random, false);
-#ifndef TARN_SANITIZE_TSAN /* it does not support threads in the child of a process with threads \
-                            */
+#if THREADS_IN_CHILD
   pthread_t thread;
   STRESS_EQUAL(pthread_create(&thread, NULL, thread_of_child, random), 0);
   tarn_thread *own = tarn_thread_self(world); /* in a child's child perhaps without `self` */
@@ -217,11 +278,8 @@ _Noreturn static void be_child(tarn_thread *self, bool blocked, bool held,
   if (own)
     tarn_block_end(own);
 #endif
-  if (stress_below(random, 4) == 0) {
-    tarn_thread *verifier = stress_attach(world);
-    stress_verify(verifier);
-    STRESS_EQUAL(tarn_thread_detach(verifier), TARN_OK);
-  }
+  if (stress_below(random, 4) == 0)
+    verify_in_child();
   STRESS_EQUAL(tarn_world_destroy(world), TARN_OK);
   STRESS_EQUAL(atomic_load(&freed), atomic_load(&made));
   _exit(0);
@@ -268,7 +326,7 @@ static void fork_often(struct stress_random *random) {
   for (uint64_t round = 0; stress_on(&round);) {
     struct timespec pause = {0, (long)stress_below(random, 3000000)};
     (void)nanosleep(&pause, NULL);
-    fork_once(random, stress_below(random, 8) == 0);
+    fork_once(random, stress_below(random, 4) == 0);
   }
 }
 
@@ -298,8 +356,8 @@ static void stay_outside(struct stress_random *random) {
 }
 
 static void work(void *data, unsigned number) {
-  struct stress_random random = stress_random_of(number);
-  (void)data;
+  const unsigned *number_of_life = data;
+  struct stress_random random = stress_random_of(65 * *number_of_life + number + 1);
   if (number == 0) {
     fork_often(&random);
     return;
@@ -311,30 +369,66 @@ static void work(void *data, unsigned number) {
       one_life(&random);
 }
 
-int main(int count, char **arguments) {
-  stress_begin(count, arguments);
-  (void)alarm(stress.seconds * 2 + 90); /* a hang is a failure */
-  world = stress_world("min-heap=1M");
+static void make_world(unsigned number) {
+  struct stress_random random = stress_random_of(65 * number);
+  static const char *const policies[] = {"pools", "first-pool", "none"};
+  bool verify = stress_below(&random, 4) == 0;
+  unsigned young = verify ? 1024 : 64u << stress_below(&random, 4); /* KiB */
+  char set[120];
+  (void)snprintf(set, sizeof set, "min-heap=1M,generations=%s,young=%uK,verify=%u" NO_THREADS,
+                 policies[(stress.seed + number) % 3], young, verify);
+  fprintf(stderr, "  %s\n", set);
+  world = stress_barrier_world(set);
+}
+
+static void start(unsigned number) {
+  make_world(number);
   node_type = make_type("counted", on_free);
   plain_type = make_type("plain", NULL);
-  tarn_weak_table_spec spec = TARN_WEAK_TABLE_SPEC_INIT;
-  STRESS_EQUAL(tarn_weak_table_create(world, &spec, &table), TARN_OK);
+  tarn_type_spec spec = {.struct_size = sizeof spec,
+                         .name = "shelf",
+                         .size = offsetof(struct shelf, chains),
+                         .element_size = sizeof(void *),
+                         .flags = TARN_TYPE_ELEMENTS_TRACED};
+  const tarn_type *shelf_type = tarn_type_create(world, &spec, NULL);
+  STRESS_CHECK(shelf_type);
+  tarn_weak_table_spec table_spec = TARN_WEAK_TABLE_SPEC_INIT;
+  STRESS_EQUAL(tarn_weak_table_create(world, &table_spec, &table), TARN_OK);
+  tarn_thread *self = stress_attach(world);
+  shelf = NULL;
+  STRESS_EQUAL(tarn_root_add(world, (void **)&shelf), TARN_OK);
   for (unsigned i = 0; i < SLOTS; i++)
     STRESS_EQUAL(tarn_root_add(world, &slots[i]), TARN_OK);
-  stress_run(world, stress.threads, work, NULL);
+  shelf = tarn_new_array(self, shelf_type, SLOTS);
+  STRESS_CHECK(shelf);
+  STRESS_EQUAL(tarn_collect(self, TARN_GENERATION_FULL), TARN_OK);
+  STRESS_EQUAL(tarn_thread_detach(self), TARN_OK);
+}
 
+static void finish(void) {
   tarn_thread *self = stress_attach(world);
   STRESS_EQUAL(stress_stats(world).threads, 1);
   stress_verify(self);
-  for (unsigned i = 0; i < SLOTS; i++) {
-    (void)check_chain(slots[i]);
-    slots[i] = NULL;
-  }
+  check_chains();
+  memset(slots, 0, sizeof slots);
+  shelf = NULL;
   STRESS_EQUAL(tarn_collect(self, TARN_GENERATION_FULL), TARN_OK);
   STRESS_EQUAL(stress_stats(world).live_objects, 0);
   STRESS_EQUAL(tarn_weak_table_count(table), 0);
   STRESS_EQUAL(atomic_load(&freed), atomic_load(&made));
   STRESS_EQUAL(tarn_world_destroy(world), TARN_OK);
+}
+
+int main(int count, char **arguments) {
+  stress_begin(count, arguments);
+  stress.rounds_least = 4;
+  (void)alarm(stress.seconds * 2 + 90); /* a hang is a failure */
+  for (unsigned number = 0; number < 3; number++) {
+    start(number);
+    stress_run_for(stress.seconds * 1000 / 3);
+    stress_run(world, stress.threads, work, &number);
+    finish();
+  }
   fprintf(stderr, "  %llu forks\n", (unsigned long long)atomic_load(&forks));
   return stress_end();
 }

@@ -9,8 +9,12 @@
  * generations.  Every item has a number, and outside the heap stands whether it lives: who meets
  * one that does not fails.  In the end all have died exactly once.
  *
- * The seed chooses the options: how the young are told, how many threads mark, whether each
- * collection is verified.
+ * The program leads several lives, each with a world of its own.  The first has a third of the
+ * time, and the seed chooses its options: how the young are told, how many threads work and mark,
+ * whether each collection is verified.  The others are short, and go through all that there is:
+ * each policy with each number of threads up to --threads, verified and not, the large and the
+ * small numbers in turn.  The seed chooses where they begin; but five lives use every policy with
+ * the largest numbers of threads, and so many there are in any case.
  */
 #include "collect/collector.h"
 #include "common.h"
@@ -25,7 +29,10 @@
 #define LARGE 20000u /* elements: three units */
 #define OWN 40u
 #define MAIL 64u
-#define DEEP 8u /* links of the graph are cut behind so many */
+#define DEEP 8u    /* links of the graph are cut behind so many */
+#define SHORT 100u /* milliseconds of a short life, more if the program runs for long */
+#define LIVES_LEAST 6u
+#define MORE_THAN_A_POOL 4000u /* items */
 
 /* What the numbers say of their items. */
 enum { UNBORN = 0, ALIVE, FINAL, DEAD };
@@ -51,11 +58,26 @@ struct note {
   uint64_t check;
 };
 
+enum policy { POOLS, FIRST_POOL, NONE, POLICIES };
+static const char *const policy_names[] = {"pools", "first-pool", "none"};
+
+struct life {
+  unsigned number, threads;
+  enum policy policy;
+  bool verify;
+};
+
+/* What became of the lives of a policy. */
+static struct {
+  unsigned lives, most_threads;
+  uint64_t collections[TARN_GENERATION_FULL + 1];
+} told[POLICIES];
+
 static tarn_world *world;
 static const tarn_type *item_type, *array_type, *data_type, *foreign_type, *note_type, *large_note;
 static _Atomic uint8_t *states;
 static _Atomic uint32_t numbers;
-static _Atomic uint64_t made, notes_freed, finalized;
+static _Atomic uint64_t notes_freed, finalized;
 
 /* The shared objects.  A holder's words are used under its lock, in which nobody allocates. */
 static struct {
@@ -115,7 +137,6 @@ static struct item *new_item(tarn_thread *self) {
   STRESS_CHECK(item && !item->left && !item->right && !item->number && !item->check);
   item->number = take_number();
   item->check = check_of(item->number);
-  atomic_fetch_add_explicit(&made, 1, memory_order_relaxed);
   return item;
 }
 
@@ -503,11 +524,27 @@ static void visit_shared(tarn_visitor *visitor, void *data) {
   tarn_visit_range(visitor, mail, MAIL);
 }
 
+/* How many collections there were of a generation, and of no higher one. */
+static uint64_t collections_of(int generation) {
+  _Atomic uint64_t *least = world->collector->at_least;
+  return generation == TARN_GENERATION_FULL
+             ? atomic_load(&least[generation])
+             : atomic_load(&least[generation]) - atomic_load(&least[generation + 1]);
+}
+
+/* The shortest life, too, has both, if its policy has. */
+static void collect_young(struct own *own) {
+  for (int generation = 0; generation < TARN_GENERATION_FULL; generation++)
+    do /* another thread's full collection may be joined */
+      STRESS_EQUAL(tarn_collect(own->self, generation), TARN_OK);
+    while (world->collector->generations.on && collections_of(generation) == 0);
+}
+
 static void work(void *data, unsigned number) {
+  const struct life *life = data;
   struct own *own = calloc(1, sizeof *own);
-  (void)data;
   STRESS_CHECK(own);
-  own->random = stress_random_of(number + 1);
+  own->random = stress_random_of(65 * life->number + number + 1);
   own->self = stress_attach(world);
   STRESS_EQUAL(tarn_root_provider_add(world, visit_own, own), TARN_OK);
   for (uint64_t round = 0; stress_on(&round);) {
@@ -518,6 +555,8 @@ static void work(void *data, unsigned number) {
         check_item(own->items[i]);
     if (some(own, 1000) == 0)
       stress_verify(own->self);
+    if (number == 0 && round == 1)
+      collect_young(own);
   }
   STRESS_EQUAL(tarn_root_provider_remove(world, visit_own, own), TARN_OK);
   STRESS_EQUAL(tarn_thread_detach(own->self), TARN_OK);
@@ -551,38 +590,58 @@ static void make_types(void) {
   large_note = make_type((tarn_type_spec){.name = "large note", .size = 70000, .slot_bits = 2});
 }
 
-static void start(void) {
-  struct stress_random random = stress_random_of(0);
-  static const char *const policies[] = {"pools", "first-pool", "pools", "none"};
+static void make_world(const struct life *life) {
+  struct stress_random random = stress_random_of(65 * life->number);
   static const unsigned youngs[] = {64, 64, 256, 1024}; /* KiB */
   char set[200];
-  const char *policy = policies[stress_below(&random, 4)];
   unsigned young = youngs[stress_below(&random, 4)];
   unsigned markers = 1 + (unsigned)stress_below(&random, 4);
-  bool verify = stress_below(&random, 3) == 0, small_stack = stress_below(&random, 4) == 0;
-  if (verify) /* fewer, for they take long */
+  bool small_stack = stress_below(&random, 4) == 0;
+  if (life->verify) /* fewer, for they take long */
     young = 1024;
   unsigned min_heap = 1 + (unsigned)stress_below(&random, 8);
-  (void)snprintf(set, sizeof set, "generations=%s,young=%uK,markers=%u,verify=%u,min-heap=%uM%s%s",
-                 policy, young, markers, verify, min_heap, small_stack ? ",mark-stack=4K" : "",
-                 TARN_ZEAL ? ",zeal=61" : "");
-  tarn_options options = TARN_OPTIONS_INIT;
-  options.set = set;
-  options.flags = TARN_OPTIONS_NO_ENVIRONMENT | TARN_OPTIONS_BARRIERS;
-  fprintf(stderr, "  %s\n", set);
-  STRESS_EQUAL(tarn_world_create(&options, &world), TARN_OK);
+  (void)snprintf(set, sizeof set, "generations=%s,young=%uK,markers=%u,verify=%u,min-heap=%uM%s",
+                 policy_names[life->policy], young, markers, life->verify, min_heap,
+                 small_stack ? ",mark-stack=4K" : "");
+  fprintf(stderr, "  life %u: %u threads, %s\n", life->number, life->threads, set);
+  world = stress_barrier_world(set);
+  STRESS_EQUAL(world->collector->generations.on, life->policy != NONE);
+  STRESS_EQUAL(world->collector->generations.first_pool, life->policy == FIRST_POOL);
+}
+
+static void start(const struct life *life) {
+  make_world(life);
   states = calloc(NUMBERS, 1);
   STRESS_CHECK(states);
+  atomic_store(&numbers, 0);
+  atomic_store(&finalized, 0);
+  memset(mail, 0, sizeof mail);
   make_types();
   tarn_weak_table_spec spec = TARN_WEAK_TABLE_SPEC_INIT;
   spec.kind = TARN_WEAK_KEYS;
   STRESS_EQUAL(tarn_weak_table_create(world, &spec, &table), TARN_OK);
-  STRESS_EQUAL(tarn_root_provider_add(world, visit_shared, NULL), TARN_OK);
 }
 
+/* What nobody refers to dies with the next collection of any generation; but with first-pool it
+ * does not, while the thread allocates from another pool. */
+static void check_policy(tarn_thread *self, enum policy policy) {
+  tarn_collect_disable(world);
+  uint64_t first = new_item(self)->number;
+  for (unsigned i = 0; i < MORE_THAN_A_POOL; i++)
+    (void)new_item(self);
+  STRESS_EQUAL(tarn_collect(self, 0), TARN_OK);
+  STRESS_EQUAL(atomic_load(&states[first]), policy == FIRST_POOL ? ALIVE : DEAD);
+  STRESS_EQUAL(tarn_collect_enable(world), TARN_OK);
+}
+
+/* They are old when the threads begin. */
 static void make_shared(tarn_thread *self) {
   for (unsigned i = 0; i < HOLDERS; i++) {
     STRESS_EQUAL(pthread_mutex_init(&holders[i].lock, NULL), 0);
+    holders[i].object = weaks[i] = ephemerons[i] = NULL;
+  }
+  STRESS_EQUAL(tarn_root_provider_add(world, visit_shared, NULL), TARN_OK);
+  for (unsigned i = 0; i < HOLDERS; i++) {
     holders[i].object = new_holder(self, i);
     weaks[i] = tarn_weak_new(self, NULL);
     struct item *item = new_item(self); /* a key that dies at once */
@@ -590,9 +649,20 @@ static void make_shared(tarn_thread *self) {
     ephemerons[i] = tarn_ephemeron_new(self, item, item);
     STRESS_CHECK(weaks[i] && ephemerons[i]);
   }
+  STRESS_EQUAL(tarn_collect(self, TARN_GENERATION_FULL), TARN_OK);
 }
 
-static void finish(tarn_thread *self) {
+static void tell(const struct life *life) {
+  told[life->policy].lives++;
+  if (life->threads > told[life->policy].most_threads)
+    told[life->policy].most_threads = life->threads;
+  for (int i = 0; i <= TARN_GENERATION_FULL; i++) {
+    told[life->policy].collections[i] += collections_of(i);
+    STRESS_CHECK(i == TARN_GENERATION_FULL || (collections_of(i) > 0) == (life->policy != NONE));
+  }
+}
+
+static void end_everything(tarn_thread *self) {
   STRESS_EQUAL(tarn_root_provider_remove(world, visit_shared, NULL), TARN_OK);
   for (unsigned round = 0; round < 3; round++) { /* objects with finalizers go in the second */
     STRESS_EQUAL(tarn_collect(self, 2), TARN_OK);
@@ -609,34 +679,71 @@ static void finish(tarn_thread *self) {
   STRESS_EQUAL(stats.live_objects, 0);
   STRESS_EQUAL(stats.finalizers_run, atomic_load(&finalized));
   STRESS_EQUAL(stats.release_pending, 0);
-  STRESS_CHECK(atomic_load(&notes_freed) > 0);
 }
 
-static void tell_generations(void) {
-  struct tarn_collector *collector = world->collector;
-  uint64_t least[3];
-  for (int i = 0; i < 3; i++)
-    least[i] = atomic_load(&collector->at_least[i]);
-  fprintf(stderr, "  collections: %llu of generation 0, %llu of 1, %llu full ones\n",
-          (unsigned long long)(least[0] - least[1]), (unsigned long long)(least[1] - least[2]),
-          (unsigned long long)least[2]);
-  STRESS_EQUAL(collector->generations.on, least[0] > least[2]);
-}
-
-int main(int count, char **arguments) {
-  stress_begin(count, arguments);
-  stress.rounds_least = 2; /* collections that are verified, one after the other, take long */
-  start();
+static void finish(void) {
   tarn_thread *self = stress_attach(world);
-  make_shared(self);
-  STRESS_EQUAL(tarn_thread_detach(self), TARN_OK);
-  stress_run(world, stress.threads, work, NULL);
-  tell_generations();
-  self = stress_attach(world);
-  finish(self);
+  end_everything(self);
   STRESS_EQUAL(tarn_world_destroy(world), TARN_OK);
   for (unsigned i = 0; i < HOLDERS; i++)
     (void)pthread_mutex_destroy(&holders[i].lock);
   free((void *)states);
+}
+
+/* --- lives ----------------------------------------------------------------------------------- */
+
+static void lead(struct life life, unsigned milliseconds) {
+  start(&life);
+  tarn_thread *self = stress_attach(world);
+  make_shared(self);
+  check_policy(self, life.policy);
+  STRESS_EQUAL(tarn_thread_detach(self), TARN_OK);
+  stress_run_for(milliseconds);
+  stress_run(world, life.threads, work, &life);
+  tell(&life);
+  finish();
+}
+
+static struct life long_life(void) {
+  struct stress_random random = stress_random_of(64);
+  static const enum policy policies[] = {POOLS, FIRST_POOL, POOLS, NONE};
+  return (struct life){.threads = 1 + (unsigned)stress_below(&random, stress.threads),
+                       .policy = policies[stress_below(&random, 4)],
+                       .verify = stress_below(&random, 3) == 0};
+}
+
+/*
+ * The numbers of threads are gone through as 16, 1, 15, 2, and so on; in the first round each has
+ * one of the policies, in the next ones the others, and after six rounds all were there verified
+ * and not.  The policy changes by one from one life to the next, so it is another one in each of
+ * the first, third and fifth life of a round.
+ */
+static struct life short_life(unsigned number) {
+  unsigned most = stress.threads, round = (number - 1) / most + (unsigned)(stress.seed % 6);
+  unsigned place = (number - 1) % most, half = place / 2;
+  return (struct life){.number = number,
+                       .threads = place % 2 ? 1 + half : most - half,
+                       .policy = (enum policy)((place + round) % POLICIES),
+                       .verify = (half + round) % 2};
+}
+
+int main(int count, char **arguments) {
+  stress.threads = 16; /* the most of a life */
+  stress_begin(count, arguments);
+  stress.rounds_least = 2; /* collections that are verified, one after the other, take long */
+  unsigned milliseconds = stress.seconds * 10, lives = 1;
+  lead(long_life(), stress.seconds * 1000 / 3);
+  for (; lives < LIVES_LEAST || stress_time_left(); lives++)
+    lead(short_life(lives), milliseconds < SHORT ? SHORT : milliseconds);
+  for (unsigned i = 0; i < POLICIES; i++) {
+    fprintf(stderr,
+            "  %s: %u lives, up to %u threads; collections: %llu of generation 0, %llu of 1, "
+            "%llu full ones\n",
+            policy_names[i], told[i].lives, told[i].most_threads,
+            (unsigned long long)told[i].collections[0], (unsigned long long)told[i].collections[1],
+            (unsigned long long)told[i].collections[2]);
+    STRESS_CHECK(told[i].most_threads + 2 >= stress.threads);
+  }
+  STRESS_CHECK(atomic_load(&notes_freed) > 0);
   return stress_end();
 }

@@ -58,8 +58,9 @@ struct tarn_collect_report {
 
 /* How the collector calls up, to inspect/.  Installed once, before the first collection. */
 struct tarn_collect_events {
-  /* The option `verify`: before anything is marked, the world stopped. */
-  void (*before_mark)(tarn_world *world);
+  /* The option `verify`: before anything is marked, the world stopped.  From `frame` on the calling
+   * thread's stack stays as it is until the roots are marked. */
+  void (*before_mark)(tarn_world *world, uintptr_t frame);
   /* At the end of a collection, the world still stopped: the option `verify`. */
   void (*verify)(tarn_world *world);
   /* After a collection, with the world running. */

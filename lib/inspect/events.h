@@ -43,9 +43,10 @@ void tarn_barriers_check(tarn_world *world);
 
 /* --- shadow.c: a second, slow marking that checks the first --- */
 
-/* Before the mark of a collection: notes what is strongly reachable.  Does nothing without memory.
+/* Before the mark of a collection: notes what is strongly reachable; from the calling thread's
+ * stack what lies beyond `frame`, which the mark must find the same.  Does nothing without memory.
  */
-void tarn_shadow_note(tarn_world *world);
+void tarn_shadow_note(tarn_world *world, uintptr_t frame);
 /* After it: dies if something noted is not marked. */
 void tarn_shadow_check(tarn_world *world);
 

@@ -53,9 +53,9 @@ static void collected(tarn_world *world, const struct tarn_collect_report *repor
   limits(world, report);
 }
 
-static void before_mark(tarn_world *world) {
+static void before_mark(tarn_world *world, uintptr_t frame) {
   tarn_barriers_check(world);
-  tarn_shadow_note(world);
+  tarn_shadow_note(world, frame);
 }
 
 static void verify(tarn_world *world) {

@@ -10,7 +10,8 @@
  * What is noted must be what the marker is bound to find, or a sound collection would be called
  * broken.  So of the roots that somebody outside the stop may change between the two markings
  *   - the stacks of blocked threads are left out: foreign code runs on them;
- *   - of a stopped thread's stack the part nearest to its end is left out, where it still works;
+ *   - of a stopped thread's stack the part nearest to its end is left out, where it still works,
+ *     and of the collecting thread's the frames of the collection;
  *   - global slots and providers are summed up, and a sum that changed makes the check void.
  *
  * Everything belongs to the requester, while the world is stopped.
@@ -239,7 +240,8 @@ static uintptr_t stable_part(const struct tarn_mutator *mutator) {
 }
 
 /* The requester saves its place again when the roots are marked: only the frames that are older
- * than this call hold the same words then. */
+ * than the one in which the collection runs hold the same words then.  That one's own has words of
+ * earlier calls where its variables will be. */
 static void note_requester(struct shadow *shadow, const struct tarn_mutator *mutator,
                            uintptr_t frame) {
   tarn_stop_each_word(mutator, frame, note_stack_word, shadow);
@@ -266,8 +268,7 @@ static void note_thread(struct shadow *shadow, const struct tarn_mutator *mutato
     note_other(shadow, mutator);
 }
 
-void tarn_shadow_note(tarn_world *world) {
-  uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
+void tarn_shadow_note(tarn_world *world, uintptr_t frame) {
   struct shadow *shadow = make(world);
   struct tarn_mutator *mutator;
   world->collector->shadow = shadow;

@@ -10,8 +10,10 @@
 
 #include <cmocka.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <tarn/tarn.h>
 #include <time.h>
@@ -387,6 +389,399 @@ static void worlds_come_and_go_while_others_fork(void **state) {
   assert_int_equal(tarn_world_destroy(world), TARN_OK);
 }
 
+/* --- generations ----------------------------------------------------------------------------- */
+
+/* In parent, child and grandchild, where cmocka's assertions may not be used: the function says
+ * what failed and returns 1. */
+#define EXPECT(condition)                                                      \
+  do {                                                                         \
+    if (!(condition)) {                                                        \
+      (void)dprintf(2, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
+      return 1;                                                                \
+    }                                                                          \
+  } while (0)
+
+struct cell {
+  const tarn_type *type;
+  struct cell *left, *right;
+  uintptr_t id;
+};
+
+#define CELLS 200u
+#define OLD 4u
+
+/* The world of a test, with objects of each age; their `free` functions run in the thread that
+ * collects. */
+static struct {
+  tarn_world *world;
+  bool first_pool;
+  const tarn_type *type;
+  struct cell *old[OLD]; /* roots */
+  uintptr_t dropped, dropped_by_other, count;
+  unsigned char ended[CELLS];
+  pthread_t other;
+  pthread_barrier_t barrier;
+} ages;
+
+static void end_cell(tarn_world *world, void *object) {
+  (void)world;
+  ages.ended[((struct cell *)object)->id]++;
+}
+
+static struct cell *new_cell(tarn_thread *self) {
+  struct cell *cell = tarn_new(self, ages.type);
+  if (cell)
+    cell->id = ++ages.count;
+  return cell;
+}
+
+static const tarn_type *make_cell_type(void) {
+  tarn_type_spec spec = TARN_TYPE_SPEC_INIT;
+  spec.name = "cell";
+  spec.size = 128; /* a card */
+  spec.slot_bits = 6;
+  spec.free = end_cell;
+  const tarn_type *type = tarn_type_create(ages.world, &spec, NULL);
+  assert_non_null(type);
+  return type;
+}
+
+static int hang(tarn_thread *self, struct cell *on, struct cell **slot) {
+  struct cell *cell = new_cell(self);
+  EXPECT(cell && cell->id < CELLS);
+  tarn_store(self, on, (void **)slot, cell);
+  return 0;
+}
+
+/* Is the cell there, and whole?  It is the `number`th that was made. */
+static bool is_there(const struct cell *cell, uintptr_t number) {
+  return cell && cell->type == ages.type && cell->id == number && !ages.ended[number];
+}
+
+static tarn_world *make_barrier_world(const char *set) {
+  tarn_options options = TARN_OPTIONS_INIT;
+  tarn_world *world = NULL;
+  char text[200];
+  (void)snprintf(text, sizeof text, ZEAL PURGER "collect=off,%s", set);
+  options.flags = TARN_OPTIONS_NO_ENVIRONMENT | TARN_OPTIONS_BARRIERS;
+  options.set = text;
+  assert_int_equal(tarn_world_create(&options, &world), TARN_OK);
+  return world;
+}
+
+static tarn_status verify(tarn_thread *self) {
+  char message[300] = "";
+  tarn_status status = tarn_verify(self, message, sizeof message);
+  if (status != TARN_OK)
+    (void)dprintf(2, "tarn_verify: %s\n", message);
+  return status;
+}
+
+/* Something new in something old, and something that is dropped; then it is blocked. */
+static void *store_and_block(void *data) {
+  tarn_thread *self = NULL;
+  if (tarn_thread_attach(ages.world, &self) != TARN_OK ||
+      hang(self, ages.old[1], &ages.old[1]->right))
+    return data;
+  struct cell *cell = new_cell(self);
+  if (!cell)
+    return data;
+  ages.dropped_by_other = cell->id;
+  tarn_block_begin(self);
+  (void)pthread_barrier_wait(&ages.barrier);
+  (void)pthread_barrier_wait(&ages.barrier);
+  tarn_block_end(self);
+  return tarn_thread_detach(self) == TARN_OK ? NULL : data;
+}
+
+static int start_other(tarn_thread *self) {
+  EXPECT(pthread_barrier_init(&ages.barrier, NULL, 2) == 0);
+  tarn_block_begin(self);
+  EXPECT(pthread_create(&ages.other, NULL, store_and_block, &ages) == 0);
+  (void)pthread_barrier_wait(&ages.barrier);
+  tarn_block_end(self);
+  return 0;
+}
+
+static int end_other(tarn_thread *self) {
+  void *failed = NULL;
+  tarn_block_begin(self);
+  (void)pthread_barrier_wait(&ages.barrier);
+  EXPECT(pthread_join(ages.other, &failed) == 0 && !failed);
+  tarn_block_end(self);
+  EXPECT(pthread_barrier_destroy(&ages.barrier) == 0);
+  return 0;
+}
+
+/*
+ * Each old object has a card.  The first has one that survived and a new one, the second the same,
+ * by another thread if there may be one; the others nothing.  Cells 5 to 9 of those made since.
+ */
+static int grow_ages(tarn_thread *self, bool with_other) {
+  memset(ages.old, 0, sizeof ages.old);
+  EXPECT(tarn_collect(self, 2) == TARN_OK); /* of those before */
+  ages.count = 0;
+  memset(ages.ended, 0, sizeof ages.ended);
+  for (unsigned i = 0; i < OLD; i++)
+    EXPECT((ages.old[i] = new_cell(self)) != NULL);
+  EXPECT(tarn_collect(self, 2) == TARN_OK);
+  EXPECT(!hang(self, ages.old[0], &ages.old[0]->left)); /* 5 */
+  EXPECT(!hang(self, ages.old[1], &ages.old[1]->left)); /* 6 */
+  EXPECT(tarn_collect(self, 0) == TARN_OK);
+  EXPECT(!hang(self, ages.old[0], &ages.old[0]->right)); /* 7 */
+  struct cell *dropped = new_cell(self);                 /* 8 */
+  EXPECT(dropped);
+  ages.dropped = dropped->id;
+  if (with_other)
+    return start_other(self); /* 9, 10 */
+  ages.dropped_by_other = 0;
+  return hang(self, ages.old[1], &ages.old[1]->right); /* 9 */
+}
+
+static int check_ages(void) {
+  for (unsigned i = 0; i < OLD; i++)
+    EXPECT(is_there(ages.old[i], i + 1));
+  EXPECT(is_there(ages.old[0]->left, 5) && is_there(ages.old[1]->left, 6));
+  EXPECT(is_there(ages.old[0]->right, 7) && is_there(ages.old[1]->right, 9));
+  return 0;
+}
+
+/* With first-pool the new ones of other pools than those that the thread allocates from stay. */
+static int collect_generation_0(tarn_thread *self) {
+  EXPECT(tarn_collect(self, 0) == TARN_OK && !check_ages());
+  EXPECT(ages.first_pool || ages.ended[ages.dropped] == 1);
+  EXPECT(ages.first_pool || !ages.dropped_by_other || ages.ended[ages.dropped_by_other] == 1);
+  EXPECT(!hang(self, ages.old[2], &ages.old[2]->left));
+  EXPECT(!hang(self, ages.old[0]->left, &ages.old[0]->left->left));
+  uintptr_t last = ages.count;
+  EXPECT(tarn_collect(self, 0) == TARN_OK && !check_ages());
+  EXPECT(is_there(ages.old[2]->left, last - 1) && is_there(ages.old[0]->left->left, last));
+  return 0;
+}
+
+static int collect_the_others(tarn_thread *self) {
+  uintptr_t last = ages.count;
+  ages.old[1]->left = NULL;
+  EXPECT(tarn_collect(self, 1) == TARN_OK);
+  EXPECT(ages.ended[6] == 1 && ages.ended[ages.dropped] == 1);
+  EXPECT(!ages.dropped_by_other || ages.ended[ages.dropped_by_other] == 1);
+  EXPECT(is_there(ages.old[0]->right, 7) && is_there(ages.old[1]->right, 9));
+  EXPECT(is_there(ages.old[2]->left, last - 1) && is_there(ages.old[0]->left->left, last));
+  ages.old[0]->left = ages.old[0]->right = ages.old[1]->right = ages.old[2]->left = NULL;
+  EXPECT(tarn_collect(self, 2) == TARN_OK);
+  for (uintptr_t id = 1; id <= ages.count; id++)
+    EXPECT(ages.ended[id] == (id > OLD));
+  return 0;
+}
+
+#ifndef TARN_SANITIZE_TSAN
+static void *store_and_collect(void *data) {
+  tarn_thread *self = NULL;
+  if (tarn_thread_attach(ages.world, &self) != TARN_OK ||
+      hang(self, ages.old[3], &ages.old[3]->left) || tarn_collect(self, 0) != TARN_OK ||
+      !is_there(ages.old[3]->left, ages.count) || tarn_thread_detach(self) != TARN_OK)
+    return data;
+  return NULL;
+}
+#endif
+
+/* A thread of the process's own, and this one again. */
+static int go_on_together(tarn_thread *self) {
+#ifndef TARN_SANITIZE_TSAN /* see stress_fork.c */
+  pthread_t thread;
+  void *failed = NULL;
+  tarn_block_begin(self);
+  EXPECT(pthread_create(&thread, NULL, store_and_collect, &ages) == 0);
+  EXPECT(pthread_join(thread, &failed) == 0 && !failed);
+  tarn_block_end(self);
+#endif
+  EXPECT(!hang(self, ages.old[3], &ages.old[3]->right));
+  EXPECT(tarn_collect(self, 0) == TARN_OK && is_there(ages.old[3]->right, ages.count));
+  return 0;
+}
+
+static int go_on_aged(tarn_world *world) {
+  tarn_thread *self = tarn_thread_self(world);
+  EXPECT(verify(self) == TARN_OK && !check_ages());
+  EXPECT(!collect_generation_0(self) && !collect_the_others(self) && !go_on_together(self));
+  EXPECT(verify(self) == TARN_OK);
+  return 0;
+}
+
+/* A child goes on, and has a child that does. */
+static int go_on_and_fork(tarn_world *world) {
+  int status = 1;
+  EXPECT(!go_on_aged(world) && !grow_ages(tarn_thread_self(world), false));
+  pid_t pid = fork();
+  if (pid == 0) {
+    (void)alarm(30);
+    _exit(go_on_aged(world));
+  }
+  EXPECT(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0);
+  return go_on_aged(world);
+}
+
+static void young_and_old_objects_go_through_a_fork(bool first_pool) {
+  tarn_thread *self = NULL;
+  ages.first_pool = first_pool;
+  ages.world = make_barrier_world(first_pool ? "generations=first-pool" : "generations=pools");
+  ages.type = make_cell_type();
+  assert_int_equal(tarn_thread_attach(ages.world, &self), TARN_OK);
+  memset(ages.old, 0, sizeof ages.old);
+  for (unsigned i = 0; i < OLD; i++)
+    assert_int_equal(tarn_root_add(ages.world, (void **)&ages.old[i]), TARN_OK);
+  for (int i = 0; i < 3; i++) {
+    assert_int_equal(grow_ages(self, true), 0);
+    assert_int_equal(in_child(go_on_and_fork, ages.world), 0);
+    assert_int_equal(end_other(self), 0);
+    assert_int_equal(go_on_aged(ages.world), 0); /* the parent too */
+  }
+  assert_int_equal(tarn_world_destroy(ages.world), TARN_OK);
+}
+
+static void young_and_old_objects_go_through_a_fork_with_pools(void **state) {
+  (void)state;
+  young_and_old_objects_go_through_a_fork(false);
+}
+static void young_and_old_objects_go_through_a_fork_with_first_pool(void **state) {
+  (void)state;
+  young_and_old_objects_go_through_a_fork(true);
+}
+
+/* --- `free` functions ------------------------------------------------------------------------ */
+
+#define DEAD 40u /* of a pool */
+#define SMALL_ONE 0u
+#define LARGE_ONE DEAD
+
+struct resource {
+  const tarn_type *type;
+  uintptr_t id;
+};
+
+/* The functions of two objects, a small and a large one, run in threads of their own for a while.
+ */
+static struct {
+  tarn_world *world;
+  int generation;
+  void *roots[DEAD + 1];
+  atomic_uint begun[DEAD + 1], ended[DEAD + 1];
+  _Atomic bool gate;
+} dying;
+
+static void end_resource(tarn_world *world, void *object) {
+  uintptr_t id = ((struct resource *)object)->id;
+  tarn_thread *self = tarn_thread_self(world);
+  bool waits = id == SMALL_ONE || id == LARGE_ONE;
+  if (waits)
+    tarn_block_begin(self);
+  atomic_fetch_add(&dying.begun[id], 1);
+  while (waits && !atomic_load(&dying.gate))
+    sleep_ms(1);
+  if (waits)
+    tarn_block_end(self);
+  atomic_fetch_add(&dying.ended[id], 1);
+}
+
+static void *collect_and_release(void *data) {
+  tarn_thread *self = NULL;
+  if (tarn_thread_attach(dying.world, &self) != TARN_OK ||
+      tarn_collect(self, dying.generation) != TARN_OK)
+    return data;
+  return tarn_thread_detach(self) == TARN_OK ? NULL : data;
+}
+static void *only_release(void *data) {
+  tarn_thread *self = NULL;
+  if (tarn_thread_attach(dying.world, &self) != TARN_OK)
+    return data;
+  (void)tarn_release_pending(self, 0);
+  return tarn_thread_detach(self) == TARN_OK ? NULL : data;
+}
+
+static void make_dying(tarn_thread *self) {
+  tarn_type_spec spec = TARN_TYPE_SPEC_INIT;
+  spec.name = "resource";
+  spec.size = 48;
+  spec.free = end_resource;
+  const tarn_type *small = tarn_type_create(dying.world, &spec, NULL);
+  spec.size = 100000;
+  const tarn_type *large = tarn_type_create(dying.world, &spec, NULL);
+  atomic_store(&dying.gate, false);
+  for (unsigned i = 0; i <= DEAD; i++) {
+    atomic_store(&dying.begun[i], 0);
+    atomic_store(&dying.ended[i], 0);
+    dying.roots[i] = NULL;
+    assert_int_equal(tarn_root_add(dying.world, &dying.roots[i]), TARN_OK);
+    struct resource *resource = dying.roots[i] = tarn_new(self, i == LARGE_ONE ? large : small);
+    assert_non_null(resource);
+    resource->id = i;
+  }
+}
+
+static void wait_for(unsigned id) {
+  while (!atomic_load(&dying.begun[id]))
+    sleep_ms(1);
+}
+
+static int end_what_is_left(tarn_world *world) {
+  tarn_thread *self = tarn_thread_self(world);
+  tarn_stats stats = {.struct_size = sizeof stats};
+  EXPECT(verify(self) == TARN_OK);
+  for (int generation = 0; generation <= TARN_GENERATION_FULL; generation++) {
+    EXPECT(tarn_collect(self, generation) == TARN_OK && verify(self) == TARN_OK);
+    for (unsigned i = 0; i <= DEAD; i++)
+      EXPECT(atomic_load(&dying.begun[i]) == 1);
+    for (unsigned i = 0; i < 100; i++)
+      EXPECT(tarn_alloc_atomic(self, 48) && tarn_alloc_atomic(self, 100000));
+  }
+  EXPECT(tarn_collect(self, TARN_GENERATION_FULL) == TARN_OK);
+  EXPECT(tarn_stats_get(world, &stats) == TARN_OK);
+  EXPECT(stats.release_pending == 0 && stats.live_objects == 0);
+  EXPECT(tarn_world_destroy(world) == TARN_OK);
+  for (unsigned i = 0; i <= DEAD; i++) {
+    EXPECT(atomic_load(&dying.begun[i]) == 1);
+    EXPECT(atomic_load(&dying.ended[i]) == (i != SMALL_ONE && i != LARGE_ONE));
+  }
+  return 0;
+}
+
+static void fork_while_functions_run(int generation) {
+  tarn_thread *self = NULL;
+  pthread_t threads[2];
+  dying.generation = generation;
+  dying.world = make_barrier_world("generations=pools");
+  assert_int_equal(tarn_thread_attach(dying.world, &self), TARN_OK);
+  assert_int_equal(tarn_collect(self, TARN_GENERATION_FULL), TARN_OK); /* others may be young */
+  make_dying(self);
+  if (generation > 0) /* they survived one, or are old */
+    assert_int_equal(tarn_collect(self, generation == 1 ? 0 : 2), TARN_OK);
+  memset(dying.roots, 0, sizeof dying.roots);
+  tarn_block_begin(self);
+  assert_int_equal(pthread_create(&threads[0], NULL, collect_and_release, &dying), 0);
+  wait_for(SMALL_ONE);
+  assert_int_equal(pthread_create(&threads[1], NULL, only_release, &dying), 0);
+  wait_for(LARGE_ONE);
+  tarn_block_end(self);
+  assert_int_equal(in_child(end_what_is_left, dying.world), 0);
+  atomic_store(&dying.gate, true);
+  tarn_block_begin(self);
+  for (int i = 0; i < 2; i++) {
+    void *failed = NULL;
+    assert_int_equal(pthread_join(threads[i], &failed), 0);
+    assert_null(failed);
+  }
+  tarn_block_end(self);
+  assert_int_equal(tarn_world_destroy(dying.world), TARN_OK);
+  for (unsigned i = 0; i <= DEAD; i++)
+    assert_true(atomic_load(&dying.begun[i]) == 1 && atomic_load(&dying.ended[i]) == 1);
+}
+
+static void a_function_that_runs_elsewhere_does_not_run_in_the_child(void **state) {
+  (void)state;
+  for (int generation = 0; generation <= TARN_GENERATION_FULL; generation++)
+    fork_while_functions_run(generation);
+}
+
 /* --- a world without a collector, as the malloc door has it ---------------------------------- */
 
 static bool go_on(struct tarn_local *local, size_t bytes) {
@@ -510,6 +905,9 @@ int main(void) {
       cmocka_unit_test(all_worlds_of_the_process_are_taken_along),
       cmocka_unit_test(threads_fork_at_the_same_time_inside_holds),
       cmocka_unit_test(worlds_come_and_go_while_others_fork),
+      cmocka_unit_test(young_and_old_objects_go_through_a_fork_with_pools),
+      cmocka_unit_test(young_and_old_objects_go_through_a_fork_with_first_pool),
+      cmocka_unit_test(a_function_that_runs_elsewhere_does_not_run_in_the_child),
       cmocka_unit_test(a_pool_left_behind_is_in_no_mailbox),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

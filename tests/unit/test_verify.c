@@ -943,7 +943,7 @@ static void begin_shadow(struct fixture *f) {
   struct tarn_mutator *mutator = tarn_mutator_of(f->self);
   tarn_stop_begin_always(f->world, mutator);
   f->world->collector->marker.previous = f->world->store.epoch;
-  tarn_shadow_note(f->world);
+  tarn_shadow_note(f->world, (uintptr_t)__builtin_frame_address(0));
 }
 static void end_shadow(struct fixture *f) {
   tarn_shadow_check(f->world);
@@ -999,7 +999,7 @@ static void lose_what_only_a_weak_reference_has(struct fixture *f) {
   f->root[1] = NULL;
   tarn_stop_begin_always(f->world, tarn_mutator_of(f->self));
   f->world->collector->marker.previous = f->world->store.epoch;
-  tarn_shadow_note(f->world);
+  tarn_shadow_note(f->world, (uintptr_t)__builtin_frame_address(0));
   *tarn_mark_byte((uintptr_t)raw) = 0;
   end_shadow(f);
 }
@@ -1034,7 +1034,7 @@ static void lose_without_memory(struct fixture *f) {
   f->world->collector->marker.previous = f->world->store.epoch;
   for (uint64_t nth = 1; nth <= 2; nth++) { /* its structure, then its stack */
     tarn_os_fault_at(nth);
-    tarn_shadow_note(f->world);
+    tarn_shadow_note(f->world, (uintptr_t)__builtin_frame_address(0));
     assert_null(f->world->collector->shadow);
   }
   tarn_os_fault_at(0);
@@ -1098,6 +1098,24 @@ __attribute__((no_sanitize_address)) static void hold_in_the_stack_alone(struct 
   }
 }
 
+#define LEFT_WORDS 400u
+static uintptr_t inverted[LEFT_WORDS];
+/* Each word names another object that nothing else refers to, and stays when this returns. */
+__attribute__((noinline, no_sanitize_address)) static void leave_words(void) {
+  uintptr_t words[LEFT_WORDS];
+  for (unsigned i = 0; i < LEFT_WORDS; i++)
+    words[i] = ~inverted[i];
+  __asm__ volatile("" : : "r"(words) : "memory");
+}
+static void collect_over_old_words(struct fixture *f) {
+  for (int i = 0; i < 10; i++) {
+    for (unsigned n = 0; n < LEFT_WORDS; n++)
+      inverted[n] = ~(uintptr_t)must(tarn_new(f->self, f->node));
+    leave_words();
+    collect(f); /* its frames lie over them, and do not use all of what they have at once */
+  }
+}
+
 static void collections_check_themselves(void **state) {
   (void)state;
   hides = false;
@@ -1106,6 +1124,7 @@ static void collections_check_themselves(void **state) {
   in_child(write_over_a_type, "verify=1,collect=0", "is not a type of the world");
   in_child(miscount, "verify=1,collect=0", "verify after collection: the counter `pools`");
   in_child(hold_in_the_stack_alone, "verify=1,collect=0,scan-stack=1", NULL);
+  in_child(collect_over_old_words, "verify=1,collect=0,scan-stack=1", NULL);
   in_child(trace_differently, "verify=0,collect=0,scan-stack=0", NULL);
 }
 
