@@ -58,7 +58,9 @@ typedef enum tarn_status {
   TARN_ENOTFOUND = 15, /* nothing of that kind is registered */
   TARN_ECORRUPT = 16,  /* tarn_verify found a broken invariant */
   TARN_ESYSTEM = 17,   /* a system call failed for another reason; errno says which */
-  TARN_EDISABLED = 18  /* switched off by an option */
+  TARN_EDISABLED = 18, /* switched off by an option */
+  TARN_EKIND =
+      19 /* not in a world of this kind: one that counts references, or one that does not */
 } tarn_status;
 
 /* A sentence for a status, never NULL, without a final full stop.  Any thread, any time. */

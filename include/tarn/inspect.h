@@ -57,6 +57,14 @@ typedef struct tarn_stats {
   uint64_t overtaken_max; /* the most stops that a thread that came back from a stop or a blocked
                            * region stood still for before it ran; at most 2 */
   uint64_t unswept_pools; /* that the last full collection left to be swept, and nobody has yet */
+  /* In worlds that count references (tarn/cycles.h). */
+  uint64_t cycle_collections; /* that ended; they are none of those above */
+  uint64_t cycle_garbage;     /* objects found to be garbage, but for those that were resurrected */
+  uint64_t cycle_resurrected; /* that a finalizer saved, or that such an object reaches */
+  uint64_t cycle_finalizers;  /* `finalize` functions that collections ran */
+  uint64_t
+      cycle_stop_last_ns; /* how long the world stood still in the last one, to find garbage, */
+  uint64_t cycle_work_last_ns; /* and how long that took to be freed while it ran */
 } tarn_stats;
 
 /* Errors: TARN_EINVAL.  Any thread, attached or not; takes no lock that a collection holds. */

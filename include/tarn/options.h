@@ -49,6 +49,10 @@ TARN_BEGIN_DECLS
  */
 #define TARN_OPTIONS_BARRIERS 2u
 
+/* tarn_options.flags: the program counts references, see tarn/cycles.h: nothing is collected but
+ * cycles.  Not together with TARN_OPTIONS_BARRIERS, of which such a world needs none. */
+#define TARN_OPTIONS_COUNTING 4u
+
 /*
  * What the program asks for.  Start from TARN_OPTIONS_INIT, so that a program stays right when the
  * structure grows:

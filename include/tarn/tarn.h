@@ -11,6 +11,7 @@
 
 #include <tarn/base.h>
 #include <tarn/collect.h>
+#include <tarn/cycles.h>
 #include <tarn/finalizer.h>
 #include <tarn/heap.h>
 #include <tarn/inline.h>

@@ -40,6 +40,11 @@ typedef void (*tarn_trace_fn)(const void *object, tarn_visitor *visitor);
  */
 typedef void (*tarn_free_fn)(tarn_world *world, void *object);
 
+/* In worlds that count references, see tarn/cycles.h.  All are called with the world running, but
+ * for tarn_refs_fn, which runs while it is stopped, under the rules of tarn_trace_fn. */
+typedef size_t (*tarn_refs_fn)(const void *object);
+typedef void (*tarn_count_fn)(tarn_thread *self, void *object);
+
 /* Writes a short text for the object into `buffer` of `size` bytes, as snprintf does. */
 typedef int (*tarn_print_fn)(const void *object, char *buffer, size_t size);
 
@@ -76,6 +81,20 @@ typedef struct tarn_type_spec {
   tarn_free_fn free;
   tarn_print_fn print;
   void *user; /* for the runtime; tarn_type_user */
+  /*
+   * In worlds that count references, and only there (tarn/cycles.h).  A type with something traced
+   * must say where its count stands, another one may: at `refs_at`, `refs_size` bytes, outside of
+   * slots; or `refs`, `ref` and `unref`, all three, tell the count (of several fields, say), add
+   * one, and give one up with all that follows.  `unref` may be given with `refs_at` as well: then
+   * the library calls it rather than tarn_unref, which does the same for types that have none.
+   *
+   * `finalize` sees its object whole before it dies, once, and may make new references to it.
+   * `clear` gives up the references that the object has, and forgets them; the object stays.
+   */
+  size_t refs_at;   /* bytes from the start of the object; 0: it does not stand there */
+  size_t refs_size; /* 4 or 8; 0: 8 */
+  tarn_refs_fn refs;
+  tarn_count_fn ref, unref, clear, finalize;
 } tarn_type_spec;
 
 #define TARN_TYPE_SPEC_INIT \
@@ -90,9 +109,9 @@ typedef struct tarn_type_spec {
  *
  * NULL, with `*status` (may be NULL) set: TARN_EINVAL (no world, no spec), TARN_ETYPE (size below
  * 8 or not a multiple of 8 where slots are traced, a slot beyond the end, twice the type word, the
- * count or the data word, an alignment that is not one, a child smaller than its parent, elements
- * or data that are changed in a child, a part above 4 GiB, a type with something traced or with a
- * data block for an atomic heap),
+ * count or the data word, a count of references that is missing, or where none is, an alignment
+ * that is not one, a child smaller than its parent, elements or data that are changed in a child, a
+ * part above 4 GiB, a type with something traced or with a data block for an atomic heap),
  * TARN_ENOMEM.  Any thread, attached or not, any time, also while another thread collects.
  */
 TARN_API const tarn_type *tarn_type_create(tarn_world *world, const tarn_type_spec *spec,

@@ -248,7 +248,7 @@ static void empty_shelves(struct tarn_store *store) {
   }
 }
 
-static void forget_bins(tarn_world *world) {
+void tarn_census_forget_bins(tarn_world *world) {
   struct tarn_mutator *mutator;
   cds_list_for_each_entry(mutator, &world->registry.list, node) tarn_local_forget(&mutator->local);
 }
@@ -292,7 +292,7 @@ static void take_young(struct census *census) {
   struct tarn_collector *collector = census->collector;
   each_pool(collector, condemn_pool, collector);
   settle_larges(census);
-  forget_bins(collector->world);
+  tarn_census_forget_bins(collector->world);
   each_pool(collector, count_pool, census);
 }
 
@@ -301,7 +301,7 @@ static void take_full(struct census *census) {
   struct tarn_collector *collector = census->collector;
   const struct tarn_marker *marker = &collector->marker;
   struct tarn_store *store = &collector->world->store;
-  forget_bins(collector->world);
+  tarn_census_forget_bins(collector->world);
   empty_shelves(store);
   tarn_sweep_begin(store);
   each_pool(collector, settle_pool, census);

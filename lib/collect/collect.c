@@ -218,6 +218,8 @@ tarn_status tarn_collect(tarn_thread *self, int generation) {
   if (self->tarn_holds)
     return TARN_EHELD;
   struct tarn_mutator *mutator = tarn_mutator_of(self);
+  if (mutator->world->config.counting)
+    return TARN_EKIND;
   status = tarn_collector_run(mutator->world, mutator, generation, true);
   if (status != TARN_OK)
     return status;
@@ -235,6 +237,12 @@ static bool may_collect(const tarn_world *world, const struct tarn_mutator *self
          atomic_load_explicit(&world->collect_disabled, memory_order_relaxed) == 0;
 }
 
+/* Of the world's kind. */
+static tarn_status run_any(tarn_world *world, struct tarn_mutator *self, int generation) {
+  return world->config.counting ? tarn_cycles_run(world, self, generation, false)
+                                : tarn_collector_run(world, self, generation, false);
+}
+
 /* At a safepoint of `self`. */
 static void collect_if_due(struct tarn_mutator *self) {
   tarn_world *world = self->world;
@@ -244,7 +252,7 @@ static void collect_if_due(struct tarn_mutator *self) {
   if (__atomic_load_n(poll, __ATOMIC_RELAXED) & TARN_POLL_COLLECT)
     (void)__atomic_fetch_and(poll, ~(uint32_t)TARN_POLL_COLLECT, __ATOMIC_RELAXED);
   if (tarn_pace_is_due(world->collector))
-    (void)tarn_collector_run(world, self, TARN_GENERATION_ANY, false);
+    (void)run_any(world, self, TARN_GENERATION_ANY);
 }
 
 static bool before_refill(struct tarn_local *local, size_t bytes) {
@@ -267,7 +275,7 @@ static bool exhausted(struct tarn_local *local, size_t bytes, unsigned tries) {
   tarn_world *world = self->world;
   /* Also where the option `collect` says no: that is about what comes by itself. */
   if (may_collect(world, self) && tarn_pace_exhausted(world->collector, bytes, tries) &&
-      tarn_collector_run(world, self, TARN_GENERATION_FULL, false) == TARN_OK)
+      run_any(world, self, TARN_GENERATION_FULL) == TARN_OK)
     return true;
   tarn_thread_fail(&local->pub, tarn_pace_failure(world, bytes));
   return false;
@@ -307,11 +315,18 @@ __attribute__((noreturn)) static void corrupt(struct tarn_store *store, const vo
               (size_t)((uintptr_t)block - place.block), what);
 }
 
+static void release(struct tarn_local *local, void *object) {
+  tarn_world *world = tarn_mutator_of_local(local)->world;
+  if (world->config.counting)
+    tarn_finalized_forget(world->collector, object);
+  tarn_type_release(local, object);
+}
+
 const struct tarn_hooks tarn_collector_heap_hooks = {.before_refill = before_refill,
                                                      .exhausted = exhausted,
                                                      .fail = fail,
                                                      .corrupt = corrupt,
-                                                     .release = tarn_type_release,
+                                                     .release = release,
                                                      .swept = tarn_census_swept};
 
 /* --- what the world layer calls -------------------------------------------------------------- */
@@ -329,12 +344,14 @@ static void before_fork(tarn_world *world) {
   (void)pthread_mutex_lock(&collector->release.lock);
   tarn_markers_lock(collector);
   tarn_sweeper_lock(collector);
+  tarn_finalized_lock(collector);
 }
 
 static void parent_fork(tarn_world *world) {
   struct tarn_collector *collector = world->collector;
   if (!collector)
     return;
+  tarn_finalized_unlock(collector);
   tarn_sweeper_unlock(collector);
   tarn_markers_unlock(collector);
   (void)pthread_mutex_unlock(&collector->release.lock);
@@ -346,6 +363,8 @@ static void after_fork(tarn_world *world) {
   struct tarn_collector *collector = world->collector;
   if (!collector)
     return;
+  tarn_finalized_unlock(collector);
+  tarn_cycles_after_fork(collector);
   tarn_sweeper_after_fork(collector);
   tarn_markers_after_fork(collector);
   tarn_release_after_fork(collector);
@@ -373,6 +392,7 @@ tarn_status tarn_collector_start(tarn_world *world, const struct tarn_collect_ev
   tarn_pace_start(collector);
   tarn_markers_start(collector);
   tarn_sweeper_start(collector);
+  tarn_cycles_start(collector);
   tarn_status status = tarn_marker_start(&collector->marker, world, world->config.mark_stack);
   if (status == TARN_OK)
     status = tarn_weak_start(world);
@@ -395,6 +415,7 @@ void tarn_collector_end(tarn_world *world) {
   tarn_ephemeron_end(world);
   tarn_weak_end(world);
   tarn_markers_end(collector);
+  tarn_cycles_end(collector);
   tarn_marker_end(&collector->marker);
   (void)pthread_mutex_destroy(&collector->release.lock);
   (void)pthread_mutex_destroy(&collector->sweeper.lock);

@@ -19,11 +19,16 @@
  *   ephemeron.c   ephemerons, also for weak tables
  *   weak_table.c  weak tables
  *   finalizer.c   finalizers and their queue
+ *   counts.c      counts of references; the rest is of worlds that have such
+ *   refs.c        gc_refs, an int for each block
+ *   cycles.c      finding cycles of garbage
+ *   trash.c       what happens to these
  */
 #ifndef TARN_COLLECT_COLLECTOR_H
 #define TARN_COLLECT_COLLECTOR_H
 
 #include "collect/cards.h"
+#include "collect/cycles.h"
 #include "collect/ephemeron.h"
 #include "collect/finalizer.h"
 #include "collect/generation.h"
@@ -81,6 +86,7 @@ struct tarn_collector {
   struct tarn_release release;
   struct tarn_pace pace;
   struct tarn_sweeper sweeper;
+  struct tarn_cycles cycles;
   struct tarn_large *dead_larges; /* unlinked by the census; linked through limbo */
   size_t found_bytes;             /* by the census: what it freed, filed as dead or condemned */
   /* What lives in the pools that the last full collection filed, as its markers counted. */
@@ -115,6 +121,10 @@ void tarn_census_take(struct tarn_collector *collector);
 
 /* The last of the pools that a full collection filed is swept: its figures become exact. */
 void tarn_census_swept(struct tarn_store *store);
+
+/* All bins of all threads become empty; the world is stopped, and the caller puts their pools on
+ * shelves. */
+void tarn_census_forget_bins(tarn_world *world);
 
 /* Condemns an object in use; a separate data block of it is kept as well. */
 void tarn_census_condemn(struct tarn_collector *collector, uintptr_t object);

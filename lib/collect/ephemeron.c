@@ -32,7 +32,7 @@ void tarn_ephemeron_end(tarn_world *world) { drop_buckets(&tarn_collector_of(wor
 /* --- for mutators ---------------------------------------------------------------------------- */
 
 void *tarn_ephemeron_new(tarn_thread *self, void *key, void *value) {
-  tarn_status status = tarn_thread_check_running(self);
+  tarn_status status = tarn_weak_check(self);
   if (status == TARN_OK && !key)
     status = TARN_EINVAL;
   if (status != TARN_OK) {

@@ -178,6 +178,8 @@ static tarn_status check(tarn_thread *self, const void *object, tarn_finalizer_f
 
 tarn_status tarn_finalizer_add(tarn_thread *self, void *object, tarn_finalizer_fn fn, void *data) {
   tarn_status status = check(self, object, fn);
+  if (status == TARN_OK && tarn_mutator_of(self)->world->config.counting)
+    status = TARN_EKIND;
   if (status != TARN_OK)
     return status;
   tarn_world *world = tarn_mutator_of(self)->world;

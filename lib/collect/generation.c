@@ -16,7 +16,7 @@
 void tarn_generations_start(struct tarn_collector *collector) {
   const struct tarn_config *config = &collector->world->config;
   collector->generations = (struct tarn_generations){
-      .on = config->barriers && config->generations != 0,
+      .on = (config->barriers || config->counting) && config->generations != 0,
       .first_pool = (config->generations & TARN_GENERATIONS_FIRST_POOL) != 0,
       .step = config->young,
       .second_due = config->young};
@@ -39,7 +39,9 @@ static int choose(const struct tarn_collector *collector) {
 #endif
 
 int tarn_generation_choose(struct tarn_collector *collector, int wanted) {
-  if (!collector->generations.on || collector->world->store.epoch == 0)
+  const struct tarn_store *store = &collector->world->store;
+  bool first = collector->world->config.counting ? !store->tables : store->epoch == 0;
+  if (!collector->generations.on || first)
     return TARN_GENERATION_FULL;
   return wanted == TARN_GENERATION_ANY ? choose(collector) : wanted;
 }

@@ -14,13 +14,14 @@
  * when a collection of generation 1 finds that most of it lives on, and halves when most is dead.
  *
  * The distance between two collections, `step`, is the option `young` at first.
- *   - While more than half of what is allocated survives, looking at it soon was a waste: it doubles,
- *     up to four times.
- *   - While young collections take more than the option young-share of the time, it doubles as well,
- *     up to sixteen times, but not beyond half of what the heap may grow by, nor where the last one
- *     took 10 ms: then its cost is that of cards, or of what survives.  When one takes 20 ms, it
+ *   - While more than half of what is allocated survives, looking at it soon was a waste: it
+ * doubles, up to four times.
+ *   - While young collections take more than the option young-share of the time, it doubles as
+ * well, up to sixteen times, but not beyond half of what the heap may grow by, nor where the last
+ * one took 10 ms: then its cost is that of cards, or of what survives.  When one takes 20 ms, it
  *     halves, down to four times.
- *   - When less than an eighth survives, and they take less than a quarter of that share, it halves.
+ *   - When less than an eighth survives, and they take less than a quarter of that share, it
+ * halves.
  *
  * Written by the requester in a stop; `step` is read by anybody, relaxed.
  */

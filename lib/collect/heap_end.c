@@ -134,9 +134,11 @@ tarn_status tarn_heap_destroy(tarn_thread *self, tarn_heap *heap) {
     return TARN_EINVAL;
   if (self->tarn_holds || mutator->running_free)
     return TARN_EHELD;
+  tarn_cycles_lock(world, mutator);
   tarn_stop_begin_always(world, mutator);
   if (!world->store.tables && !tarn_store_make_tables(&world->store)) {
     tarn_stop_end(world, mutator);
+    tarn_cycles_unlock(world);
     return TARN_ENOMEM;
   }
   tarn_sweep_all(&world->store);
@@ -149,6 +151,7 @@ tarn_status tarn_heap_destroy(tarn_thread *self, tarn_heap *heap) {
   forget_bins(world, heap); /* a `free` function may have allocated there */
   struct tarn_large *limbo = tarn_heap_clear(heap);
   tarn_stop_end(world, mutator);
+  tarn_cycles_unlock(world);
   tarn_heap_finish(heap, limbo);
   return TARN_OK;
 }

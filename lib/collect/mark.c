@@ -506,7 +506,10 @@ static size_t mark_batch(struct tarn_marker *marker, const uintptr_t *candidates
                          uintptr_t *objects) {
   const struct tarn_space space = tarn_space;
   const unsigned id = marker->store->id;
-  const unsigned lived = marker->previous != TARN_MARK_NONE ? marker->previous : UINT8_MAX + 1u;
+  const unsigned lived = marker->trusts                       ? 0
+                         : marker->previous != TARN_MARK_NONE ? marker->previous
+                                                              : UINT8_MAX + 1u;
+  const unsigned asks = marker->trusts ? 0 : UINT8_MAX;
   size_t found = 0, marked = 0, bytes = 0;
   for (size_t i = 0; i < count; i++) {
     uintptr_t word = candidates[i], offset = word - space.base;
@@ -518,7 +521,7 @@ static size_t mark_batch(struct tarn_marker *marker, const uintptr_t *candidates
     uint8_t old = __atomic_load_n(byte, __ATOMIC_RELAXED);
     if (tarn_marker_says(marker, old))
       continue;
-    bool sure = old == lived && tarn_starts_block(map, word);
+    bool sure = (old & asks) == lived && tarn_starts_block(map, word);
     if (TARN_LIKELY(sure)) {
       __atomic_store_n(byte, marker->mark, __ATOMIC_RELAXED);
       marked++;

@@ -37,6 +37,7 @@ struct tarn_marker {
   uint8_t epoch;    /* what a block carries that lives for good: the world's epoch afterwards */
   uint8_t mark;     /* what is being written: the epoch, or, in generation 0, SURVIVED */
   uint8_t previous; /* the world's epoch before; 0 in the first collection */
+  bool trusts;      /* what a slot names is in use: the program counts references */
   uintptr_t tag_mask;
   uintptr_t *stack;
   size_t low, depth, capacity, limit; /* in entries; those from low on are there; limit 0: none */

@@ -160,6 +160,7 @@ static void begin_work(struct tarn_marker *marker) {
   marker->epoch = first->epoch;
   marker->mark = first->mark;
   marker->previous = first->previous;
+  marker->trusts = first->trusts;
   marker->tag_mask = first->tag_mask;
   marker->until_share = NEXT_SHARE;
 }

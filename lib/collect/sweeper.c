@@ -142,7 +142,8 @@ void tarn_sweeper_start(struct tarn_collector *collector) {
   struct tarn_sweeper *sweeper = &collector->sweeper;
   (void)pthread_mutex_init(&sweeper->lock, NULL);
   sweeper->sweeps = config->sweeper && config->detected_cpus > 1;
-  sweeper->idle_ns = config->collect ? config->idle_collect_ns : 0;
+  sweeper->sweeps = sweeper->sweeps && !config->counting;
+  sweeper->idle_ns = config->collect && !config->counting ? config->idle_collect_ns : 0;
 }
 
 void tarn_sweeper_end(struct tarn_collector *collector) {

@@ -72,8 +72,13 @@ void *tarn_weak_read(struct tarn_mutator *self, const uintptr_t *word) {
 
 /* --- for mutators ---------------------------------------------------------------------------- */
 
-void *tarn_weak_new(tarn_thread *self, void *target) {
+tarn_status tarn_weak_check(tarn_thread *self) {
   tarn_status status = tarn_thread_check_running(self);
+  return status == TARN_OK && tarn_mutator_of(self)->world->config.counting ? TARN_EKIND : status;
+}
+
+void *tarn_weak_new(tarn_thread *self, void *target) {
+  tarn_status status = tarn_weak_check(self);
   if (status != TARN_OK) {
     tarn_thread_fail(self, status);
     return NULL;

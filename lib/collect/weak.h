@@ -73,6 +73,9 @@ bool tarn_weak_is_dead(const struct tarn_marker *marker, uintptr_t word);
  */
 bool tarn_weak_in_use(const struct tarn_marker *marker, const struct tarn_place *place);
 
+/* May the thread make weak references?  Not in worlds that count references. */
+tarn_status tarn_weak_check(tarn_thread *self);
+
 /*
  * For calls that get a weak reference or an ephemeron: its words, or NULL with the thread's status
  * set if the caller may not use `self`, or `object` is not an object of the type.

@@ -91,6 +91,8 @@ tarn_status tarn_weak_table_create(tarn_world *world, const tarn_weak_table_spec
     *out = NULL;
   if (!world || !out || !spec_is_good(spec))
     return TARN_EINVAL;
+  if (world->config.counting)
+    return TARN_EKIND;
   tarn_weak_table *table = tarn_meta_alloc(&world->store.meta, sizeof *table);
   if (!table)
     return TARN_ENOMEM;

@@ -258,7 +258,8 @@ void tarn_remote_close(struct tarn_local *local) {
 static bool receive_orphan(struct tarn_heap *heap, struct tarn_pool *pool) {
   if (tarn_pool_owner(pool))
     return !tarn_pool_is_abandoned(pool);
-  if (pool->list == TARN_LIST_CONDEMNED || pool->list == TARN_LIST_UNSWEPT)
+  if (pool->list == TARN_LIST_CONDEMNED || pool->list == TARN_LIST_UNSWEPT ||
+      pool->list == TARN_LIST_TRASH)
     pool->parked = true;
   else
     tarn_heap_received(heap, pool, drain(heap->store, pool));

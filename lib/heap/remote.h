@@ -33,8 +33,9 @@
  * first), but for parked pools.
  *
  * A pool with condemned objects has a worker (collect/release.c) that counts without a lock, and so
- * has an unswept one (heap/sweep.c): the consumer of the heap's mailbox leaves such a pool
- * `parked`, under the heap's lock, and the worker takes what came when it is done.
+ * have unswept ones (heap/sweep.c) and those with cycles of garbage (collect/trash.c): the consumer
+ * of the heap's mailbox leaves such a pool `parked`, under the heap's lock, and the worker takes
+ * what came when it is done.
  *
  * Purges.  A thread that sleeps does not empty its mailbox.  A purge may give back the memory of a
  * pool all of whose blocks are free, without its owner: it claims the count, looks again, gives the

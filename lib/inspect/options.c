@@ -244,7 +244,8 @@ static const char *const *choose_environment(const tarn_options *api, const char
   return (const char *const *)environ;
 }
 
-#define KNOWN_FLAGS (TARN_OPTIONS_NO_ENVIRONMENT | TARN_OPTIONS_BARRIERS)
+#define KNOWN_FLAGS (TARN_OPTIONS_NO_ENVIRONMENT | TARN_OPTIONS_BARRIERS | TARN_OPTIONS_COUNTING)
+#define EITHER_FLAGS (TARN_OPTIONS_BARRIERS | TARN_OPTIONS_COUNTING)
 
 /* ---- The program's part ------------------------------------------------------------------- */
 
@@ -256,7 +257,7 @@ static bool api_is_valid(const tarn_options *api) {
     if (bytes[i] != 0)
       return false; /* asks for something that this version cannot do */
   }
-  return (api->flags & ~KNOWN_FLAGS) == 0;
+  return (api->flags & ~KNOWN_FLAGS) == 0 && (api->flags & EITHER_FLAGS) != EITHER_FLAGS;
 }
 
 static void refuse_api(const struct tarn_sink *sink, const tarn_options *api) {
@@ -268,6 +269,8 @@ static void refuse_api(const struct tarn_sink *sink, const tarn_options *api) {
                   api->struct_size, sizeof *api);
   else if (api->flags & ~KNOWN_FLAGS)
     tarn_text_add(&line, "unknown bits in flags 0x%x", api->flags);
+  else if ((api->flags & EITHER_FLAGS) == EITHER_FLAGS)
+    tarn_text_add(&line, "flags 0x%x: a world that counts references has no barriers", api->flags);
   else
     tarn_text_add(&line, "made for a newer Tarn: fields that this version does not know are set");
   tarn_sink_write(sink, &line);
@@ -354,6 +357,7 @@ tarn_status tarn_config_resolve(const tarn_options *api, const char *const *envi
   environment = choose_environment(api, environment, r.report);
   set_defaults(&r);
   out->barriers = api && (api->flags & TARN_OPTIONS_BARRIERS);
+  out->counting = api && (api->flags & TARN_OPTIONS_COUNTING);
   apply_all(&r, api, environment);
   size_t soft = out->soft_limit;
   bool soft_is_above = out->hard_limit != 0 && soft > out->hard_limit;

@@ -67,6 +67,16 @@ static void fill_collector(struct tarn_collector *collector, tarn_stats *stats) 
   stats->hard_limit_refusals = READ(collector->pace.refused);
 }
 
+static void fill_cycles(const struct tarn_collector *collector, tarn_stats *stats) {
+  const struct tarn_cycles *cycles = &collector->cycles;
+  stats->cycle_collections = READ(cycles->collections);
+  stats->cycle_garbage = READ(cycles->freed);
+  stats->cycle_resurrected = READ(cycles->resurrected);
+  stats->cycle_finalizers = READ(cycles->finalizers);
+  stats->cycle_stop_last_ns = READ(cycles->stop_last);
+  stats->cycle_work_last_ns = READ(cycles->work_last);
+}
+
 static void fill_stop(tarn_world *world, tarn_stats *stats) {
   uint32_t values[RING_SIZE];
   stats->stops = READ(world->stop.count);
@@ -105,6 +115,7 @@ tarn_status tarn_stats_get(tarn_world *world, tarn_stats *stats) {
     return TARN_EINVAL;
   tarn_stats all = {.struct_size = sizeof all};
   fill_collector(world->collector, &all);
+  fill_cycles(world->collector, &all);
   fill_stop(world, &all);
   fill_store(world, &all);
   all.threads = READ(world->registry.count);

@@ -89,8 +89,11 @@ static uintptr_t looked_at(uintptr_t start, uintptr_t end) {
   return TARN_CHECKING || end - start <= BEYOND_LOOKED_AT ? end : start + BEYOND_LOOKED_AT;
 }
 
+/* In a world that counts references the marks of the last full collection stay, and say nothing. */
 static bool is_mark(const struct check *check, uint8_t byte) {
+  bool counting = check->world->config.counting;
   return byte == TARN_MARK_NONE || tarn_mark_lives(byte, check->store->epoch) ||
+         (counting && (byte == TARN_MARK_EPOCH_1 || byte == TARN_MARK_EPOCH_2)) ||
          tarn_mark_is_dead(byte);
 }
 
@@ -519,6 +522,9 @@ static bool check_state(struct check *check, const struct tarn_pool *pool) {
            !tarn_flavour_resource((tarn_flavour)pool->flavour);
     check->unswept++;
     break;
+  case TARN_LIST_TRASH:
+    good = check->world->config.counting;
+    break;
   case TARN_LIST_NONE:
   default:
     return wrong(check, "pool %p is in use, but its list state is %u", base_of(pool), pool->list);
@@ -749,10 +755,14 @@ static bool check_release_list(struct check *check) {
                check->condemned_larges, larges);
 }
 
-/* Counts the pools that threads work on: condemned, on no list, one function running. */
+static bool is_worked_on(const struct tarn_pool *pool) {
+  return (pool->list == TARN_LIST_CONDEMNED && !pool->next) || pool->list == TARN_LIST_TRASH;
+}
+
+/* Counts the pools that threads work on: condemned, on no list, one function running; or with
+ * cycles of garbage. */
 static bool count_worked_on(struct check *check, size_t unit) {
-  const struct tarn_pool *pool = &tarn_space.pools[unit];
-  if (is_pool_unit(check, unit) && pool->list == TARN_LIST_CONDEMNED && !pool->next)
+  if (is_pool_unit(check, unit) && is_worked_on(&tarn_space.pools[unit]))
     check->listed++;
   return true;
 }
@@ -788,7 +798,7 @@ static const struct tarn_pool *list_head(const struct check *check, const struct
 /* Is the pool on the list that it says?  Slow; to name what is lost, once all lists were walked. */
 static bool name_lost_pool(struct check *check, size_t unit) {
   const struct tarn_pool *pool = &tarn_space.pools[unit];
-  if (!is_pool_unit(check, unit) || (pool->list == TARN_LIST_CONDEMNED && !pool->next))
+  if (!is_pool_unit(check, unit) || is_worked_on(pool))
     return true;
   const struct tarn_pool *head = list_head(check, pool), *at = head;
   if (head && pool->list != TARN_LIST_CURRENT)

@@ -46,6 +46,7 @@ struct tarn_config {
   unsigned generations; /* TARN_GENERATIONS_* bits */
 
   bool barriers;    /* the program keeps the rules of tarn/store.h; no option */
+  bool counting;    /* the program counts references: only cycles are collected; no option */
   bool collect;     /* automatic collection */
   bool scan_stack;  /* attached threads' C stacks are scanned conservatively by default */
   bool verify;      /* check every invariant after each collection */

@@ -24,6 +24,7 @@ static const char *const sentences[] = {
     [TARN_ECORRUPT] = "an invariant of the heap is broken",
     [TARN_ESYSTEM] = "a system call failed",
     [TARN_EDISABLED] = "switched off by an option",
+    [TARN_EKIND] = "not possible in a world of this kind",
 };
 
 const char *tarn_strerror(tarn_status status) {

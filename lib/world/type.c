@@ -55,6 +55,22 @@ static bool inherit_parts(tarn_type_spec *spec, const tarn_type *parent) {
   return true;
 }
 
+/* A child counts as its parent does. */
+static bool inherit_counts(tarn_type_spec *spec, const tarn_type *parent) {
+  if (parent->refs_at || parent->refs) {
+    if (spec->refs_at || spec->refs_size || spec->refs || spec->ref)
+      return false;
+    spec->refs_at = parent->refs_at;
+    spec->refs_size = parent->refs_size;
+    spec->refs = parent->refs;
+    spec->ref = parent->ref;
+  }
+  spec->unref = spec->unref ? spec->unref : parent->unref;
+  spec->clear = spec->clear ? spec->clear : parent->clear;
+  spec->finalize = spec->finalize ? spec->finalize : parent->finalize;
+  return true;
+}
+
 static bool inherit(tarn_world *world, tarn_type_spec *spec) {
   const tarn_type *parent = spec->parent;
   if (!parent)
@@ -73,7 +89,21 @@ static bool inherit(tarn_world *world, tarn_type_spec *spec) {
   spec->print =
       spec->print ? spec->print : atomic_load_explicit(&parent->print_fn, memory_order_acquire);
   spec->user = spec->user ? spec->user : parent->user;
-  return true;
+  return inherit_counts(spec, parent);
+}
+
+/* Is what is said of the count of references one of the two ways, or nothing? */
+static bool counts_sensibly(const tarn_world *world, const tarn_type_spec *spec) {
+  bool by_function = spec->refs || spec->ref;
+  if (!spec->refs_at && !by_function)
+    return !spec->refs_size && !spec->unref && !spec->clear && !spec->finalize;
+  if (!world->config.counting)
+    return false;
+  if (by_function)
+    return !spec->refs_at && !spec->refs_size && spec->refs && spec->ref && spec->unref;
+  size_t size = spec->refs_size;
+  return (size == 4 || size == 8) && spec->refs_at % size == 0 && spec->refs_at >= WORD &&
+         spec->refs_at <= spec->size - size;
 }
 
 /* Everything that can be said without looking at the slots. */
@@ -112,18 +142,19 @@ struct plan {
   uint64_t bits;
   bool all;        /* every word that is not taken */
   size_t words;    /* of the part */
-  size_t taken[3]; /* words that cannot be slots; SIZE_MAX: none */
+  size_t taken[4]; /* words that cannot be slots; SIZE_MAX: none */
 };
 
 static bool is_taken(const struct plan *plan, size_t word) {
-  return word == plan->taken[0] || word == plan->taken[1] || word == plan->taken[2];
+  return word == plan->taken[0] || word == plan->taken[1] || word == plan->taken[2] ||
+         word == plan->taken[3];
 }
 
 static bool plan_is_good(const struct plan *plan) {
   uint64_t beyond = plan->words < 64 ? ~(uint64_t)0 << plan->words : 0;
   if (plan->bits & beyond)
     return false;
-  for (size_t i = 0; i < 3; i++)
+  for (size_t i = 0; i < 4; i++)
     if (plan->taken[i] < 64 && plan->bits >> plan->taken[i] & 1)
       return false;
   for (size_t i = 0; i < plan->slot_count; i++)
@@ -223,7 +254,7 @@ static tarn_status make_part(struct plan *plan, size_t size, bool all, struct ta
   if ((all || plan->slot_count) && size % WORD != 0)
     return TARN_ETYPE;
   plan->words = size / WORD;
-  plan->taken[0] = plan->taken[1] = plan->taken[2] = SIZE_MAX;
+  plan->taken[0] = plan->taken[1] = plan->taken[2] = plan->taken[3] = SIZE_MAX;
   if (!plan_is_good(plan))
     return TARN_ETYPE;
   return all ? TARN_OK : make_layout(plan, layout);
@@ -242,12 +273,13 @@ static tarn_status make_slots(tarn_world *world, const tarn_type_spec *spec, tar
                       .all = spec->flags & TARN_TYPE_ALL_TRACED,
                       .words = spec->size / WORD,
                       .taken = {0, spec->element_size ? spec->count_word : SIZE_MAX,
-                                spec->data_size ? spec->data_word : SIZE_MAX}};
+                                spec->data_size ? spec->data_word : SIZE_MAX,
+                                spec->refs_at ? spec->refs_at / WORD : SIZE_MAX}};
   tarn_status status = make_layout(&plan, &type->slots);
   if (status != TARN_OK)
     return status;
   /* A child that adds elements or data may want a word that its parent traces. */
-  for (size_t i = 1; i < 3; i++) {
+  for (size_t i = 1; i < 4; i++) {
     size_t word = plan.taken[i];
     if (word < 64 && type->slots.bits >> word & 1)
       return TARN_ETYPE;
@@ -309,10 +341,11 @@ static tarn_status choose_heap(tarn_world *world, const tarn_type_spec *spec, ta
   if (type->heap->store != &world->store || (scanned && type->heap->kind != TARN_HEAP_CONTAINER))
     return TARN_ETYPE;
   bool container = type->heap->kind == TARN_HEAP_CONTAINER;
-  type->flavour = (uint8_t)(spec->free  ? container ? TARN_FLAVOUR_CONTAINER_RESOURCE
-                                                    : TARN_FLAVOUR_LEAF_RESOURCE
-                            : container ? TARN_FLAVOUR_CONTAINER
-                                        : TARN_FLAVOUR_LEAF);
+  bool special = spec->free || spec->finalize; /* of which each death is to be known */
+  type->flavour =
+      (uint8_t)(special ? container ? TARN_FLAVOUR_CONTAINER_RESOURCE : TARN_FLAVOUR_LEAF_RESOURCE
+                : container ? TARN_FLAVOUR_CONTAINER
+                            : TARN_FLAVOUR_LEAF);
   return TARN_OK;
 }
 
@@ -395,6 +428,13 @@ static void fill_plain(tarn_world *world, const tarn_type_spec *spec, tarn_type 
   type->data_word = (uint32_t)spec->data_word;
   type->trace = spec->trace;
   type->user = spec->user;
+  type->refs_at = (uint32_t)spec->refs_at;
+  type->refs_size = (uint8_t)spec->refs_size;
+  type->refs = spec->refs;
+  type->ref = spec->ref;
+  type->unref = spec->unref;
+  type->clear = spec->clear;
+  type->finalize = spec->finalize;
   atomic_init(&type->free_fn, spec->free);
   atomic_init(&type->print_fn, spec->print);
   type->check = (uintptr_t)type ^ TARN_TYPE_CHECK;
@@ -415,6 +455,9 @@ static tarn_status compile(tarn_world *world, const tarn_type_spec *spec, tarn_s
     return status;
   type->bits = type->slots.bits;
   type->scan = (uint8_t)(scan > TARN_SCAN_GENERAL ? scan : scan_of(type));
+  if (world->config.counting && type->scan != TARN_SCAN_NONE && scan <= TARN_SCAN_GENERAL &&
+      !type->refs_at && !type->refs)
+    return TARN_ETYPE;
   status = choose_heap(world, spec, type);
   choose_bin(world, type);
   return status;
@@ -439,7 +482,9 @@ static tarn_status make(tarn_world *world, const tarn_type_spec *given, tarn_sca
     spec.count_word = or_one(spec.count_word);
   if (spec.data_size)
     spec.data_word = or_one(spec.data_word);
-  if (!is_sensible(&spec))
+  if (spec.refs_at && !spec.refs_size)
+    spec.refs_size = WORD;
+  if (!is_sensible(&spec) || !counts_sensibly(world, &spec))
     return TARN_ETYPE;
   tarn_type *type = tarn_meta_alloc(&world->store.meta, sizeof *type);
   if (!type)

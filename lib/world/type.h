@@ -57,6 +57,11 @@ struct tarn_type {
   uint32_t depth; /* number of ancestors */
   void *user;
   _Atomic(tarn_print_fn) print_fn;
+  /* In worlds that count references. */
+  uint32_t refs_at; /* 0: the functions say it, or nothing is counted */
+  uint8_t refs_size;
+  tarn_refs_fn refs;
+  tarn_count_fn ref, unref, clear, finalize;
   const char *name;
   uintptr_t check; /* own address ^ TARN_TYPE_CHECK: tells a type from a wild word */
   struct cds_list_head node;

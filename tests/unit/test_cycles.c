@@ -1,0 +1,809 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Worlds that count references: what a collection of cycles frees and keeps, in which order
+ * functions run, and what becomes of counts.
+ *
+ * Most tests compare with a model that keeps a shadow of each graph: an object lives if a reference
+ * from outside leads to it through others.
+ */
+#include "support.h"
+
+#include <stdatomic.h>
+
+#include "collect/collector.h"
+
+struct node {
+  const tarn_type *type;
+  struct node *left, *right;
+  size_t refs;
+  uintptr_t id;
+  void *leaf;
+};
+struct array {
+  const tarn_type *type;
+  size_t count;
+  size_t refs;
+  uintptr_t id;
+  struct node *elements[];
+};
+struct leaf {
+  const tarn_type *type;
+  uint32_t refs, other;
+};
+
+#define IDS 200000u
+static unsigned char freed[IDS], finalized[IDS], cleared[IDS];
+static uintptr_t ids;
+
+struct fixture {
+  tarn_world *world;
+  tarn_thread *self;
+  const tarn_type *node, *plain, *leaf, *array;
+};
+
+static tarn_world *counting_world(const char *set) {
+  tarn_options options = TARN_OPTIONS_INIT;
+  tarn_world *world = NULL;
+  char text[256];
+  (void)snprintf(text, sizeof text, "%s%s", set, SUPPORT_ZEAL ? ",zeal=1000000000" : "");
+  options.set = text;
+  options.flags = TARN_OPTIONS_NO_ENVIRONMENT | TARN_OPTIONS_COUNTING;
+  assert_int_equal(tarn_world_create(&options, &world), TARN_OK);
+  return world;
+}
+
+static void count_free(tarn_world *world, void *object) {
+  (void)world;
+  freed[((struct node *)object)->id]++;
+}
+static void count_array_free(tarn_world *world, void *object) {
+  (void)world;
+  freed[((struct array *)object)->id]++;
+}
+
+static tarn_type_spec node_spec(void) {
+  tarn_type_spec spec = TARN_TYPE_SPEC_INIT;
+  spec.name = "node";
+  spec.size = sizeof(struct node);
+  spec.slot_bits = 1u << 1 | 1u << 2 | 1u << 5;
+  spec.refs_at = offsetof(struct node, refs);
+  return spec;
+}
+
+static const tarn_type *make_type(tarn_world *world, const tarn_type_spec *spec) {
+  tarn_status status;
+  const tarn_type *type = tarn_type_create(world, spec, &status);
+  assert_int_equal(status, TARN_OK);
+  return type;
+}
+
+static struct fixture begin(const char *set) {
+  struct fixture f = {.world = counting_world(set)};
+  f.self = support_attach(f.world);
+  tarn_type_spec spec = node_spec();
+  f.plain = make_type(f.world, &spec);
+  spec.free = count_free;
+  f.node = make_type(f.world, &spec);
+  spec = (tarn_type_spec){.struct_size = sizeof spec,
+                          .name = "leaf",
+                          .size = sizeof(struct leaf),
+                          .refs_at = offsetof(struct leaf, refs),
+                          .refs_size = 4};
+  f.leaf = make_type(f.world, &spec);
+  spec = (tarn_type_spec){.struct_size = sizeof spec,
+                          .name = "array",
+                          .size = sizeof(struct array),
+                          .refs_at = offsetof(struct array, refs),
+                          .element_size = 8,
+                          .flags = TARN_TYPE_ELEMENTS_TRACED,
+                          .free = count_array_free};
+  f.array = make_type(f.world, &spec);
+  memset(freed, 0, sizeof freed);
+  memset(finalized, 0, sizeof finalized);
+  memset(cleared, 0, sizeof cleared);
+  ids = 0;
+  return f;
+}
+
+static void end(struct fixture *f) {
+  support_verify(f->self);
+  assert_int_equal(tarn_thread_detach(f->self), TARN_OK);
+  support_end(f->world);
+}
+
+static void collect(struct fixture *f, int generation) {
+  assert_int_equal(tarn_collect_cycles(f->self, generation), TARN_OK);
+  support_verify(f->self);
+}
+
+/* With one reference, the caller's. */
+static struct node *make(struct fixture *f, const tarn_type *type) {
+  struct node *node = tarn_new(f->self, type);
+  assert_non_null(node);
+  node->refs = 1;
+  node->id = ids++;
+  assert_true(ids < IDS);
+  return node;
+}
+
+static struct node *share(struct node *node) {
+  __atomic_fetch_add(&node->refs, 1, __ATOMIC_RELAXED);
+  return node;
+}
+
+/* A circle of `count` nodes; the caller has a reference to the first one only. */
+static struct node *make_ring(struct fixture *f, const tarn_type *type, size_t count) {
+  struct node *first = make(f, type), *last = first;
+  for (size_t i = 1; i < count; i++) {
+    last->left = make(f, type);
+    last = last->left;
+  }
+  last->left = share(first);
+  return first;
+}
+
+static unsigned count_freed(uintptr_t from, uintptr_t to) {
+  unsigned count = 0;
+  for (uintptr_t i = from; i < to; i++) {
+    assert_true(freed[i] <= 1);
+    count += freed[i];
+  }
+  return count;
+}
+
+/* --- rings ----------------------------------------------------------------------------------- */
+
+static void a_ring_goes_when_nothing_else_refers_to_it(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0");
+  struct node *kept = make_ring(&f, f.node, 10), *gone = make_ring(&f, f.node, 10);
+  collect(&f, 2);
+  assert_int_equal(count_freed(0, 20), 0);
+  tarn_unref(f.self, gone);
+  assert_int_equal(count_freed(0, 20), 0); /* no count is zero */
+  collect(&f, 2);
+  assert_int_equal(count_freed(0, 10), 0);
+  assert_int_equal(count_freed(10, 20), 10);
+  for (unsigned i = 0; i < 10; i++, kept = kept->left)
+    assert_int_equal(kept->refs, i == 0 ? 2 : 1);
+  tarn_unref(f.self, kept);
+  collect(&f, 2);
+  assert_int_equal(count_freed(0, 20), 20);
+  assert_int_equal(support_stats(f.world).pools, 0);
+  end(&f);
+}
+
+static void what_garbage_refers_to_loses_its_references(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0");
+  struct node *outside = make(&f, f.node), *ring = make_ring(&f, f.node, 5);
+  struct leaf *leaf = tarn_new(f.self, f.leaf), *own = tarn_new(f.self, f.leaf);
+  leaf->refs = 2;
+  own->refs = 1;
+  ring->right = share(outside);
+  ring->left->right = make(&f, f.node); /* known to garbage only, and in no circle */
+  ring->left->leaf = leaf;
+  ring->left->left->leaf = own;
+  tarn_unref(f.self, ring);
+  collect(&f, 2);
+  assert_int_equal(count_freed(1, 7), 6);
+  assert_int_equal(outside->refs, 1);
+  assert_int_equal(leaf->refs, 1);
+  assert_null(own->type); /* freed, and nothing was allocated since */
+  tarn_unref(f.self, outside);
+  assert_int_equal(count_freed(0, 7), 7);
+  tarn_unref(f.self, leaf);
+  assert_null(leaf->type);
+  end(&f);
+}
+
+/* --- graphs, against a model ----------------------------------------------------------------- */
+
+#define NODES 3000u
+struct model {
+  struct node *nodes[NODES];
+  bool held[NODES], lives[NODES];
+};
+static struct model model;
+
+static uint64_t next_random(uint64_t *seed) {
+  *seed ^= *seed << 13;
+  *seed ^= *seed >> 7;
+  *seed ^= *seed << 17;
+  return *seed;
+}
+
+static void visit_model(const struct node *node) {
+  if (!node || model.lives[node->id])
+    return;
+  model.lives[node->id] = true;
+  visit_model(node->left); /* deep, but a few thousand at most */
+  visit_model(node->right);
+}
+
+static void build_model(struct fixture *f, uint64_t *seed, unsigned held_of_100) {
+  memset(&model, 0, sizeof model);
+  for (unsigned i = 0; i < NODES; i++) {
+    model.nodes[i] = make(f, i % 3 ? f->plain : f->node);
+    model.held[i] = true;
+  }
+  for (unsigned i = 0; i < NODES; i++) {
+    if (next_random(seed) % 4)
+      model.nodes[i]->left = share(model.nodes[next_random(seed) % NODES]);
+    if (next_random(seed) % 4)
+      model.nodes[i]->right = share(model.nodes[next_random(seed) % NODES]);
+  }
+  for (unsigned i = 0; i < NODES; i++)
+    if (next_random(seed) % 100 >= held_of_100) {
+      model.held[i] = false;
+      model.nodes[i]->refs--; /* perhaps to zero: then it is not the library's */
+    }
+  for (unsigned i = 0; i < NODES; i++)
+    if (model.nodes[i]->refs == 0) {
+      model.held[i] = true;
+      model.nodes[i]->refs = 1;
+    }
+}
+
+static bool note_block(const tarn_block_info *info, void *data) {
+  bool *there = data;
+  there[((struct node *)info->block)->id] = true;
+  return true;
+}
+
+static void check_model(struct fixture *f) {
+  static bool there[IDS];
+  memset(there, 0, sizeof there);
+  assert_int_equal(tarn_heap_walk(f->self, note_block, there), TARN_OK);
+  memset(model.lives, 0, sizeof model.lives);
+  for (unsigned i = 0; i < NODES; i++)
+    if (model.held[i])
+      visit_model(model.nodes[i]);
+  for (unsigned i = 0; i < NODES; i++) {
+    assert_int_equal(there[i], model.lives[i]);
+    if (i % 3 == 0)
+      assert_int_equal(freed[i], !model.lives[i]);
+  }
+  /* Counts are those of the references that are left. */
+  static size_t counts[NODES];
+  memset(counts, 0, sizeof counts);
+  for (unsigned i = 0; i < NODES; i++) {
+    counts[i] += model.held[i];
+    if (model.lives[i] && model.nodes[i]->left)
+      counts[model.nodes[i]->left->id]++;
+    if (model.lives[i] && model.nodes[i]->right)
+      counts[model.nodes[i]->right->id]++;
+  }
+  for (unsigned i = 0; i < NODES; i++)
+    if (model.lives[i])
+      assert_int_equal(model.nodes[i]->refs, counts[i]);
+}
+
+static void random_graphs_lose_what_nobody_reaches(void **state) {
+  (void)state;
+  static const unsigned helds[] = {0, 1, 5, 20, 60, 100};
+  uint64_t seed = 88172645463325252u;
+  for (unsigned i = 0; i < sizeof helds / sizeof *helds; i++)
+    for (int markers = 1; markers <= 2; markers++) {
+      struct fixture f = begin(markers == 1 ? "collect=0,markers=1" : "collect=0,markers=2");
+      build_model(&f, &seed, helds[i]);
+      collect(&f, 2);
+      check_model(&f);
+      collect(&f, 2);
+      check_model(&f);
+      end(&f);
+    }
+}
+
+static void known_roots_make_no_difference_but_in_work(void **state) {
+  (void)state;
+  uint64_t seed = 1234567;
+  struct fixture f = begin("collect=0");
+  build_model(&f, &seed, 10);
+  for (unsigned i = 0; i < NODES; i++)
+    if (model.held[i] && i % 2)
+      assert_int_equal(tarn_root_add(f.world, (void **)&model.nodes[i]), TARN_OK);
+  const struct tarn_cycles *cycles = &f.world->collector->cycles;
+  for (int i = 0; i < 3; i++) {
+    collect(&f, 2);
+    assert_true(cycles->looked_at < NODES / 2);
+    check_model(&f);
+  }
+  end(&f);
+}
+
+/* --- generations ------------------------------------------------------------------------------ */
+
+static void each_generation_finds_garbage_of_its_age(void **state) {
+  (void)state;
+  for (int age = 0; age <= 2; age++)
+    for (int generation = 0; generation <= 2; generation++) {
+      struct fixture f = begin("collect=0");
+      collect(&f, 2); /* the first one is a full one */
+      struct node *ring = make_ring(&f, f.node, 2000);
+      for (int i = 0; i < age; i++)
+        collect(&f, i);
+      tarn_unref(f.self, ring);
+      collect(&f, generation);
+      assert_int_equal(count_freed(0, 2000), generation >= age ? 2000 : 0);
+      collect(&f, 2);
+      assert_int_equal(count_freed(0, 2000), 2000);
+      end(&f);
+    }
+}
+
+static void references_from_older_objects_keep_young_ones(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0");
+  struct node *old = make(&f, f.node);
+  collect(&f, 2);
+  old->left = make_ring(&f, f.node, 100); /* the reference is old's now; no barrier */
+  for (int i = 0; i <= 2; i++) {
+    collect(&f, i);
+    assert_int_equal(count_freed(0, 101), 0);
+  }
+  tarn_unref(f.self, old); /* gives up the ring, too */
+  assert_int_equal(count_freed(0, 101), 1);
+  collect(&f, 0);
+  assert_int_equal(count_freed(0, 101), 1);
+  collect(&f, 2);
+  assert_int_equal(count_freed(0, 101), 101);
+  end(&f);
+}
+
+/* --- functions -------------------------------------------------------------------------------- */
+
+static struct node *saved; /* by a finalizer */
+static struct fixture *current;
+static bool saves;
+
+static void finalize_node(tarn_thread *self, void *object) {
+  struct node *node = object;
+  assert_ptr_equal(self, current->self);
+  assert_int_equal(cleared[node->id], 0);
+  finalized[node->id]++;
+  if (node->left) /* everything is whole */
+    assert_true(node->left->type == node->type || node->left->type == current->node);
+  if (saves && node->id % 10 == 3)
+    saved = share(node);
+  assert_int_equal(tarn_collect_cycles(self, 2), TARN_OK); /* does nothing */
+}
+
+static void clear_node(tarn_thread *self, void *object) {
+  struct node *node = object, *left = node->left, *right = node->right;
+  assert_int_equal(finalized[node->id], node->type == current->node ? 0 : 1);
+  cleared[node->id]++;
+  node->left = node->right = NULL;
+  tarn_unref(self, left);
+  tarn_unref(self, right);
+}
+
+static const tarn_type *special_type(struct fixture *f, bool finalizes, bool clears) {
+  tarn_type_spec spec = node_spec();
+  spec.free = count_free;
+  spec.finalize = finalizes ? finalize_node : NULL;
+  spec.clear = clears ? clear_node : NULL;
+  return make_type(f->world, &spec);
+}
+
+static void finalizers_run_once_and_before_anything_is_cleared(void **state) {
+  (void)state;
+  for (int clears = 0; clears <= 1; clears++) {
+    struct fixture f = begin("collect=0");
+    current = &f;
+    saves = false;
+    const tarn_type *type = special_type(&f, true, clears);
+    tarn_unref(f.self, make_ring(&f, type, 20));
+    collect(&f, 2);
+    for (unsigned i = 0; i < 20; i++) {
+      assert_int_equal(finalized[i], 1);
+      assert_int_equal(cleared[i], clears);
+    }
+    assert_int_equal(count_freed(0, 20), 20);
+    end(&f);
+  }
+}
+
+static void what_a_finalizer_saves_lives_with_all_it_reaches(void **state) {
+  (void)state;
+  for (int clears = 0; clears <= 1; clears++) {
+    struct fixture f = begin("collect=0");
+    current = &f;
+    saves = true;
+    const tarn_type *type = special_type(&f, true, clears);
+    tarn_unref(f.self, make_ring(&f, type, 10));  /* 3 is saved */
+    struct node *second = make_ring(&f, type, 3); /* 10 to 12: nobody saves them */
+    tarn_unref(f.self, second);
+    collect(&f, 2);
+    assert_int_equal(count_freed(0, 10), 0);
+    assert_int_equal(count_freed(10, 13), 3);
+    for (unsigned i = 0; i < 10; i++, saved = saved->left) {
+      assert_int_equal(finalized[i], 1);
+      assert_int_equal(cleared[i], 0);
+      assert_int_equal(saved->refs, i == 0 ? 2 : 1);
+    }
+    assert_int_equal(support_stats(f.world).cycle_resurrected, 10);
+    saves = false;
+    collect(&f, 2);
+    assert_int_equal(count_freed(0, 10), 0);
+    tarn_unref(f.self, saved);
+    collect(&f, 2);
+    assert_int_equal(count_freed(0, 10), 10);
+    for (unsigned i = 0; i < 10; i++)
+      assert_int_equal(finalized[i], 1); /* not again */
+    /* Their places may be those of others, who have not been finalized. */
+    uintptr_t from = ids;
+    tarn_unref(f.self, make_ring(&f, type, 500));
+    collect(&f, 2);
+    for (uintptr_t i = from; i < ids; i++)
+      assert_int_equal(finalized[i], 1);
+    end(&f);
+  }
+}
+
+static void types_with_and_without_functions_may_be_in_one_circle(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0");
+  current = &f;
+  saves = false;
+  const tarn_type *type = special_type(&f, true, true);
+  struct node *a = make(&f, type), *b = make(&f, f.node), *c = make(&f, f.plain);
+  struct leaf *leaf = tarn_new(f.self, f.leaf);
+  leaf->refs = 1;
+  a->left = b;
+  b->left = c;
+  c->left = a;
+  b->right = share(b);
+  c->leaf = leaf;
+  collect(&f, 2);
+  assert_int_equal(count_freed(0, 2), 2);
+  assert_null(c->type);
+  assert_null(leaf->type);
+  assert_int_equal(cleared[0], 1);
+  assert_int_equal(finalized[0], 1);
+  end(&f);
+}
+
+static void objects_that_die_by_their_count_are_finalized_too(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0");
+  current = &f;
+  saves = true;
+  const tarn_type *type = special_type(&f, true, false);
+  struct node *nodes[5];
+  for (unsigned i = 0; i < 5; i++)
+    nodes[i] = make(&f, type);
+  for (unsigned i = 0; i < 5; i++)
+    tarn_unref(f.self, nodes[i]);
+  for (unsigned i = 0; i < 5; i++) {
+    assert_int_equal(finalized[i], 1);
+    assert_int_equal(freed[i], i != 3);
+  }
+  assert_ptr_equal(saved, nodes[3]);
+  tarn_unref(f.self, saved);
+  assert_int_equal(freed[3], 1);
+  assert_int_equal(finalized[3], 1);
+  end(&f);
+}
+
+/* --- shapes ----------------------------------------------------------------------------------- */
+
+static void arrays_of_any_size_are_in_circles(void **state) {
+  (void)state;
+  static const size_t counts[] = {0, 5, 400, 5000, 100000};
+  struct fixture f = begin("collect=0");
+  for (unsigned i = 0; i < sizeof counts / sizeof *counts; i++)
+    for (int holds = 1; holds >= 0; holds--) {
+      struct array *array = tarn_new_array(f.self, f.array, counts[i]);
+      array->refs = 1;
+      array->id = ids++;
+      uintptr_t id = array->id, from = ids;
+      for (size_t k = 0; k < counts[i]; k += 97) {
+        struct node *node = make(&f, f.node);
+        array->elements[k] = node;
+        node->left = (struct node *)(void *)array;
+        array->refs++;
+      }
+      if (!holds && counts[i] == 0)
+        tarn_unref(f.self, array);
+      else if (!holds)
+        array->refs--;
+      for (int generation = 0; generation <= 2; generation++)
+        collect(&f, generation);
+      assert_int_equal(freed[id], !holds);
+      assert_int_equal(count_freed(from, ids), holds ? 0 : ids - from);
+    }
+  end(&f);
+}
+
+struct traced {
+  const tarn_type *type;
+  struct node **box; /* memory of the C library */
+  uint32_t local, shared;
+};
+
+static void visit_box(const void *object, tarn_visitor *visitor) {
+  const struct traced *traced = object;
+  tarn_visit(visitor, traced->box ? *traced->box : NULL);
+}
+static size_t refs_of(const void *object) {
+  const struct traced *traced = object;
+  return (size_t)traced->local + traced->shared;
+}
+static void ref_traced(tarn_thread *self, void *object) {
+  (void)self;
+  ((struct traced *)object)->local++;
+}
+static void unref_traced(tarn_thread *self, void *object) {
+  struct traced *traced = object;
+  if (traced->local)
+    traced->local--;
+  else
+    traced->shared--;
+  if (refs_of(object) != 0)
+    return;
+  if (traced->box)
+    tarn_unref(self, *traced->box);
+  free(traced->box);
+  traced->box = NULL;
+  tarn_free(self, traced);
+}
+static void free_traced(tarn_world *world, void *object) {
+  (void)world;
+  free(((struct traced *)object)->box);
+}
+
+static void counts_may_be_split_and_references_anywhere(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0");
+  tarn_type_spec spec = {.struct_size = sizeof spec,
+                         .name = "traced",
+                         .size = sizeof(struct traced),
+                         .trace = visit_box,
+                         .free = free_traced,
+                         .refs = refs_of,
+                         .ref = ref_traced,
+                         .unref = unref_traced};
+  const tarn_type *type = make_type(f.world, &spec);
+  for (int holds = 1; holds >= 0; holds--) {
+    struct traced *traced = tarn_new(f.self, type);
+    traced->local = 1;
+    traced->shared = (uint32_t)holds;
+    struct node *node = make(&f, f.node);
+    traced->box = malloc(sizeof *traced->box);
+    *traced->box = node;
+    node->left = (struct node *)(void *)traced;
+    uintptr_t id = node->id;
+    collect(&f, 2);
+    assert_int_equal(freed[id], !holds);
+    if (holds)
+      assert_int_equal(refs_of(traced), 2);
+    else
+      assert_null(traced->type);
+  }
+  end(&f);
+}
+
+static void long_chains_need_no_stack(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0");
+  struct node *last = NULL, *middle = NULL;
+  for (unsigned i = 0; i < IDS - 100; i++) {
+    struct node *node = make(&f, f.node);
+    node->left = last;
+    last = node;
+    if (i == IDS / 2)
+      middle = share(node);
+  }
+  tarn_unref(f.self, last);
+  assert_int_equal(count_freed(0, ids), ids - 1 - middle->id);
+  middle->right = share(middle);
+  tarn_unref(f.self, middle);
+  collect(&f, 2);
+  assert_int_equal(count_freed(0, ids), ids);
+  end(&f);
+}
+
+static void objects_without_a_count_yet_are_left_alone(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0");
+  struct node *fresh = make(&f, f.node), *other = make(&f, f.node);
+  fresh->refs = 0; /* being made */
+  fresh->left = other;
+  for (int i = 0; i <= 2; i++)
+    collect(&f, i);
+  assert_int_equal(count_freed(0, 2), 0);
+  fresh->refs = 1;
+  tarn_unref(f.self, fresh);
+  assert_int_equal(count_freed(0, 2), 2);
+  struct node *immortal = make_ring(&f, f.node, 3);
+  immortal->refs = TARN_REFS_IMMORTAL;
+  collect(&f, 2);
+  tarn_unref(f.self, immortal);
+  assert_int_equal(immortal->refs, TARN_REFS_IMMORTAL);
+  assert_int_equal(count_freed(2, 5), 0);
+  end(&f);
+}
+
+/* --- when ------------------------------------------------------------------------------------- */
+
+static void collections_come_by_themselves(void **state) {
+  (void)state;
+  if (SUPPORT_ZEAL)
+    skip();
+  struct fixture f = begin("min-heap=1M,young=256K,young-share=0");
+  for (unsigned i = 0; i < 20000; i++)
+    tarn_unref(f.self, make_ring(&f, f.node, 5));
+  tarn_stats stats = support_stats(f.world);
+  assert_true(stats.cycle_collections > 3);
+  assert_true(count_freed(0, ids) > ids / 2);
+  assert_true(stats.heap_bytes_max < 4 * MIB);
+  end(&f);
+}
+
+static void a_limit_in_the_way_makes_them_come(void **state) {
+  (void)state;
+  struct fixture f = begin("hard-limit=4M,min-heap=1G,young=1G");
+  for (unsigned i = 0; i < 30000; i++)
+    tarn_unref(f.self, make_ring(&f, f.node, 5));
+  assert_true(support_stats(f.world).cycle_collections > 0);
+  end(&f);
+}
+
+/* --- misuse ----------------------------------------------------------------------------------- */
+
+static void calls_of_the_other_kind_are_refused(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0");
+  struct node *node = make(&f, f.node);
+  assert_int_equal(tarn_collect(f.self, 2), TARN_EKIND);
+  assert_null(tarn_weak_new(f.self, node));
+  assert_int_equal(tarn_thread_status(f.self), TARN_EKIND);
+  assert_null(tarn_ephemeron_new(f.self, node, node));
+  assert_int_equal(tarn_collect_cycles(f.self, 3), TARN_EINVAL);
+  assert_int_equal(tarn_collect_cycles(f.self, -1), TARN_EINVAL);
+  tarn_gc_hold(f.self);
+  assert_int_equal(tarn_collect_cycles(f.self, 2), TARN_EHELD);
+  tarn_gc_release(f.self);
+  tarn_unref(f.self, node);
+  end(&f);
+  tarn_world *world = support_world("");
+  tarn_thread *self = support_attach(world);
+  assert_int_equal(tarn_collect_cycles(self, 2), TARN_EKIND);
+  tarn_type_spec spec = node_spec();
+  tarn_status status;
+  assert_null(tarn_type_create(world, &spec, &status));
+  assert_int_equal(status, TARN_ETYPE);
+  assert_int_equal(tarn_thread_detach(self), TARN_OK);
+  support_end(world);
+  tarn_options options = TARN_OPTIONS_INIT;
+  options.flags = TARN_OPTIONS_NO_ENVIRONMENT | TARN_OPTIONS_COUNTING | TARN_OPTIONS_BARRIERS;
+  assert_int_equal(tarn_world_create(&options, &world), TARN_EINVAL);
+}
+
+static void types_say_where_the_count_is(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0");
+  tarn_status status;
+  for (int i = 0; i < 7; i++) {
+    tarn_type_spec spec = node_spec();
+    spec.refs_at = i == 0 ? 0 : i == 1 ? 8 : i == 2 ? 28 : i == 3 ? 48 : spec.refs_at;
+    spec.refs_size = i == 4 ? 2 : i == 0 ? 4 : 0;
+    spec.refs = i == 5 ? refs_of : NULL;
+    spec.ref = i == 6 ? ref_traced : NULL;
+    assert_null(tarn_type_create(f.world, &spec, &status));
+    assert_int_equal(status, TARN_ETYPE);
+  }
+  tarn_type_spec spec = node_spec(); /* a child counts as its parent does */
+  spec.refs_at = 0;
+  spec.parent = f.node;
+  spec.size = 0;
+  const tarn_type *child = make_type(f.world, &spec);
+  tarn_unref(f.self, make_ring(&f, child, 4));
+  collect(&f, 2);
+  assert_int_equal(count_freed(0, 4), 4);
+  end(&f);
+}
+
+static void collect_with_a_low_count(void *data) {
+  struct fixture *f = data;
+  struct node *a = make(f, f->node), *b = make(f, f->node);
+  a->left = b;  /* b's reference */
+  a->right = b; /* and one that was not counted */
+  (void)tarn_collect_cycles(f->self, 2);
+}
+static void unref_once_too_often(void *data) {
+  struct fixture *f = data;
+  struct node *node = make(f, f->node);
+  node->refs = 0;
+  tarn_unref(f->self, node);
+}
+
+static void counts_that_are_wrong_are_told(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0");
+  char text[2048];
+  int status = support_child(collect_with_a_low_count, &f, text, sizeof text);
+  assert_true(WIFSIGNALED(status));
+  assert_non_null(strstr(text, "its count is lower than the number of references to it"));
+  assert_non_null(strstr(text, "type node"));
+  status = support_child(unref_once_too_often, &f, text, sizeof text);
+  assert_true(WIFSIGNALED(status));
+  assert_non_null(strstr(text, "a reference was given up, but there is none"));
+  end(&f);
+}
+
+/* --- fork, heaps ------------------------------------------------------------------------------ */
+
+static void collect_in_child(void *data) {
+  struct fixture *f = data;
+  CHILD_CHECK(tarn_collect_cycles(f->self, 2) == TARN_OK);
+  for (unsigned i = 0; i < 200; i++)
+    CHILD_CHECK(freed[i] == (i >= 100));
+  char text[256] = "";
+  CHILD_CHECK(tarn_verify(f->self, text, sizeof text) == TARN_OK);
+}
+
+static void a_child_collects_its_own(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0,purger=0,sweeper=0,markers=1");
+  struct node *kept = make_ring(&f, f.node, 100);
+  tarn_unref(f.self, make_ring(&f, f.node, 100));
+  support_good_child(collect_in_child, &f);
+  assert_int_equal(count_freed(0, 200), 0);
+  collect(&f, 2);
+  assert_int_equal(count_freed(0, 200), 100);
+  support_good_child(collect_in_child, &f);
+  tarn_unref(f.self, kept);
+  collect(&f, 2);
+  end(&f);
+}
+
+static void a_heap_goes_with_its_objects(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0");
+  tarn_heap *heap;
+  assert_int_equal(tarn_heap_create(f.world, TARN_HEAP_CONTAINER, &heap), TARN_OK);
+  tarn_type_spec spec = node_spec();
+  spec.free = count_free;
+  spec.heap = heap;
+  const tarn_type *type = make_type(f.world, &spec);
+  struct node *kept = make_ring(&f, f.node, 10);
+  (void)make_ring(&f, type, 1000);
+  collect(&f, 2);
+  assert_int_equal(tarn_heap_destroy(f.self, heap), TARN_OK);
+  assert_int_equal(count_freed(10, 1010), 1000);
+  collect(&f, 2);
+  assert_int_equal(count_freed(0, 10), 0);
+  tarn_unref(f.self, kept);
+  collect(&f, 2);
+  assert_int_equal(count_freed(0, 10), 10);
+  end(&f);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_ring_goes_when_nothing_else_refers_to_it),
+      cmocka_unit_test(what_garbage_refers_to_loses_its_references),
+      cmocka_unit_test(random_graphs_lose_what_nobody_reaches),
+      cmocka_unit_test(known_roots_make_no_difference_but_in_work),
+      cmocka_unit_test(each_generation_finds_garbage_of_its_age),
+      cmocka_unit_test(references_from_older_objects_keep_young_ones),
+      cmocka_unit_test(finalizers_run_once_and_before_anything_is_cleared),
+      cmocka_unit_test(what_a_finalizer_saves_lives_with_all_it_reaches),
+      cmocka_unit_test(types_with_and_without_functions_may_be_in_one_circle),
+      cmocka_unit_test(objects_that_die_by_their_count_are_finalized_too),
+      cmocka_unit_test(arrays_of_any_size_are_in_circles),
+      cmocka_unit_test(counts_may_be_split_and_references_anywhere),
+      cmocka_unit_test(long_chains_need_no_stack),
+      cmocka_unit_test(objects_without_a_count_yet_are_left_alone),
+      cmocka_unit_test(collections_come_by_themselves),
+      cmocka_unit_test(a_limit_in_the_way_makes_them_come),
+      cmocka_unit_test(calls_of_the_other_kind_are_refused),
+      cmocka_unit_test(types_say_where_the_count_is),
+      cmocka_unit_test(counts_that_are_wrong_are_told),
+      cmocka_unit_test(a_child_collects_its_own),
+      cmocka_unit_test(a_heap_goes_with_its_objects),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
