@@ -27,7 +27,7 @@
  * allocator, in which a thread begins and ends, has locks that no fork takes. */
 #define THREADS_IN_CHILD !STRESS_SANITIZED
 #ifdef TARN_SANITIZE_ASAN
-#define NO_THREADS ",purger=0,markers=1"
+#define NO_THREADS ",purger=0,sweeper=0,idle-collect=0,markers=1"
 #else
 #define NO_THREADS ""
 #endif

@@ -73,6 +73,13 @@ static void replace(tarn_thread *self, unsigned number, struct stress_random *ra
   keep(self, number, at, object);
 }
 
+/* Barriers look at mark bytes in the middle of a sweep. */
+static void store_into_old(tarn_thread *self, unsigned number, struct stress_random *random) {
+  struct object *object = kept[number]->elements[stress_below(random, KEPT)];
+  if (object && object->type != leaf)
+    tarn_store(self, object, (void **)&object->next, NULL);
+}
+
 static void check_all(unsigned number) {
   for (size_t i = 0; i < KEPT; i++) {
     const struct object *object = kept[number]->elements[i];
@@ -163,6 +170,7 @@ static void work(void *data, unsigned number) {
   for (uint64_t round = 0; stress_on(&round);) {
     for (unsigned i = 0; i < 400; i++) {
       replace(self, number, &random);
+      store_into_old(self, number, &random);
       tarn_safepoint(self);
     }
     free_some(self, number, &random);

@@ -182,7 +182,7 @@ size_t tarn_store_spans(struct tarn_store *store, size_t from, struct tarn_span 
 /* Is the block marked, by the last full collection or a younger one since?  Before the first one
  * nothing is. */
 static inline bool tarn_store_marked(const struct tarn_store *store, const void *block) {
-  return tarn_mark_lives(*tarn_mark_byte((uintptr_t)block), store->epoch);
+  return tarn_mark_lives(tarn_mark_load((uintptr_t)block), store->epoch); /* others may sweep */
 }
 
 /* Makes mark bytes for all arenas; false: no memory.  World stopped. */

@@ -34,7 +34,7 @@
 /* A thread's first steps are in AddressSanitizer's allocator, whose locks no fork takes: a child
  * could not make its own purger if the parent was just making one. */
 #ifdef __SANITIZE_ADDRESS__
-#define PURGER "purger=0,"
+#define PURGER "purger=0,sweeper=0,idle-collect=0,"
 #else
 #define PURGER ""
 #endif
