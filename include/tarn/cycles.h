@@ -8,8 +8,9 @@
  * stands (tarn/type.h).  Then nothing dies by not being reachable: objects die when the program
  * gives them back (`tarn_free`, `tarn_unref`), or in a collection of cycles.  Everything else is as
  * in other worlds: heaps, threads, safepoints, blocked regions, the GC lock.  There are no
- * barriers, and no roots are needed.  Weak references, ephemerons, weak tables and finalizers of
- * tarn/finalizer.h are not to be had there, nor is tarn_collect (TARN_EKIND).
+ * barriers, and no roots are needed.  The weak references, ephemerons and tables of tarn/weak.h and
+ * the finalizers of tarn/finalizer.h are not to be had there, nor is tarn_collect (TARN_EKIND); but
+ * there are weak handles, below.
  *
  * What a count means.  One for each traced slot, element, word of a data block, or visit of the
  * trace function that names the object, of objects whose own count is not zero; and one for each
@@ -27,9 +28,11 @@
  * several times faster; they need not be complete, and are counted like any reference.
  *
  * What happens to garbage, with the world running again, in this order:
+ *   0. Still in the stop, weak handles to garbage are cut.  Then their functions are called.
  *   1. `finalize` functions run, once for each object ever; the objects are whole.
  *   2. If any ran, the world stops for a second look, at the garbage alone: what has got references
- *      from elsewhere meanwhile lives on, with all it reaches.
+ *      from elsewhere meanwhile lives on, with all it reaches.  Handles made since to what is still
+ *      garbage are cut, and their functions not called.
  *   3. `clear` functions give up the references of their objects; the library clears traced slots
  * of the others.  Counts fall to zero, and the objects die as they do elsewhere in the program.
  * Where no type in the garbage has either function, its references among itself need no counting
@@ -71,6 +74,42 @@ TARN_API tarn_status tarn_collect_cycles(tarn_thread *self, int generation);
  */
 TARN_API void tarn_ref(tarn_thread *self, void *object);
 TARN_API void tarn_unref(tarn_thread *self, void *object);
+
+/*
+ * Sets all objects that there are aside: no collection looks at them any more, or writes to them or
+ * to their side tables, and nothing is allocated beside them.  What they refer to lives.  So what a
+ * program has built before it forks stays shared with the children, but for counts that change.
+ * Frozen objects die by their count as before; their memory can be used again after tarn_unfreeze,
+ * from which on collections of generation 2 look at them again.  May be called again.
+ * Errors: as tarn_collect_cycles.
+ */
+TARN_API tarn_status tarn_freeze(tarn_thread *self);
+TARN_API tarn_status tarn_unfreeze(tarn_thread *self);
+
+/*
+ * Weak handles: references that are not counted, to objects of types with TARN_TYPE_WEAK.  A handle
+ * is no object; it is given back with tarn_weak_handle_free, or goes with its world.
+ *
+ * When the object dies, by its count or as garbage, the handle leads to nothing from then on, and
+ * `gone`, unless NULL, is called once, with the world running, by the thread that gives the object
+ * back.  The object cannot be reached then.  A finalizer that saves the object does not bring the
+ * handles back that a collection of cycles has cut.
+ * Errors: TARN_EINVAL (NULL, or not an object of the world), TARN_EKIND, TARN_ETYPE (a type without
+ * TARN_TYPE_WEAK), TARN_ENOMEM, TARN_EWRONGTHREAD, TARN_EDETACHED, TARN_EUNBALANCED.
+ */
+typedef struct tarn_weak_handle tarn_weak_handle;
+typedef void (*tarn_weak_gone_fn)(tarn_thread *self, tarn_weak_handle *handle, void *data);
+
+TARN_API tarn_status tarn_weak_handle_new(tarn_thread *self, void *object, tarn_weak_gone_fn gone,
+                                          void *data, tarn_weak_handle **out);
+
+/* The object, with a reference that is the caller's now, or NULL.  Takes a lock of the world's for
+ * a few instructions. */
+TARN_API void *tarn_weak_handle_get(tarn_thread *self, tarn_weak_handle *handle);
+
+/* Gives the handle back; its function is not called any more, but another thread may be calling it
+ * just now.  Also inside that function.  NULL is ignored. */
+TARN_API void tarn_weak_handle_free(tarn_thread *self, tarn_weak_handle *handle);
 
 TARN_END_DECLS
 

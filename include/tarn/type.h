@@ -44,6 +44,7 @@ typedef void (*tarn_free_fn)(tarn_world *world, void *object);
  * for tarn_refs_fn, which runs while it is stopped, under the rules of tarn_trace_fn. */
 typedef size_t (*tarn_refs_fn)(const void *object);
 typedef void (*tarn_count_fn)(tarn_thread *self, void *object);
+typedef bool (*tarn_try_ref_fn)(tarn_thread *self, void *object); /* under a lock: calls nothing */
 
 /* Writes a short text for the object into `buffer` of `size` bytes, as snprintf does. */
 typedef int (*tarn_print_fn)(const void *object, char *buffer, size_t size);
@@ -51,7 +52,8 @@ typedef int (*tarn_print_fn)(const void *object, char *buffer, size_t size);
 enum {
   TARN_TYPE_ALL_TRACED = 1u << 0,      /* every inline word but 0, the count and the data word */
   TARN_TYPE_ELEMENTS_TRACED = 1u << 1, /* every word of every element is traced */
-  TARN_TYPE_DATA_TRACED = 1u << 2      /* every word of the data block is traced */
+  TARN_TYPE_DATA_TRACED = 1u << 2,     /* every word of the data block is traced */
+  TARN_TYPE_WEAK = 1u << 3             /* weak handles may be made to its objects: tarn/cycles.h */
 };
 
 /*
@@ -94,6 +96,7 @@ typedef struct tarn_type_spec {
   size_t refs_at;   /* bytes from the start of the object; 0: it does not stand there */
   size_t refs_size; /* 4 or 8; 0: 8 */
   tarn_refs_fn refs;
+  tarn_try_ref_fn try_ref; /* for TARN_TYPE_WEAK: adds one if there is any */
   tarn_count_fn ref, unref, clear, finalize;
 } tarn_type_spec;
 

@@ -317,8 +317,12 @@ __attribute__((noreturn)) static void corrupt(struct tarn_store *store, const vo
 
 static void release(struct tarn_local *local, void *object) {
   tarn_world *world = tarn_mutator_of_local(local)->world;
-  if (world->config.counting)
+  struct tarn_pending gone = {0};
+  if (world->config.counting) {
     tarn_finalized_forget(world->collector, object);
+    tarn_handles_cut(world->collector, object, &gone);
+    tarn_handles_tell(world->collector, &local->pub, &gone);
+  }
   tarn_type_release(local, object);
 }
 
@@ -345,12 +349,14 @@ static void before_fork(tarn_world *world) {
   tarn_markers_lock(collector);
   tarn_sweeper_lock(collector);
   tarn_finalized_lock(collector);
+  tarn_handles_lock(collector);
 }
 
 static void parent_fork(tarn_world *world) {
   struct tarn_collector *collector = world->collector;
   if (!collector)
     return;
+  tarn_handles_unlock(collector);
   tarn_finalized_unlock(collector);
   tarn_sweeper_unlock(collector);
   tarn_markers_unlock(collector);
@@ -363,6 +369,7 @@ static void after_fork(tarn_world *world) {
   struct tarn_collector *collector = world->collector;
   if (!collector)
     return;
+  tarn_handles_unlock(collector);
   tarn_finalized_unlock(collector);
   tarn_cycles_after_fork(collector);
   tarn_sweeper_after_fork(collector);
@@ -389,10 +396,10 @@ tarn_status tarn_collector_start(tarn_world *world, const struct tarn_collect_ev
   world->collector = collector;
   (void)pthread_mutex_init(&collector->release.lock, NULL);
   tarn_generations_start(collector);
+  tarn_cycles_start(collector);
   tarn_pace_start(collector);
   tarn_markers_start(collector);
   tarn_sweeper_start(collector);
-  tarn_cycles_start(collector);
   tarn_status status = tarn_marker_start(&collector->marker, world, world->config.mark_stack);
   if (status == TARN_OK)
     status = tarn_weak_start(world);

@@ -20,9 +20,11 @@
  *   weak_table.c  weak tables
  *   finalizer.c   finalizers and their queue
  *   counts.c      counts of references; the rest is of worlds that have such
+ *   handle.c      weak handles
  *   refs.c        gc_refs, an int for each block
  *   cycles.c      finding cycles of garbage
  *   trash.c       what happens to these
+ *   freeze.c      pools that collections of cycles leave alone
  */
 #ifndef TARN_COLLECT_COLLECTOR_H
 #define TARN_COLLECT_COLLECTOR_H

@@ -143,6 +143,30 @@ void tarn_ref(tarn_thread *self, void *object) {
     (void)change(type, object, 1, false);
 }
 
+bool tarn_try_ref(tarn_thread *self, void *object) {
+  const tarn_type *type = tarn_type_of(object);
+  if (type->refs)
+    return type->try_ref(self, object);
+  char *at = (char *)object + type->refs_at;
+  size_t count = tarn_refs_of_object(type, object);
+  for (;;) {
+    if (count == 0 || count >= TARN_REFS_IMMORTAL)
+      return count != 0;
+    bool done;
+    if (type->refs_size == 4) {
+      uint32_t small = (uint32_t)count;
+      done = __atomic_compare_exchange_n((uint32_t *)(void *)at, &small, small + 1, false,
+                                         __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+      count = small;
+    } else {
+      done = __atomic_compare_exchange_n((size_t *)(void *)at, &count, count + 1, false,
+                                         __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    }
+    if (done)
+      return true;
+  }
+}
+
 /* The last reference goes; true: it was that. */
 static bool count_down(const tarn_type *type, void *object) {
   if (is_immortal(type, object))

@@ -14,6 +14,9 @@
 #define RING 16u /* references whose ints are being fetched */
 #define QUEUE 8u /* objects that are */
 #define BIG ((size_t)TARN_REFS_IMMORTAL)
+#define FUTILE_PART 64u
+#define PATIENCE_MOST 4u
+#define YOUNG_PATIENCE_MOST 16u
 
 /* --- vectors --------------------------------------------------------------------------------- */
 
@@ -160,7 +163,8 @@ static void choose_pool(struct tarn_pool *pool, void *data) {
   const struct tarn_collector *collector = data;
   bool first = collector->generations.first_pool && collector->cycles.generation == 0;
   if (tarn_flavour_kind((tarn_flavour)pool->flavour) == TARN_KIND_CONTAINER &&
-      pool->list != TARN_LIST_CONDEMNED && (!first || pool->list == TARN_LIST_CURRENT))
+      pool->list != TARN_LIST_CONDEMNED && pool->list != TARN_LIST_FROZEN &&
+      (!first || pool->list == TARN_LIST_CURRENT))
     tarn_space.ages[tarn_pool_unit(pool)] |= TARN_AGE_CANDIDATE;
 }
 
@@ -168,7 +172,8 @@ static void choose_pool(struct tarn_pool *pool, void *data) {
 static bool is_of_generation(const struct tarn_collector *collector,
                              const struct tarn_large *large) {
   int generation = collector->cycles.generation;
-  return (generation == 2 || large->age == TARN_LARGE_NEW ||
+  return large->age != TARN_LARGE_FROZEN &&
+         (generation == 2 || large->age == TARN_LARGE_NEW ||
           (generation == 1 && large->age == TARN_LARGE_AGED)) &&
          *(const uintptr_t *)large->base != 0 && !tarn_mark_is_dead(*tarn_mark_byte(large->base));
 }
@@ -344,6 +349,8 @@ static bool sentence(struct tarn_collector *collector, int32_t *ref, uintptr_t b
   cycles->found++;
   cycles->found_bytes += size;
   cycles->special |= type->clear || type->finalize;
+  if (type->weakly)
+    tarn_handles_cut(collector, (const void *)block, &cycles->gone);
   return true;
 }
 
@@ -393,7 +400,7 @@ static void settle_pool(struct tarn_pool *pool, void *data) {
   if (pool->list == TARN_LIST_SHELF || pool->list == TARN_LIST_SHELF_FULL) {
     if (has_garbage)
       tarn_pool_unlink(pool->list == TARN_LIST_SHELF ? &shelf->some : &shelf->full, pool);
-  } else if (pool->list != TARN_LIST_CONDEMNED) {
+  } else if (pool->list != TARN_LIST_CONDEMNED && pool->list != TARN_LIST_FROZEN) {
     pool->next = pool->prev = NULL;
     tarn_pool_set_list(pool, TARN_LIST_NONE);
   }
@@ -450,7 +457,10 @@ static void find(struct tarn_collector *collector) {
   cycles->looked_at = cycles->found = cycles->found_bytes = 0;
   cycles->special = cycles->overflow = false;
   cycles->rooted = false;
-  if (cycles->generation == TARN_GENERATION_FULL)
+  if (cycles->frozen)
+    (void)tarn_store_make_tables(&collector->world->store); /* ages are kept from then on */
+  /* Marks of frozen objects would be written; what these refer to is counted, and lives. */
+  if (cycles->generation == TARN_GENERATION_FULL && !cycles->frozen)
     cycles->rooted = mark_known_roots(collector);
   each_pool(collector, choose_pool, collector);
   each_large(collector, choose_large, NULL);
@@ -545,6 +555,8 @@ static void sentence_seen(struct tarn_collector *collector, void *object, size_t
   (void)data;
   if (*ref == TARN_REFS_SEEN) {
     *ref = TARN_REFS_TRASH;
+    if (tarn_type_of(object)->weakly)
+      tarn_handles_cut(collector, object, NULL);
     return;
   }
   collector->cycles.found--;
@@ -564,6 +576,22 @@ void tarn_cycles_look_again(struct tarn_collector *collector) {
 }
 
 /* --- one collection --------------------------------------------------------------------------- */
+
+uint32_t tarn_cycles_patience(const struct tarn_collector *collector, bool young) {
+  const struct tarn_cycles *cycles = &collector->cycles;
+  /* Relaxed: a figure. */
+  return __atomic_load_n(young ? &cycles->young_patience : &cycles->patience, __ATOMIC_RELAXED);
+}
+
+/* `all` objects were there to be garbage. */
+static void judge_yield(struct tarn_cycles *cycles, uint64_t all) {
+  bool full = cycles->generation == TARN_GENERATION_FULL;
+  uint32_t *patience = full ? &cycles->patience : &cycles->young_patience;
+  uint32_t most = full ? PATIENCE_MOST : YOUNG_PATIENCE_MOST, now = *patience;
+  bool futile = cycles->found < all / FUTILE_PART || cycles->found == 0;
+  now = !futile ? 1 : now < most ? now * 2 : now;
+  __atomic_store_n(patience, now, __ATOMIC_RELAXED);
+}
 
 static void count_stop(struct tarn_cycles *cycles) {
   /* Relaxed: who waits for the lock reads it under that. */
@@ -587,6 +615,7 @@ static tarn_status run(tarn_world *world, struct tarn_mutator *self, int generat
   report.heap_before = atomic_load_explicit(&world->store.bytes, memory_order_relaxed);
   count_stop(cycles);
   find(collector);
+  judge_yield(cycles, cycles->looked_at + (cycles->rooted ? collector->marker.marked : 0));
   report.found_bytes = cycles->found_bytes;
   /* What lives is known as what is held, less the garbage. */
   atomic_store_explicit(&collector->live_bytes, report.heap_before - cycles->found_bytes,
@@ -597,6 +626,7 @@ static tarn_status run(tarn_world *world, struct tarn_mutator *self, int generat
   uint64_t stopped = tarn_os_now();
   tarn_stop_end(world, self);
   atomic_store_explicit(&cycles->stop_last, stopped - start, memory_order_relaxed);
+  tarn_handles_tell(collector, tarn_thread_of(self), &cycles->gone);
   if (cycles->found)
     tarn_trash_treat(collector, self);
   tarn_vector_drop(&cycles->pools);
@@ -615,13 +645,17 @@ static void take_lock(struct tarn_cycles *cycles, struct tarn_mutator *self) {
   tarn_stop_enter(self);
 }
 
+bool tarn_cycles_runs(const struct tarn_collector *collector, const struct tarn_mutator *self) {
+  /* Relaxed: only this thread can have written its own record there. */
+  return __atomic_load_n(&collector->cycles.holder, __ATOMIC_RELAXED) == self;
+}
+
 tarn_status tarn_cycles_run(tarn_world *world, struct tarn_mutator *self, int generation,
                             bool asked) {
   struct tarn_cycles *cycles = &world->collector->cycles;
   _Atomic uint64_t *stops = &cycles->stops[generation > 0 ? generation : 0];
   tarn_status status = TARN_OK;
-  /* Relaxed: only this thread can have written its own record there. */
-  if (__atomic_load_n(&cycles->holder, __ATOMIC_RELAXED) == self)
+  if (tarn_cycles_runs(world->collector, self))
     return TARN_OK;
   uint64_t before = atomic_load_explicit(stops, memory_order_relaxed);
   take_lock(cycles, self);
@@ -651,12 +685,14 @@ tarn_status tarn_collect_cycles(tarn_thread *self, int generation) {
 /* --- start, end, fork ------------------------------------------------------------------------ */
 
 void tarn_cycles_start(struct tarn_collector *collector) {
-  collector->cycles.on = collector->world->config.counting;
+  collector->cycles.patience = collector->cycles.young_patience = 1;
   (void)pthread_mutex_init(&collector->cycles.lock, NULL);
   tarn_finalized_start(collector);
+  tarn_handles_start(collector);
 }
 
 void tarn_cycles_end(struct tarn_collector *collector) {
+  tarn_handles_end(collector);
   tarn_finalized_end(collector);
   (void)pthread_mutex_destroy(&collector->cycles.lock);
 }

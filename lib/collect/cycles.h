@@ -16,6 +16,11 @@
  * and of a candidate that was not walked past yet, -n: so many references from others.  All other
  * ints are 0.  After the stop only TRASH is left.
  *
+ * A heap that lives and has no cycles is looked at ever more rarely: a collection that finds less
+ * than a sixty-fourth of what it looked at to be garbage doubles the distance to the next one of
+ * its kind, up to four times for full ones, whose distance is that of growth, and sixteen for young
+ * ones.  One that finds more ends that.
+ *
  * A candidate's unit has TARN_AGE_CANDIDATE, and it has no mark of the running collection.
  *
  * Pools with garbage leave their owners and shelves and become TRASH pools: nobody allocates from
@@ -27,6 +32,7 @@
 #define TARN_COLLECT_CYCLES_H
 
 #include "collect/counts.h"
+#include "collect/handle.h"
 #include "collect/refs.h"
 
 struct tarn_collector;
@@ -46,11 +52,14 @@ bool tarn_vector_add(struct tarn_vector *vector, uintptr_t item); /* false: no m
 void tarn_vector_drop(struct tarn_vector *vector);
 
 struct tarn_cycles {
-  bool on;
   pthread_mutex_t lock;        /* held from the beginning of a collection to its end */
   struct tarn_mutator *holder; /* atomic: who holds it */
   uint8_t epoch;               /* of the marks of the last full collection with known roots */
   struct tarn_finalized finalized;
+  struct tarn_handles handles;
+  struct tarn_pending gone; /* weak handles that the running collection cut */
+
+  bool frozen; /* there are frozen pools; written in stops */
 
   /* Of the running collection: its thread's. */
   int generation;
@@ -63,12 +72,18 @@ struct tarn_cycles {
   uint64_t looked_at, found; /* candidates; and garbage */
   uint64_t found_bytes;
 
+  /* How much longer than usual until the next full collection, and the next young one; 1 outside of
+   * worlds that count.  Written in stops, read by anybody.  Atomic. */
+  uint32_t patience, young_patience;
   /* Collections whose stop has begun, of that generation or more; atomic. */
   _Atomic uint64_t stops[3];
   /* Figures. */
   _Atomic uint64_t collections, freed, resurrected, finalizers;
   _Atomic uint64_t stop_last, work_last; /* nanoseconds of the last one: stopped, and afterwards */
 };
+
+/* How many times the usual distance to the next collection: a full one, or a young one. */
+uint32_t tarn_cycles_patience(const struct tarn_collector *collector, bool young);
 
 void tarn_cycles_start(struct tarn_collector *collector);
 void tarn_cycles_end(struct tarn_collector *collector);
@@ -80,6 +95,9 @@ tarn_status tarn_cycles_run(tarn_world *world, struct tarn_mutator *self, int ge
 /* In the child of a fork: a collection of another thread never ends there, so its garbage is left
  * for the next one; but for objects that had a reference of the collection's own, which stay. */
 void tarn_cycles_after_fork(struct tarn_collector *collector);
+
+/* Is the thread in a collection of cycles, that is, in a function that one calls? */
+bool tarn_cycles_runs(const struct tarn_collector *collector, const struct tarn_mutator *self);
 
 /* Around what must not meet a collection that frees: the end of a heap.  Nothing in other worlds.
  */

@@ -128,6 +128,7 @@ void tarn_generation_collected(struct tarn_collector *collector,
 
 uint64_t tarn_generation_due(const struct tarn_collector *collector, uint64_t full_due) {
   uint64_t step = atomic_load_explicit(&collector->generations.step, memory_order_relaxed);
+  step *= tarn_cycles_patience(collector, true);
   return collector->generations.on && step < full_due ? step : full_due;
 }
 

@@ -33,7 +33,8 @@ static uint64_t smaller(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
 /* Without limits. */
 static uint64_t usual_trigger(const tarn_world *world, uint64_t live) {
-  return larger(live / 100 * world->config.growth, world->config.min_heap);
+  return larger(live / 100 * world->config.growth, world->config.min_heap) *
+         tarn_cycles_patience(world->collector, false);
 }
 
 static uint64_t soft_limit_of(const struct tarn_collector *collector) {

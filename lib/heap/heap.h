@@ -38,7 +38,7 @@ struct tarn_heap {
 
 /* What a large object lived through: nothing, collections of generation 0 only, or any.  New ones
  * come first on their heap's list, old ones last. */
-enum { TARN_LARGE_NEW = 0, TARN_LARGE_AGED = 1, TARN_LARGE_OLD = 2 };
+enum { TARN_LARGE_NEW = 0, TARN_LARGE_AGED = 1, TARN_LARGE_OLD = 2, TARN_LARGE_FROZEN = 3 };
 
 /*
  * A large object's header.  Once `dead` is set it is off the list, and walkers that still see it

@@ -84,7 +84,8 @@ typedef enum tarn_pool_list {
   TARN_LIST_CONDEMNED = 6,  /* not owned; dead objects wait for their `free` function */
   TARN_LIST_SPARE = 7,      /* owned, empty and kept: heap/spare.h; on no list */
   TARN_LIST_UNSWEPT = 8,    /* not owned; a collection left it to be swept: heap/sweep.h */
-  TARN_LIST_TRASH = 9       /* not owned; has cycles of garbage: collect/cycles.h; on no list */
+  TARN_LIST_TRASH = 9,      /* not owned; has cycles of garbage: collect/cycles.h; on no list */
+  TARN_LIST_FROZEN = 10     /* not owned; not to be touched: collect/freeze.c; on no list */
 } tarn_pool_list;
 
 /* A circular list of pools; NULL is empty, else the first. */

@@ -259,7 +259,7 @@ static bool receive_orphan(struct tarn_heap *heap, struct tarn_pool *pool) {
   if (tarn_pool_owner(pool))
     return !tarn_pool_is_abandoned(pool);
   if (pool->list == TARN_LIST_CONDEMNED || pool->list == TARN_LIST_UNSWEPT ||
-      pool->list == TARN_LIST_TRASH)
+      pool->list == TARN_LIST_TRASH || pool->list == TARN_LIST_FROZEN)
     pool->parked = true;
   else
     tarn_heap_received(heap, pool, drain(heap->store, pool));

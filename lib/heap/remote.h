@@ -33,7 +33,8 @@
  * first), but for parked pools.
  *
  * A pool with condemned objects has a worker (collect/release.c) that counts without a lock, and so
- * have unswept ones (heap/sweep.c) and those with cycles of garbage (collect/trash.c): the consumer
+ * have unswept ones (heap/sweep.c) and those with cycles of garbage (collect/trash.c), while frozen
+ * ones (collect/freeze.c) wait: the consumer
  * of the heap's mailbox leaves such a pool `parked`, under the heap's lock, and the worker takes
  * what came when it is done.
  *

@@ -523,6 +523,7 @@ static bool check_state(struct check *check, const struct tarn_pool *pool) {
     check->unswept++;
     break;
   case TARN_LIST_TRASH:
+  case TARN_LIST_FROZEN:
     good = check->world->config.counting;
     break;
   case TARN_LIST_NONE:
@@ -756,7 +757,8 @@ static bool check_release_list(struct check *check) {
 }
 
 static bool is_worked_on(const struct tarn_pool *pool) {
-  return (pool->list == TARN_LIST_CONDEMNED && !pool->next) || pool->list == TARN_LIST_TRASH;
+  return (pool->list == TARN_LIST_CONDEMNED && !pool->next) || pool->list == TARN_LIST_TRASH ||
+         pool->list == TARN_LIST_FROZEN;
 }
 
 /* Counts the pools that threads work on: condemned, on no list, one function running; or with
@@ -1089,11 +1091,13 @@ static bool check_tally(const struct check *check, const struct tarn_pool *pool,
   unsigned on_free = 0, remote = 0;
   if (!check_free_list(check, pool, bump, &on_free) || !check_remote(check, pool, &remote))
     return false;
-  if (tally->free_below != on_free)
+  /* Those that are parked have no free list to be on yet. */
+  unsigned parked = pool->own.cursor != 0 ? remote : 0;
+  if (tally->free_below != on_free + parked)
     return wrong(check,
                  "pool %p: %u blocks below the cursor are free by their first word, but %u are on "
-                 "the free list",
-                 base_of(pool), tally->free_below, on_free);
+                 "the free list, and %u were freed by others",
+                 base_of(pool), tally->free_below, on_free, parked);
   if (tally->free_above > remote)
     return wrong(check,
                  "pool %p: %u marked blocks are free by their first word, but others freed %u",
@@ -1102,7 +1106,7 @@ static bool check_tally(const struct check *check, const struct tarn_pool *pool,
   if (pool->list == TARN_LIST_CURRENT && pool->flavour == TARN_FLAVOUR_RAW) /* beyond the cursor */
     piece = (unsigned)((size_t)(pool->bin->head.limit - pool->bin->head.bump) /
                        tarn_pool_block_size(pool));
-  unsigned used = tally->in_use + piece + tally->free_above;
+  unsigned used = tally->in_use + piece + tally->free_above + parked;
   if (pool->list == TARN_LIST_UNSWEPT ? tarn_pool_used(pool) < used : tarn_pool_used(pool) != used)
     return wrong(check,
                  "pool %p: used is %u: expected %u (%u in use, of these %u condemned; %u in the "

@@ -12,8 +12,9 @@
 #define WORD sizeof(uintptr_t)
 #define SIZE_CLASS_LARGE 255u
 #define ALIGN_MAX ((size_t)4096)
-#define KNOWN_FLAGS \
-  ((unsigned)(TARN_TYPE_ALL_TRACED | TARN_TYPE_ELEMENTS_TRACED | TARN_TYPE_DATA_TRACED))
+#define KNOWN_FLAGS                                                                      \
+  ((unsigned)(TARN_TYPE_ALL_TRACED | TARN_TYPE_ELEMENTS_TRACED | TARN_TYPE_DATA_TRACED | \
+              TARN_TYPE_WEAK))
 
 /* --- reading the description ----------------------------------------------------------------- */
 
@@ -58,12 +59,14 @@ static bool inherit_parts(tarn_type_spec *spec, const tarn_type *parent) {
 /* A child counts as its parent does. */
 static bool inherit_counts(tarn_type_spec *spec, const tarn_type *parent) {
   if (parent->refs_at || parent->refs) {
-    if (spec->refs_at || spec->refs_size || spec->refs || spec->ref)
+    if (spec->refs_at || spec->refs_size || spec->refs || spec->ref || spec->try_ref)
       return false;
     spec->refs_at = parent->refs_at;
     spec->refs_size = parent->refs_size;
     spec->refs = parent->refs;
     spec->ref = parent->ref;
+    spec->try_ref = parent->try_ref;
+    spec->flags |= parent->weakly ? TARN_TYPE_WEAK : 0;
   }
   spec->unref = spec->unref ? spec->unref : parent->unref;
   spec->clear = spec->clear ? spec->clear : parent->clear;
@@ -94,13 +97,15 @@ static bool inherit(tarn_world *world, tarn_type_spec *spec) {
 
 /* Is what is said of the count of references one of the two ways, or nothing? */
 static bool counts_sensibly(const tarn_world *world, const tarn_type_spec *spec) {
-  bool by_function = spec->refs || spec->ref;
+  bool by_function = spec->refs || spec->ref, weakly = spec->flags & TARN_TYPE_WEAK;
   if (!spec->refs_at && !by_function)
-    return !spec->refs_size && !spec->unref && !spec->clear && !spec->finalize;
+    return !spec->refs_size && !spec->unref && !spec->clear && !spec->finalize && !weakly &&
+           !spec->try_ref;
   if (!world->config.counting)
     return false;
   if (by_function)
-    return !spec->refs_at && !spec->refs_size && spec->refs && spec->ref && spec->unref;
+    return !spec->refs_at && !spec->refs_size && spec->refs && spec->ref && spec->unref &&
+           (spec->try_ref || !weakly);
   size_t size = spec->refs_size;
   return (size == 4 || size == 8) && spec->refs_at % size == 0 && spec->refs_at >= WORD &&
          spec->refs_at <= spec->size - size;
@@ -341,7 +346,8 @@ static tarn_status choose_heap(tarn_world *world, const tarn_type_spec *spec, ta
   if (type->heap->store != &world->store || (scanned && type->heap->kind != TARN_HEAP_CONTAINER))
     return TARN_ETYPE;
   bool container = type->heap->kind == TARN_HEAP_CONTAINER;
-  bool special = spec->free || spec->finalize; /* of which each death is to be known */
+  /* Of which each death is to be known. */
+  bool special = spec->free || spec->finalize || (spec->flags & TARN_TYPE_WEAK);
   type->flavour =
       (uint8_t)(special ? container ? TARN_FLAVOUR_CONTAINER_RESOURCE : TARN_FLAVOUR_LEAF_RESOURCE
                 : container ? TARN_FLAVOUR_CONTAINER
@@ -431,6 +437,8 @@ static void fill_plain(tarn_world *world, const tarn_type_spec *spec, tarn_type 
   type->refs_at = (uint32_t)spec->refs_at;
   type->refs_size = (uint8_t)spec->refs_size;
   type->refs = spec->refs;
+  type->try_ref = spec->try_ref;
+  type->weakly = (spec->flags & TARN_TYPE_WEAK) != 0;
   type->ref = spec->ref;
   type->unref = spec->unref;
   type->clear = spec->clear;
