@@ -62,9 +62,9 @@ typedef struct tarn_stats {
   uint64_t cycle_garbage;     /* objects found to be garbage, but for those that were resurrected */
   uint64_t cycle_resurrected; /* that a finalizer saved, or that such an object reaches */
   uint64_t cycle_finalizers;  /* `finalize` functions that collections ran */
-  uint64_t
-      cycle_stop_last_ns; /* how long the world stood still in the last one, to find garbage, */
-  uint64_t cycle_work_last_ns; /* and how long that took to be freed while it ran */
+  uint64_t cycle_pause_last_ns;     /* from the request to stop until the world ran again */
+  uint64_t cycle_phases_last_ns[5]; /* known roots, counting, what lives, garbage and its pools;
+                                       and, with the world running, freeing */
 } tarn_stats;
 
 /* Errors: TARN_EINVAL.  Any thread, attached or not; takes no lock that a collection holds. */

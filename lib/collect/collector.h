@@ -70,6 +70,8 @@ struct tarn_collect_events {
   void (*before_mark)(tarn_world *world, uintptr_t frame);
   /* At the end of a collection, the world still stopped: the option `verify`. */
   void (*verify)(tarn_world *world);
+  /* After a collection of cycles. */
+  void (*cycles)(tarn_world *world, const struct tarn_cycles_report *report);
   /* After a collection, with the world running. */
   void (*collected)(tarn_world *world, const struct tarn_collect_report *report);
 };

@@ -452,8 +452,16 @@ static bool mark_known_roots(struct tarn_collector *collector) {
 
 /* --- the stops ------------------------------------------------------------------------------- */
 
+/* Ends now; the time. */
+static uint64_t note_phase(struct tarn_cycles *cycles, unsigned phase, uint64_t since) {
+  uint64_t now = tarn_os_now();
+  atomic_store_explicit(&cycles->phases[phase], now - since, memory_order_relaxed);
+  return now;
+}
+
 static void find(struct tarn_collector *collector) {
   struct tarn_cycles *cycles = &collector->cycles;
+  uint64_t since = tarn_os_now();
   cycles->looked_at = cycles->found = cycles->found_bytes = 0;
   cycles->special = cycles->overflow = false;
   cycles->rooted = false;
@@ -462,14 +470,18 @@ static void find(struct tarn_collector *collector) {
   /* Marks of frozen objects would be written; what these refer to is counted, and lives. */
   if (cycles->generation == TARN_GENERATION_FULL && !cycles->frozen)
     cycles->rooted = mark_known_roots(collector);
+  since = note_phase(cycles, TARN_PHASE_ROOTS, since);
   each_pool(collector, choose_pool, collector);
   each_large(collector, choose_large, NULL);
   take_off_all(collector);
+  since = note_phase(cycles, TARN_PHASE_COUNTS, since);
   revive_all(collector);
+  since = note_phase(cycles, TARN_PHASE_LIVING, since);
   each_candidate(collector, gather_pool, collector);
   each_large(collector, gather_large, NULL);
   settle(collector);
   tarn_vector_drop(&cycles->stack);
+  (void)note_phase(cycles, TARN_PHASE_GARBAGE, since);
 }
 
 void tarn_trash_each(struct tarn_collector *collector, bool alive, tarn_trash_fn fn, void *data) {
@@ -599,41 +611,70 @@ static void count_stop(struct tarn_cycles *cycles) {
     atomic_fetch_add_explicit(&cycles->stops[i], 1, memory_order_relaxed);
 }
 
+/* What lives is known as what is held, less the garbage. */
+static void pace(struct tarn_collector *collector, struct tarn_collect_report *report) {
+  struct tarn_cycles *cycles = &collector->cycles;
+  judge_yield(cycles, cycles->looked_at + (cycles->rooted ? collector->marker.marked : 0));
+  report->found_bytes = cycles->found_bytes;
+  atomic_store_explicit(&collector->live_bytes, report->heap_before - cycles->found_bytes,
+                        memory_order_relaxed);
+  tarn_pace_collected(collector, report);
+}
+
+/* The world is stopped. */
+static void collect_stopped(struct tarn_collector *collector, int generation, bool asked) {
+  tarn_world *world = collector->world;
+  struct tarn_cycles *cycles = &collector->cycles;
+  struct tarn_collect_report report = {
+      .asked = asked,
+      .generation = tarn_generation_choose(collector, generation),
+      .heap_before = atomic_load_explicit(&world->store.bytes, memory_order_relaxed)};
+  cycles->generation = collector->generation = report.generation;
+  count_stop(cycles);
+  find(collector);
+  pace(collector, &report);
+  if (world->config.verify && collector->events)
+    collector->events->verify(world);
+}
+
+/* The world runs. */
+static void finish(struct tarn_collector *collector, struct tarn_mutator *self,
+                   struct tarn_cycles_report *report) {
+  struct tarn_cycles *cycles = &collector->cycles;
+  uint64_t since = tarn_os_now();
+  report->found = cycles->found;
+  tarn_handles_tell(collector, tarn_thread_of(self), &cycles->gone);
+  if (cycles->found)
+    tarn_trash_treat(collector, self);
+  report->resurrected = report->found - cycles->found;
+  tarn_vector_drop(&cycles->pools);
+  if (report->generation == TARN_GENERATION_FULL)
+    tarn_refs_purge(&collector->world->store);
+  (void)note_phase(cycles, TARN_PHASE_FREEING, since);
+  report->number = atomic_fetch_add_explicit(&cycles->collections, 1, memory_order_relaxed) + 1;
+  if (collector->events)
+    collector->events->cycles(collector->world, report);
+}
+
 /* With the lock. */
 static tarn_status run(tarn_world *world, struct tarn_mutator *self, int generation, bool asked) {
   struct tarn_collector *collector = world->collector;
   struct tarn_cycles *cycles = &collector->cycles;
-  struct tarn_collect_report report = {.asked = asked};
   tarn_stop_begin_always(world, self);
-  uint64_t start = tarn_os_now();
   if (!tarn_refs_commit(&world->store)) {
     tarn_stop_end(world, self);
     return TARN_ENOMEM;
   }
-  report.generation = cycles->generation = tarn_generation_choose(collector, generation);
-  collector->generation = cycles->generation;
-  report.heap_before = atomic_load_explicit(&world->store.bytes, memory_order_relaxed);
-  count_stop(cycles);
-  find(collector);
-  judge_yield(cycles, cycles->looked_at + (cycles->rooted ? collector->marker.marked : 0));
-  report.found_bytes = cycles->found_bytes;
-  /* What lives is known as what is held, less the garbage. */
-  atomic_store_explicit(&collector->live_bytes, report.heap_before - cycles->found_bytes,
-                        memory_order_relaxed);
-  tarn_pace_collected(collector, &report);
-  if (world->config.verify && collector->events)
-    collector->events->verify(world);
-  uint64_t stopped = tarn_os_now();
+  collect_stopped(collector, generation, asked);
+  struct tarn_cycles_report report = {
+      .generation = cycles->generation,
+      .asked = asked,
+      .stop_ns = atomic_load_explicit(&world->stop.last_ns, memory_order_relaxed),
+      .pause_ns = tarn_os_now() - world->stop.asked_at,
+      .looked_at = cycles->looked_at};
+  atomic_store_explicit(&cycles->pause_last, report.pause_ns, memory_order_relaxed);
   tarn_stop_end(world, self);
-  atomic_store_explicit(&cycles->stop_last, stopped - start, memory_order_relaxed);
-  tarn_handles_tell(collector, tarn_thread_of(self), &cycles->gone);
-  if (cycles->found)
-    tarn_trash_treat(collector, self);
-  tarn_vector_drop(&cycles->pools);
-  if (report.generation == TARN_GENERATION_FULL)
-    tarn_refs_purge(&world->store);
-  atomic_store_explicit(&cycles->work_last, tarn_os_now() - stopped, memory_order_relaxed);
-  atomic_fetch_add_explicit(&cycles->collections, 1, memory_order_relaxed);
+  finish(collector, self, &report);
   return TARN_OK;
 }
 

@@ -51,6 +51,26 @@ struct tarn_vector {
 bool tarn_vector_add(struct tarn_vector *vector, uintptr_t item); /* false: no memory */
 void tarn_vector_drop(struct tarn_vector *vector);
 
+/* Of one collection, in nanoseconds: known roots; counting and taking off; what lives; the garbage
+ * and its pools; and, with the world running, freeing. */
+enum {
+  TARN_PHASE_ROOTS,
+  TARN_PHASE_COUNTS,
+  TARN_PHASE_LIVING,
+  TARN_PHASE_GARBAGE,
+  TARN_PHASE_FREEING,
+  TARN_PHASES
+};
+
+/* What one collection came to, for logs. */
+struct tarn_cycles_report {
+  uint64_t number;
+  int generation;
+  bool asked;
+  uint64_t stop_ns, pause_ns;             /* until all stood still; and until they ran again */
+  uint64_t looked_at, found, resurrected; /* objects */
+};
+
 struct tarn_cycles {
   pthread_mutex_t lock;        /* held from the beginning of a collection to its end */
   struct tarn_mutator *holder; /* atomic: who holds it */
@@ -79,7 +99,8 @@ struct tarn_cycles {
   _Atomic uint64_t stops[3];
   /* Figures. */
   _Atomic uint64_t collections, freed, resurrected, finalizers;
-  _Atomic uint64_t stop_last, work_last; /* nanoseconds of the last one: stopped, and afterwards */
+  _Atomic uint64_t pause_last;          /* of the last one, as the next */
+  _Atomic uint64_t phases[TARN_PHASES]; /* nanoseconds; TARN_PHASE_... */
 };
 
 /* How many times the usual distance to the next collection: a full one, or a young one. */

@@ -53,6 +53,23 @@ static void collected(tarn_world *world, const struct tarn_collect_report *repor
   limits(world, report);
 }
 
+static void cycles(tarn_world *world, const struct tarn_cycles_report *report) {
+  char name[32];
+  if (!(world->config.log & TARN_LOG_GC))
+    return;
+  last_thread(world, name);
+  const struct tarn_cycles *cycles = &world->collector->cycles;
+  tarn_os_say(
+      "tarn: cycles %llu generation %d %s: pause %.3fms stop %.3fms looked at %llu found %llu "
+      "resurrected %llu freed in %.3fms last thread %s",
+      (unsigned long long)report->number, report->generation, report->asked ? "asked" : "auto",
+      milliseconds(report->pause_ns), milliseconds(report->stop_ns),
+      (unsigned long long)report->looked_at, (unsigned long long)report->found,
+      (unsigned long long)report->resurrected,
+      milliseconds(atomic_load_explicit(&cycles->phases[TARN_PHASE_FREEING], memory_order_relaxed)),
+      name[0] ? name : "-");
+}
+
 static void before_mark(tarn_world *world, uintptr_t frame) {
   tarn_barriers_check(world);
   tarn_shadow_note(world, frame);
@@ -66,4 +83,4 @@ static void verify(tarn_world *world) {
 }
 
 const struct tarn_collect_events tarn_inspect_events = {
-    .before_mark = before_mark, .verify = verify, .collected = collected};
+    .before_mark = before_mark, .verify = verify, .collected = collected, .cycles = cycles};

@@ -22,6 +22,9 @@ static void sort(uint32_t *values, size_t count) {
     }
 }
 
+_Static_assert(sizeof((tarn_stats *)0)->cycle_phases_last_ns / sizeof(uint64_t) == TARN_PHASES,
+               "the phases of a collection of cycles");
+
 #define RING_SIZE 1024u
 _Static_assert(TARN_PAUSES_KEPT == RING_SIZE && TARN_STOPS_KEPT == RING_SIZE, "a ring's size");
 
@@ -73,8 +76,9 @@ static void fill_cycles(const struct tarn_collector *collector, tarn_stats *stat
   stats->cycle_garbage = READ(cycles->freed);
   stats->cycle_resurrected = READ(cycles->resurrected);
   stats->cycle_finalizers = READ(cycles->finalizers);
-  stats->cycle_stop_last_ns = READ(cycles->stop_last);
-  stats->cycle_work_last_ns = READ(cycles->work_last);
+  stats->cycle_pause_last_ns = READ(cycles->pause_last);
+  for (unsigned i = 0; i < TARN_PHASES; i++)
+    stats->cycle_phases_last_ns[i] = READ(cycles->phases[i]);
 }
 
 static void fill_stop(tarn_world *world, tarn_stats *stats) {
