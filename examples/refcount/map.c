@@ -47,6 +47,8 @@ static void map_clear(tarn_thread *self, void *object) {
   tarn_free(self, entries);
 }
 
+/* At the end of a world, which frees what is left, no thread is attached: then tarn_free does
+ * nothing, and the block goes with the world. */
 static void map_free(tarn_world *world, void *object) {
   tarn_free(tarn_thread_self(world), ((struct map *)object)->entries);
 }

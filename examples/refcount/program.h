@@ -48,7 +48,7 @@ size_t graph_best(const struct map *graph, struct found *found, size_t most);
 size_t graph_edges(const struct map *graph);
 
 /* reader.c */
-void *reader_main(void *worker);
-void note_stop(struct run *run); /* the last collection's, if it was the longest */
+void *reader_main(void *argument); /* struct worker */
+void note_stop(struct run *run);   /* the last collection's, if it was the longest */
 
 #endif
