@@ -161,7 +161,6 @@ static void check_nothing_left(struct run *run, tarn_thread *self) {
   struct left left = {.blocks = 0};
   tarn_stats stats = {.struct_size = sizeof stats};
   tarn_status status = tarn_collect_cycles(self, TARN_GENERATION_FULL);
-  note_stop(run);
   if (status == TARN_OK)
     status = tarn_heap_walk(self, count_left, &left);
   if (status == TARN_OK)
@@ -191,7 +190,7 @@ static void report(const struct run *run, double seconds) {
   printf("cycles: %llu objects of garbage found in %llu collections; %llu files closed by them\n",
          (unsigned long long)stats.cycle_garbage, (unsigned long long)stats.cycle_collections,
          (unsigned long long)stats.cycle_finalizers);
-  printf("longest stop: %.3f ms; largest heap: %.1f MiB\n", (double)run->longest_stop * 1e-6,
+  printf("longest stop: %.3f ms; largest heap: %.1f MiB\n", (double)stats.cycle_pause_max_ns * 1e-6,
          (double)stats.heap_bytes_max / 1048576);
 }
 

@@ -9,11 +9,9 @@
  *   map_trace   tells the references.  The world is stopped then, or the map is garbage or dying:
  *               nobody changes it, and a thread that was changing it has come to a safepoint with
  *               all in order.
- *   map_clear   gives them up and forgets them.  Of all garbage that has cycles through maps the
- *               library calls it to break them; it could not do so by itself, for it does not know
- *               where the references stand.
  *   map_free    frees the block.  What the entries refer to was given up before, by the library,
- *               with the help of map_trace.
+ *               with the help of map_trace: when the count fell to zero, or, of garbage, all at
+ * once. So there is no `clear` function: map_trace tells all that there is to clear.
  */
 #include "object.h"
 
@@ -32,21 +30,6 @@ static void map_trace(const void *object, tarn_visitor *visitor) {
   }
 }
 
-/* First the map is empty, then references are given up: each of that may run functions that come
- * back to this map. */
-static void map_clear(tarn_thread *self, void *object) {
-  struct map *map = object;
-  struct entry *entries = map->entries;
-  size_t room = map->room;
-  map->entries = NULL;
-  map->room = map->used = 0;
-  for (size_t i = 0; i < room; i++) {
-    tarn_unref(self, entries[i].key);
-    tarn_unref(self, entries[i].value);
-  }
-  tarn_free(self, entries);
-}
-
 /* At the end of a world, which frees what is left, no thread is attached: then tarn_free does
  * nothing, and the block goes with the world. */
 static void map_free(tarn_world *world, void *object) {
@@ -54,13 +37,11 @@ static void map_free(tarn_world *world, void *object) {
 }
 
 void map_start(tarn_world *world, tarn_status *status) {
-  map_type = type_make(world,
-                       (tarn_type_spec){.name = "map",
-                                        .size = sizeof(struct map),
-                                        .trace = map_trace,
-                                        .clear = map_clear,
-                                        .free = map_free},
-                       status);
+  map_type = type_make(
+      world,
+      (tarn_type_spec){
+          .name = "map", .size = sizeof(struct map), .trace = map_trace, .free = map_free},
+      status);
 }
 
 struct map *map_new(tarn_thread *self) {

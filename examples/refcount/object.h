@@ -8,7 +8,7 @@
  *   object.c   numbers, and how objects are made: read this first
  *   string.c   strings, one object for equal ones: leaves, shared by all threads; the only lock
  *   list.c     a list: traced slots alone, so the library needs no function of ours
- *   map.c      a hash table in a block that is no object: a trace function, and `clear`
+ *   map.c      a hash table in a block that is no object: a trace function
  *   closure.c  a C function with captured values: an array
  *   stream.c   an open file, which `finalize` closes, wherever its last reference was
  *

@@ -15,7 +15,7 @@ struct run {
   _Atomic size_t next; /* path to read */
   _Atomic bool failed; /* something could not be read or made; said so */
   _Atomic bool stop;   /* no memory: everybody gives up what he has */
-  _Atomic uint64_t files, words, nodes, longest_stop;
+  _Atomic uint64_t files, words, nodes;
 };
 
 struct worker {
@@ -49,6 +49,5 @@ size_t graph_edges(const struct map *graph);
 
 /* reader.c */
 void *reader_main(void *argument); /* struct worker */
-void note_stop(struct run *run);   /* the last collection's, if it was the longest */
 
 #endif

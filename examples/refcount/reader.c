@@ -23,16 +23,6 @@ static bool note_word(tarn_thread *self, struct closure *closure, void *argument
   return true;
 }
 
-void note_stop(struct run *run) {
-  tarn_stats stats = {.struct_size = sizeof stats};
-  if (tarn_stats_get(run->world, &stats) != TARN_OK)
-    return;
-  uint64_t longest = run->longest_stop;
-  while (stats.cycle_stop_last_ns > longest &&
-         !atomic_compare_exchange_weak(&run->longest_stop, &longest, stats.cycle_stop_last_ns))
-    ;
-}
-
 /* The stream's words into the graph.  Afterwards stream and closure refer to each other. */
 static bool read_words(struct worker *worker, struct map *graph, struct stream *stream) {
   tarn_thread *self = worker->self;
@@ -72,7 +62,6 @@ static void read_file(struct worker *worker, const char *path) {
   }
   tarn_unref(self, graph);
   tarn_unref(self, stream);
-  note_stop(run);
 }
 
 void *reader_main(void *argument) {

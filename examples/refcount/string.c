@@ -7,7 +7,7 @@
  *
  * The table knows its strings and does not count: a string dies with its last user.  Between the
  * moment in which a count falls to zero and that in which `free` takes the string out, others find
- * it there; `ref_living` then leaves it alone, and they make another one.
+ * it there; `tarn_ref_living` then leaves it alone, and they make another one.
  *
  * The locks.  A thread that holds one comes to no safepoint, or everybody would wait for who waits
  * for the lock: so nothing is allocated under one, and no reference is given up, for that may bring
@@ -53,21 +53,12 @@ void string_start(tarn_world *world, tarn_status *status) {
     pthread_mutex_init(&locks[i], NULL);
 }
 
-/* A reference, if the string has any still. */
-static bool ref_living(struct string *string) {
-  uint32_t refs = __atomic_load_n(&string->object.refs, __ATOMIC_RELAXED);
-  while (refs != 0)
-    if (__atomic_compare_exchange_n(&string->object.refs, &refs, refs + 1, true, __ATOMIC_RELAXED,
-                                    __ATOMIC_RELAXED))
-      return true;
-  return false;
-}
-
 /* Under the lock: the string with a reference for the caller, or NULL. */
-static struct string *find(uint32_t hash, const char *text, size_t length) {
+static struct string *find(tarn_thread *self, uint32_t hash, const char *text, size_t length) {
   struct string *string = chains[hash % CHAINS];
-  while (string != NULL && !(string->object.hash == hash && string->length == length &&
-                             memcmp(string->text, text, length) == 0 && ref_living(string)))
+  while (string != NULL &&
+         !(string->object.hash == hash && string->length == length &&
+           memcmp(string->text, text, length) == 0 && tarn_ref_living(self, string)))
     string = string->next;
   return string;
 }
@@ -82,7 +73,7 @@ static uint32_t hash_of(const char *text, size_t length) {
 struct string *string_of(tarn_thread *self, const char *text, size_t length) {
   uint32_t hash = hash_of(text, length);
   pthread_mutex_lock(lock_of(hash));
-  struct string *found = find(hash, text, length);
+  struct string *found = find(self, hash, text, length);
   pthread_mutex_unlock(lock_of(hash));
   if (found != NULL)
     return found;
@@ -93,7 +84,7 @@ struct string *string_of(tarn_thread *self, const char *text, size_t length) {
   fresh->object.hash = hash;
   memcpy(fresh->text, text, length);
   pthread_mutex_lock(lock_of(hash));
-  found = find(hash, text, length);
+  found = find(self, hash, text, length);
   if (found == NULL) {
     fresh->next = chains[hash % CHAINS];
     chains[hash % CHAINS] = fresh;

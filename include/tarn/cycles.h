@@ -33,10 +33,20 @@
  *   2. If any ran, the world stops for a second look, at the garbage alone: what has got references
  *      from elsewhere meanwhile lives on, with all it reaches.  Handles made since to what is still
  *      garbage are cut, and their functions not called.
- *   3. `clear` functions give up the references of their objects; the library clears traced slots
- * of the others.  Counts fall to zero, and the objects die as they do elsewhere in the program.
- * Where no type in the garbage has either function, its references among itself need no counting
- * down: those to other objects are given up, `free` functions run, and the memory is free.
+ *   3. `clear` functions run, of what is garbage still, each object of which has one reference more
+ *      than the program knows, so that none dies meanwhile.
+ *   4. All references from garbage to other objects are given up; those among it need no counting
+ *      down.  `free` functions run, and the memory is free.  No `unref` function is called for
+ *      garbage: `free` is the end of an object by whatever way it dies.
+ *
+ * Which function is for what:
+ *
+ *   free      releases what the object owns beside references: memory, files.  May not look at what
+ *             the object refers to.  Gets the world, for it runs at the end of the world, too.
+ *   finalize  wants the object whole, and all it refers to; may keep it alive.
+ *   clear     gives up references that the library cannot find: such as `trace` does not visit. Few
+ *             types need it.  It must not make new references to the object.
+ *   unref     does more, or less, than tarn_unref when a reference goes.
  *
  * Generations go by pool: 0 looks at pools that were allocated from since the last collection, 1
  * also at those that lived through one of 0 only, 2 at all.  References from older pools are
@@ -68,12 +78,23 @@ TARN_API tarn_status tarn_collect_cycles(tarn_thread *self, int generation);
 /*
  * Adds a reference, and gives one up; for types whose count stands in the object, or that have
  * functions for it.  Counts in objects change by atomic operations, so any attached thread may do
- * so at any time.  When the last one goes, `finalize` runs if it never did; unless that made new
- * references, what the object refers to is given up in turn (by `unref` of the type of that, if it
- * has one), `free` runs, and its memory is free.  Long chains take no stack.  NULL is ignored.
+ * so at any time.  tarn_new gives an object with a count of zero: who makes it adds the first one.
+ *
+ * When the last one goes, `finalize` runs if it never did; unless that made new references, what
+ * the object refers to is given up in turn (by `unref` of the type of that, if it has one), `free`
+ * runs, and its memory is free.  Long chains take no stack.  So tarn_unref is to be taken for a
+ * safepoint, with no lock held that one of these functions may want.  By a thread that is not
+ * running it does nothing but set the status: the reference is still there.  NULL is ignored.
  */
 TARN_API void tarn_ref(tarn_thread *self, void *object);
 TARN_API void tarn_unref(tarn_thread *self, void *object);
+
+/*
+ * Adds a reference if the count is not zero; false: the object is dying, or is just made.  For
+ * tables that know objects without counting, and from which `free` takes them out: under a lock
+ * that both take, so that the object is there still.  Types with functions need `try_ref`.
+ */
+TARN_API bool tarn_ref_living(tarn_thread *self, void *object);
 
 /*
  * Sets all objects that there are aside: no collection looks at them any more, or writes to them or

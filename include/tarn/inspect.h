@@ -62,7 +62,9 @@ typedef struct tarn_stats {
   uint64_t cycle_garbage;     /* objects found to be garbage, but for those that were resurrected */
   uint64_t cycle_resurrected; /* that a finalizer saved, or that such an object reaches */
   uint64_t cycle_finalizers;  /* `finalize` functions that collections ran */
-  uint64_t cycle_pause_last_ns;     /* from the request to stop until the world ran again */
+  uint64_t cycle_pause_last_ns; /* from the request to stop until the world ran again */
+  uint64_t cycle_pause_max_ns;
+  uint64_t cycle_pause_total_ns;    /* without second looks, which are short */
   uint64_t cycle_phases_last_ns[5]; /* known roots, counting, what lives, garbage and its pools;
                                        and, with the world running, freeing */
 } tarn_stats;
@@ -73,7 +75,7 @@ TARN_API tarn_status tarn_stats_get(tarn_world *world, tarn_stats *stats);
 /*
  * Calls `fn` for every block in use (dead ones that no collection found yet among them), with the
  * world stopped.  `type` is NULL for raw blocks.  `fn` returns false to end the walk.  It must not
- * allocate, free or call Tarn.
+ * allocate, free or call Tarn, but for tarn_type_name and the like, which only read.
  * Errors: TARN_EINVAL, TARN_EHELD, TARN_EWRONGTHREAD, TARN_EDETACHED.
  */
 typedef struct tarn_block_info {

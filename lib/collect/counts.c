@@ -143,8 +143,10 @@ void tarn_ref(tarn_thread *self, void *object) {
     (void)change(type, object, 1, false);
 }
 
-bool tarn_try_ref(tarn_thread *self, void *object) {
-  const tarn_type *type = tarn_type_of(object);
+bool tarn_ref_living(tarn_thread *self, void *object) {
+  const tarn_type *type = object ? tarn_type_of(object) : NULL;
+  if (!type || (!type->refs_at && !type->try_ref))
+    return false;
   if (type->refs)
     return type->try_ref(self, object);
   char *at = (char *)object + type->refs_at;

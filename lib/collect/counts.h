@@ -56,9 +56,6 @@ static inline size_t tarn_refs_of_object(const tarn_type *type, const void *obje
   return __atomic_load_n((const size_t *)(const void *)at, __ATOMIC_RELAXED);
 }
 
-/* Adds a reference if there is any; false: the object is dying. */
-bool tarn_try_ref(tarn_thread *self, void *object);
-
 /* Gives up a reference to a counted object, as the program would. */
 void tarn_give_up(tarn_thread *self, void *object);
 

@@ -656,6 +656,14 @@ static void finish(struct tarn_collector *collector, struct tarn_mutator *self,
     collector->events->cycles(collector->world, report);
 }
 
+/* Relaxed: figures; under the lock. */
+static void note_pause(struct tarn_cycles *cycles, uint64_t pause) {
+  atomic_store_explicit(&cycles->pause_last, pause, memory_order_relaxed);
+  atomic_fetch_add_explicit(&cycles->pause_total, pause, memory_order_relaxed);
+  if (pause > atomic_load_explicit(&cycles->pause_max, memory_order_relaxed))
+    atomic_store_explicit(&cycles->pause_max, pause, memory_order_relaxed);
+}
+
 /* With the lock. */
 static tarn_status run(tarn_world *world, struct tarn_mutator *self, int generation, bool asked) {
   struct tarn_collector *collector = world->collector;
@@ -672,7 +680,7 @@ static tarn_status run(tarn_world *world, struct tarn_mutator *self, int generat
       .stop_ns = atomic_load_explicit(&world->stop.last_ns, memory_order_relaxed),
       .pause_ns = tarn_os_now() - world->stop.asked_at,
       .looked_at = cycles->looked_at};
-  atomic_store_explicit(&cycles->pause_last, report.pause_ns, memory_order_relaxed);
+  note_pause(cycles, report.pause_ns);
   tarn_stop_end(world, self);
   finish(collector, self, &report);
   return TARN_OK;

@@ -9,9 +9,10 @@
  * What the ints of collect/refs.h say while the world is stopped, of an object of the generation
  * that known roots do not reach ("a candidate"):
  *
- *     SEEN + n       it was walked past; of its count n are left when the references from
- * candidates that were walked past so far are taken off ALIVE          n was more than 0, or
- * something alive refers to it TRASH          n is 0: garbage
+ *     SEEN + n   it was walked past; so many of its count are left when the references of those
+ *                that were walked past so far are taken off
+ *     ALIVE      n was more than 0, or something alive refers to it
+ *     TRASH      n is 0: garbage
  *
  * and of a candidate that was not walked past yet, -n: so many references from others.  All other
  * ints are 0.  After the stop only TRASH is left.
@@ -99,7 +100,7 @@ struct tarn_cycles {
   _Atomic uint64_t stops[3];
   /* Figures. */
   _Atomic uint64_t collections, freed, resurrected, finalizers;
-  _Atomic uint64_t pause_last;          /* of the last one, as the next */
+  _Atomic uint64_t pause_last, pause_max, pause_total;
   _Atomic uint64_t phases[TARN_PHASES]; /* nanoseconds; TARN_PHASE_... */
 };
 

@@ -152,7 +152,7 @@ void *tarn_weak_handle_get(tarn_thread *self, tarn_weak_handle *handle) {
   struct tarn_collector *collector = tarn_mutator_of(self)->world->collector;
   tarn_handles_lock(collector);
   void *object = (void *)handle->object;
-  if (object && !tarn_try_ref(self, object))
+  if (object && !tarn_ref_living(self, object))
     object = NULL; /* it is dying */
   tarn_handles_unlock(collector);
   return object;

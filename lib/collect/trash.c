@@ -5,11 +5,11 @@
  * Nobody else can reach the garbage, but through functions of the program that this thread calls.
  * Its pools are TRASH pools until the end.
  *
- * Without `clear` and `finalize` functions the garbage goes as a whole: what each object refers to
- * outside is given up, which the ints tell; its `free` function runs; its block is free.  With
- * some, each object first gets a reference of ours, so that none goes while functions run; when the
- * references among them have been cleared, ours are the last ones, and giving them up is the end of
- * the object, by whatever way the program has for that.
+ * If some of it has `clear` or `finalize` functions, each object first gets a reference of ours, so
+ * that none goes while these run, whatever they give up.  What finalizers saved, the second look
+ * tells, and it loses our reference again.  What is garbage in the end goes as a whole, and its
+ * counts do not matter any more: what each object refers to outside is given up, which the ints
+ * tell; its `free` function runs; its block is free.
  */
 #include "collect/collector.h"
 #include <string.h>
@@ -91,16 +91,20 @@ static void release_and_free(struct tarn_collector *collector, void *object, siz
   poll(treat);
 }
 
+/* Those that live on are among them. */
 static void free_larges(struct tarn_cycles *cycles) {
   while (cycles->larges) {
     struct tarn_large *large = cycles->larges;
+    int32_t *ref = tarn_refs_of_unit(tarn_unit_of(large->base));
+    bool dies = *ref == TARN_REFS_TRASH;
     cycles->larges = large->limbo;
-    *tarn_refs_of_unit(tarn_unit_of(large->base)) = 0;
-    tarn_large_free(large);
+    *ref = 0;
+    if (dies)
+      tarn_large_free(large);
   }
 }
 
-/* --- one by one ------------------------------------------------------------------------------ */
+/* --- functions ------------------------------------------------------------------------------- */
 
 static void hold(struct tarn_collector *collector, void *object, size_t size, void *data) {
   struct treat *treat = data;
@@ -115,56 +119,23 @@ static void finalize(struct tarn_collector *collector, void *object, size_t size
   poll(treat);
 }
 
-/* The library's way, for types without a function of their own: traced words become NULL.  What a
- * trace function visits stays, until the object itself goes. */
-static void clear_words(struct treat *treat, uintptr_t *words, const struct tarn_layout *layout,
-                        size_t count) {
-  for (size_t i = 0; i < count; i++) {
-    bool traced = layout->all || (i < 64 && layout->bits >> i & 1);
-    for (uint32_t k = 0; !traced && k < layout->more_count; k++)
-      traced = layout->more[k] == i;
-    uintptr_t word = words[i] & ~treat->collector->world->tag_mask;
-    struct tarn_place place;
-    if (!traced || !tarn_find(treat->collector->world->store.id, word, false, &place) ||
-        tarn_map_kind(place.map) == TARN_KIND_RAW)
-      continue;
-    words[i] = 0;
-    tarn_give_up(thread_of(treat), (void *)word);
-  }
-}
-
-static void clear_object(struct treat *treat, void *object, size_t size) {
-  const tarn_type *type = tarn_type_of(object);
-  uintptr_t *words = object;
-  clear_words(treat, words, &type->slots, type->words);
-  if (type->data_size && words[type->data_word])
-    clear_words(treat, (uintptr_t *)words[type->data_word], &type->data,
-                type->data_size / sizeof(uintptr_t));
-  if (!type->is_array)
-    return;
-  size_t fit = (size - type->size) / type->element_size, count = tarn_type_elements(type, object);
-  char *element = (char *)object + type->size;
-  for (size_t i = 0; i < count && i < fit; i++, element += type->element_size)
-    clear_words(treat, (uintptr_t *)(void *)element, &type->element,
-                type->element_size / sizeof(uintptr_t));
-}
-
 static void clear(struct tarn_collector *collector, void *object, size_t size, void *data) {
   struct treat *treat = data;
   const tarn_type *type = tarn_type_of(object);
-  (void)collector;
-  if (type->clear)
-    type->clear(thread_of(treat), object);
-  else
-    clear_object(treat, object, size);
+  (void)collector, (void)size;
+  if (!type->clear)
+    return;
+  type->clear(thread_of(treat), object);
   poll(treat);
 }
 
+/* What lives on: ours was one of its references. */
 static void let_go(struct tarn_collector *collector, void *object, size_t size, void *data) {
   struct treat *treat = data;
   (void)collector, (void)size;
-  if (is_large(object)) /* its unit may be another's at once */
-    *tarn_refs_of_unit(tarn_unit_of((uintptr_t)object)) = 0;
+  if (*tarn_refs_at(tarn_map_get(tarn_unit_of((uintptr_t)object)), (uintptr_t)object) !=
+      TARN_REFS_ALIVE)
+    return;
   tarn_give_up(thread_of(treat), object);
   poll(treat);
 }
@@ -179,15 +150,15 @@ static void look_again(struct treat *treat) {
                             memory_order_relaxed);
 }
 
-static void treat_one_by_one(struct treat *treat) {
+static void run_functions(struct treat *treat) {
   struct tarn_collector *collector = treat->collector;
   tarn_trash_each(collector, false, hold, treat);
   tarn_trash_each(collector, false, finalize, treat);
-  if (treat->finalized)
+  if (treat->finalized) {
     look_again(treat);
+    tarn_trash_each(collector, true, let_go, treat);
+  }
   tarn_trash_each(collector, false, clear, treat);
-  tarn_trash_each(collector, true, let_go, treat);
-  collector->cycles.larges = NULL; /* freed one by one, or alive */
   atomic_fetch_add_explicit(&collector->cycles.finalizers, treat->finalized, memory_order_relaxed);
 }
 
@@ -209,12 +180,10 @@ void tarn_trash_put_back(struct tarn_pool *pool) {
 void tarn_trash_treat(struct tarn_collector *collector, struct tarn_mutator *self) {
   struct tarn_cycles *cycles = &collector->cycles;
   struct treat treat = {.collector = collector, .self = self};
-  if (cycles->special) {
-    treat_one_by_one(&treat);
-  } else {
-    tarn_trash_each(collector, false, release_and_free, &treat);
-    free_larges(cycles);
-  }
+  if (cycles->special)
+    run_functions(&treat);
+  tarn_trash_each(collector, false, release_and_free, &treat);
+  free_larges(cycles);
   for (size_t i = 0; i < cycles->pools.count; i++) {
     size_t unit = cycles->pools.items[i];
     struct tarn_pool *pool = &tarn_space.pools[unit];

@@ -77,6 +77,8 @@ static void fill_cycles(const struct tarn_collector *collector, tarn_stats *stat
   stats->cycle_resurrected = READ(cycles->resurrected);
   stats->cycle_finalizers = READ(cycles->finalizers);
   stats->cycle_pause_last_ns = READ(cycles->pause_last);
+  stats->cycle_pause_max_ns = READ(cycles->pause_max);
+  stats->cycle_pause_total_ns = READ(cycles->pause_total);
   for (unsigned i = 0; i < TARN_PHASES; i++)
     stats->cycle_phases_last_ns[i] = READ(cycles->phases[i]);
 }

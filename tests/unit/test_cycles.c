@@ -584,6 +584,36 @@ static void counts_may_be_split_and_references_anywhere(void **state) {
   end(&f);
 }
 
+/* In one collection with a type that has a finalizer: the library cannot clear what a trace function
+ * visits. */
+static void references_that_only_a_trace_function_knows_go_beside_finalizers(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0");
+  current = &f;
+  saves = false;
+  const tarn_type *special = special_type(&f, true, false);
+  tarn_type_spec spec = {.struct_size = sizeof spec,
+                         .name = "traced",
+                         .size = sizeof(struct traced),
+                         .trace = visit_box,
+                         .free = free_traced,
+                         .refs_at = offsetof(struct traced, local),
+                         .refs_size = 4};
+  const tarn_type *type = make_type(f.world, &spec);
+  struct traced *a = tarn_new(f.self, type), *b = tarn_new(f.self, type);
+  a->local = b->local = 1;
+  a->box = malloc(sizeof *a->box);
+  b->box = malloc(sizeof *b->box);
+  *a->box = (struct node *)(void *)b;
+  *b->box = (struct node *)(void *)a;
+  tarn_unref(f.self, make_ring(&f, special, 3));
+  collect(&f, 2);
+  assert_int_equal(count_freed(0, 3), 3);
+  assert_null(a->type);
+  assert_null(b->type);
+  end(&f);
+}
+
 static void long_chains_need_no_stack(void **state) {
   (void)state;
   struct fixture f = begin("collect=0");
@@ -795,6 +825,7 @@ int main(void) {
       cmocka_unit_test(objects_that_die_by_their_count_are_finalized_too),
       cmocka_unit_test(arrays_of_any_size_are_in_circles),
       cmocka_unit_test(counts_may_be_split_and_references_anywhere),
+      cmocka_unit_test(references_that_only_a_trace_function_knows_go_beside_finalizers),
       cmocka_unit_test(long_chains_need_no_stack),
       cmocka_unit_test(objects_without_a_count_yet_are_left_alone),
       cmocka_unit_test(collections_come_by_themselves),
