@@ -881,10 +881,14 @@ static void a_malformed_structure_is_refused(void **state) {
     assert_said("struct_size");
   }
   api = (tarn_options)TARN_OPTIONS_INIT;
-  api.flags = 4;
+  api.flags = 8;
   resolve(&api, nothing);
   assert_int_equal(got.status, TARN_EINVAL);
-  assert_said("unknown bits in flags 0x4");
+  assert_said("unknown bits in flags 0x8");
+  api.flags = TARN_OPTIONS_BARRIERS | TARN_OPTIONS_COUNTING;
+  resolve(&api, nothing);
+  assert_int_equal(got.status, TARN_EINVAL);
+  assert_said("a world that counts references has no barriers");
   grown.known.struct_size = sizeof grown;
   grown.known.set = "growth=200";
   resolve(&grown.known, nothing);
