@@ -68,8 +68,7 @@ static inline bool is_candidate(const struct tarn_collector *collector, uintptr_
                                 int32_t **ref) {
   size_t unit = tarn_unit_of(word);
   uint64_t map = tarn_map_get(unit);
-  if (tarn_map_world(map) != collector->world->store.id ||
-      tarn_map_kind(map) != TARN_KIND_CONTAINER || !(tarn_space.ages[unit] & TARN_AGE_CANDIDATE))
+  if (tarn_map_world(map) != collector->world->store.id || !tarn_refs_has(unit))
     return false;
   uint32_t offset = (uint32_t)(word & (TARN_UNIT_SIZE - 1));
   size_t index = 0;
@@ -80,7 +79,7 @@ static inline bool is_candidate(const struct tarn_collector *collector, uintptr_
   } else if (tarn_map_form(map) != TARN_FORM_LARGE || offset != 0) {
     return false;
   }
-  *ref = tarn_refs_of_unit(unit) + index;
+  *ref = tarn_refs_of_unit(&collector->cycles.refs, unit) + index;
   return true;
 }
 
@@ -141,31 +140,60 @@ static void each_pool(struct tarn_collector *collector, void (*fn)(struct tarn_p
     tarn_store_each_aged(store, ages_of(collector->cycles.generation), fn, data);
 }
 
-static void each_candidate(struct tarn_collector *collector, void (*fn)(struct tarn_pool *, void *),
-                           void *data) {
-  tarn_store_each_aged(&collector->world->store, TARN_AGE_CANDIDATE, fn, data);
-}
+typedef void (*pool_fn)(struct tarn_pool *pool, void *data);
+typedef void (*large_fn)(struct tarn_large *large, void *data);
 
-static void each_large(struct tarn_collector *collector,
-                       void (*fn)(struct tarn_collector *, struct tarn_large *, void *),
-                       void *data) {
-  struct tarn_store *store = &collector->world->store;
-  struct tarn_large *large, *next;
-  for (unsigned i = 0; i < tarn_store_heap_limit(store); i++) {
-    struct tarn_heap *heap = tarn_store_heap(store, i);
-    if (!heap || heap->kind != TARN_HEAP_CONTAINER)
-      continue;
-    cds_list_for_each_entry_safe(large, next, &heap->larges, node) fn(collector, large, data);
+static void each_candidate(struct tarn_collector *collector, pool_fn on_pool, large_fn on_large,
+                           void *data) {
+  const struct tarn_vector *units = &collector->cycles.candidates;
+  for (size_t i = 0; i < units->count; i++) {
+    size_t unit = units->items[i];
+    if (tarn_map_form(tarn_map_get(unit)) == TARN_FORM_POOL)
+      on_pool(&tarn_space.pools[unit], data);
+    else
+      on_large(tarn_large_of(tarn_unit_base(unit)), data);
   }
 }
 
+static void each_large(struct tarn_collector *collector, large_fn fn, void *data) {
+  struct tarn_store *store = &collector->world->store;
+  struct tarn_large *large;
+  for (unsigned i = 0; i < tarn_store_heap_limit(store); i++) {
+    struct tarn_heap *heap = tarn_store_heap(store, i);
+    if (heap && heap->kind == TARN_HEAP_CONTAINER)
+      cds_list_for_each_entry(large, &heap->larges, node) fn(large, data);
+  }
+}
+
+struct choice {
+  struct tarn_collector *collector;
+  size_t blocks; /* of all units that were chosen */
+  bool good;     /* there was memory */
+};
+
+static void choose(struct choice *choice, size_t unit, size_t blocks) {
+  choice->blocks += blocks;
+  choice->good = choice->good && tarn_vector_add(&choice->collector->cycles.candidates, unit);
+}
+
+/* Is there an object in it that known roots do not reach? */
+static bool has_candidates(const struct tarn_cycles *cycles, const struct tarn_pool *pool) {
+  size_t size = tarn_pool_block_size(pool);
+  uintptr_t block = tarn_pool_base(pool), end = block + pool->own.cursor;
+  while (block < end && (is_marked(cycles, block) || *(const uintptr_t *)block == 0))
+    block += size;
+  return block < end;
+}
+
 static void choose_pool(struct tarn_pool *pool, void *data) {
-  const struct tarn_collector *collector = data;
+  struct choice *choice = data;
+  const struct tarn_collector *collector = choice->collector;
   bool first = collector->generations.first_pool && collector->cycles.generation == 0;
+  pool->live = 0;
   if (tarn_flavour_kind((tarn_flavour)pool->flavour) == TARN_KIND_CONTAINER &&
       pool->list != TARN_LIST_CONDEMNED && pool->list != TARN_LIST_FROZEN &&
-      (!first || pool->list == TARN_LIST_CURRENT))
-    tarn_space.ages[tarn_pool_unit(pool)] |= TARN_AGE_CANDIDATE;
+      (!first || pool->list == TARN_LIST_CURRENT) && has_candidates(&collector->cycles, pool))
+    choose(choice, tarn_pool_unit(pool), pool->capacity);
 }
 
 /* Large objects have ages of their own, and condemned ones wait for their functions. */
@@ -178,14 +206,35 @@ static bool is_of_generation(const struct tarn_collector *collector,
          *(const uintptr_t *)large->base != 0 && !tarn_mark_is_dead(*tarn_mark_byte(large->base));
 }
 
-static void choose_large(struct tarn_collector *collector, struct tarn_large *large, void *data) {
-  (void)data;
-  if (is_of_generation(collector, large))
-    tarn_space.ages[tarn_unit_of(large->base)] |= TARN_AGE_CANDIDATE;
+static void choose_large(struct tarn_large *large, void *data) {
+  struct choice *choice = data;
+  if (is_of_generation(choice->collector, large) &&
+      !is_marked(&choice->collector->cycles, large->base))
+    choose(choice, tarn_unit_of(large->base), 1);
 }
 
-static bool is_chosen(uintptr_t address) {
-  return tarn_space.ages[tarn_unit_of(address)] & TARN_AGE_CANDIDATE;
+/* Each candidate's unit gets its ints; false: no memory. */
+static bool choose_all(struct tarn_collector *collector) {
+  struct tarn_cycles *cycles = &collector->cycles;
+  struct choice choice = {.collector = collector, .good = true};
+  each_pool(collector, choose_pool, &choice);
+  each_large(collector, choose_large, &choice);
+  if (!choice.good || !tarn_refs_make(&cycles->refs, choice.blocks))
+    return false;
+  for (size_t i = 0; i < cycles->candidates.count; i++) {
+    size_t unit = cycles->candidates.items[i];
+    bool is_pool = tarn_map_form(tarn_map_get(unit)) == TARN_FORM_POOL;
+    tarn_refs_add(&cycles->refs, unit, is_pool ? tarn_space.pools[unit].capacity : 1);
+  }
+  return true;
+}
+
+static int32_t *refs_of_pool(const struct tarn_collector *collector, const struct tarn_pool *pool) {
+  return tarn_refs_of_unit(&collector->cycles.refs, tarn_pool_unit(pool));
+}
+static int32_t *ref_of_large(const struct tarn_collector *collector,
+                             const struct tarn_large *large) {
+  return tarn_refs_of_unit(&collector->cycles.refs, tarn_unit_of(large->base));
 }
 
 /* --- 1. what they refer to is taken off ------------------------------------------------------- */
@@ -208,21 +257,20 @@ static void walk_pool(struct tarn_pool *pool, void *data) {
   const struct tarn_cycles *cycles = &pass->collector->cycles;
   uint32_t size = (uint32_t)tarn_pool_block_size(pool);
   uintptr_t block = tarn_pool_base(pool), end = block + pool->own.cursor;
-  int32_t *ref = tarn_refs_of_unit(tarn_pool_unit(pool));
+  int32_t *ref = refs_of_pool(pass->collector, pool);
   for (; block < end; block += size, ref++)
     if (!is_marked(cycles, block) && *(const uintptr_t *)block != 0)
       walk_past(pass, ref, (const void *)block);
 }
 
-static void walk_large(struct tarn_collector *collector, struct tarn_large *large, void *data) {
-  if (is_chosen(large->base) && !is_marked(&collector->cycles, large->base))
-    walk_past(data, tarn_refs_of_unit(tarn_unit_of(large->base)), (const void *)large->base);
+static void walk_large(struct tarn_large *large, void *data) {
+  struct pass *pass = data;
+  walk_past(pass, ref_of_large(pass->collector, large), (const void *)large->base);
 }
 
 static void take_off_all(struct tarn_collector *collector) {
   struct pass pass = pass_of(collector, take_off);
-  each_candidate(collector, walk_pool, &pass);
-  each_large(collector, walk_large, &pass);
+  each_candidate(collector, walk_pool, walk_large, &pass);
   flush(&pass);
 }
 
@@ -287,52 +335,47 @@ static void judge(struct pass *pass, int32_t *ref, uintptr_t block) {
 }
 
 static void judge_pool(struct tarn_pool *pool, void *data) {
-  int32_t *refs = tarn_refs_of_unit(tarn_pool_unit(pool));
+  struct pass *pass = data;
+  int32_t *refs = refs_of_pool(pass->collector, pool);
   uintptr_t base = tarn_pool_base(pool);
   size_t size = tarn_pool_block_size(pool);
   for (unsigned i = 0; i < pool->capacity; i++)
-    judge(data, &refs[i], base + i * size);
+    judge(pass, &refs[i], base + i * size);
 }
 
-static void judge_large(struct tarn_collector *collector, struct tarn_large *large, void *data) {
-  (void)collector;
-  if (is_chosen(large->base))
-    judge(data, tarn_refs_of_unit(tarn_unit_of(large->base)), large->base);
+static void judge_large(struct tarn_large *large, void *data) {
+  struct pass *pass = data;
+  judge(pass, ref_of_large(pass->collector, large), large->base);
 }
 
 /* The stack was full: what is ALIVE is scanned again, until nothing new is found. */
 static void rescan_pool(struct tarn_pool *pool, void *data) {
-  const int32_t *refs = tarn_refs_of_unit(tarn_pool_unit(pool));
+  struct pass *pass = data;
+  const int32_t *refs = refs_of_pool(pass->collector, pool);
   uintptr_t base = tarn_pool_base(pool);
   size_t size = tarn_pool_block_size(pool);
   for (unsigned i = 0; i < pool->capacity; i++)
     if (refs[i] == TARN_REFS_ALIVE) {
-      scan(data, (const void *)(base + i * size));
-      drain(data);
+      scan(pass, (const void *)(base + i * size));
+      drain(pass);
     }
 }
 
-static void rescan_large(struct tarn_collector *collector, struct tarn_large *large, void *data) {
-  (void)collector;
-  if (is_chosen(large->base) && *tarn_refs_of_unit(tarn_unit_of(large->base)) == TARN_REFS_ALIVE) {
-    scan(data, (const void *)large->base);
-    drain(data);
-  }
-}
-
-static void rescan(struct tarn_collector *collector, struct pass *pass) {
-  while (collector->cycles.overflow) {
-    collector->cycles.overflow = false;
-    each_candidate(collector, rescan_pool, pass);
-    each_large(collector, rescan_large, pass);
-  }
+static void rescan_large(struct tarn_large *large, void *data) {
+  struct pass *pass = data;
+  if (*ref_of_large(pass->collector, large) != TARN_REFS_ALIVE)
+    return;
+  scan(pass, (const void *)large->base);
+  drain(pass);
 }
 
 static void revive_all(struct tarn_collector *collector) {
   struct pass pass = pass_of(collector, revive);
-  each_candidate(collector, judge_pool, &pass);
-  each_large(collector, judge_large, &pass);
-  rescan(collector, &pass);
+  each_candidate(collector, judge_pool, judge_large, &pass);
+  while (collector->cycles.overflow) {
+    collector->cycles.overflow = false;
+    each_candidate(collector, rescan_pool, rescan_large, &pass);
+  }
 }
 
 /* --- 3. the rest is garbage ------------------------------------------------------------------- */
@@ -356,29 +399,37 @@ static bool sentence(struct tarn_collector *collector, int32_t *ref, uintptr_t b
 
 static void gather_pool(struct tarn_pool *pool, void *data) {
   struct tarn_collector *collector = data;
-  int32_t *refs = tarn_refs_of_unit(tarn_pool_unit(pool));
+  int32_t *refs = refs_of_pool(collector, pool);
   uintptr_t base = tarn_pool_base(pool);
   size_t size = tarn_pool_block_size(pool);
   unsigned found = 0;
   for (unsigned i = 0; i < pool->capacity; i++)
     if (refs[i])
       found += sentence(collector, &refs[i], base + i * size, size);
-  if (found && !tarn_vector_add(&collector->cycles.pools, tarn_pool_unit(pool))) {
-    collector->cycles.found -= found; /* the next collection finds it again */
-    collector->cycles.found_bytes -= found * size;
-    memset(refs, 0, pool->capacity * sizeof *refs);
-    found = 0;
-  }
   pool->live = (uint16_t)found;
 }
 
-static void gather_large(struct tarn_collector *collector, struct tarn_large *large, void *data) {
-  (void)data;
-  if (!is_chosen(large->base) ||
-      !sentence(collector, tarn_refs_of_unit(tarn_unit_of(large->base)), large->base, large->bytes))
+static void gather_large(struct tarn_large *large, void *data) {
+  struct tarn_collector *collector = data;
+  if (!sentence(collector, ref_of_large(collector, large), large->base, large->bytes))
     return;
   large->limbo = collector->cycles.larges;
   collector->cycles.larges = large;
+}
+
+/* Units without garbage lose their ints: from here on the candidates are those with some. */
+static void keep_garbage(struct tarn_collector *collector) {
+  struct tarn_vector *units = &collector->cycles.candidates;
+  size_t kept = 0;
+  for (size_t i = 0; i < units->count; i++) {
+    size_t unit = units->items[i];
+    bool is_pool = tarn_map_form(tarn_map_get(unit)) == TARN_FORM_POOL;
+    if (is_pool && tarn_space.pools[unit].live != 0)
+      units->items[kept++] = unit;
+    else if (is_pool || *tarn_refs_of_unit(&collector->cycles.refs, unit) == 0)
+      tarn_refs_take(unit);
+  }
+  units->count = kept; /* large garbage is on a list */
 }
 
 /* --- pools and ages --------------------------------------------------------------------------- */
@@ -394,7 +445,7 @@ static void settle_pool(struct tarn_pool *pool, void *data) {
   const struct tarn_collector *collector = data;
   struct tarn_shelf *shelf = &pool->heap->shelves[pool->flavour][pool->size_class];
   uint8_t *age = &tarn_space.ages[tarn_pool_unit(pool)];
-  bool has_garbage = (*age & TARN_AGE_CANDIDATE) && pool->live != 0;
+  bool has_garbage = pool->live != 0;
   if (*age)
     *age = next_age(collector, *age);
   if (pool->list == TARN_LIST_SHELF || pool->list == TARN_LIST_SHELF_FULL) {
@@ -417,9 +468,8 @@ static void settle_pool(struct tarn_pool *pool, void *data) {
     tarn_heap_shelve(pool->heap, pool);
 }
 
-static void settle_large(struct tarn_collector *collector, struct tarn_large *large, void *data) {
-  (void)data;
-  tarn_space.ages[tarn_unit_of(large->base)] = 0;
+static void settle_large(struct tarn_large *large, void *data) {
+  const struct tarn_collector *collector = data;
   if (is_of_generation(collector, large))
     large->age = collector->cycles.generation == 0 ? TARN_LARGE_AGED : TARN_LARGE_OLD;
 }
@@ -427,7 +477,7 @@ static void settle_large(struct tarn_collector *collector, struct tarn_large *la
 static void settle(struct tarn_collector *collector) {
   tarn_census_forget_bins(collector->world);
   each_pool(collector, settle_pool, collector);
-  each_large(collector, settle_large, NULL);
+  each_large(collector, settle_large, collector);
 }
 
 /* --- known roots ----------------------------------------------------------------------------- */
@@ -459,7 +509,8 @@ static uint64_t note_phase(struct tarn_cycles *cycles, unsigned phase, uint64_t 
   return now;
 }
 
-static void find(struct tarn_collector *collector) {
+/* False: no memory, and nothing has changed. */
+static bool find(struct tarn_collector *collector) {
   struct tarn_cycles *cycles = &collector->cycles;
   uint64_t since = tarn_os_now();
   cycles->looked_at = cycles->found = cycles->found_bytes = 0;
@@ -471,34 +522,37 @@ static void find(struct tarn_collector *collector) {
   if (cycles->generation == TARN_GENERATION_FULL && !cycles->frozen)
     cycles->rooted = mark_known_roots(collector);
   since = note_phase(cycles, TARN_PHASE_ROOTS, since);
-  each_pool(collector, choose_pool, collector);
-  each_large(collector, choose_large, NULL);
+  if (!choose_all(collector)) {
+    tarn_vector_drop(&cycles->candidates);
+    return false;
+  }
   take_off_all(collector);
   since = note_phase(cycles, TARN_PHASE_COUNTS, since);
   revive_all(collector);
   since = note_phase(cycles, TARN_PHASE_LIVING, since);
-  each_candidate(collector, gather_pool, collector);
-  each_large(collector, gather_large, NULL);
+  each_candidate(collector, gather_pool, gather_large, collector);
+  keep_garbage(collector);
   settle(collector);
   tarn_vector_drop(&cycles->stack);
   (void)note_phase(cycles, TARN_PHASE_GARBAGE, since);
+  return true;
 }
 
 void tarn_trash_each(struct tarn_collector *collector, bool alive, tarn_trash_fn fn, void *data) {
   struct tarn_cycles *cycles = &collector->cycles;
-  for (size_t i = 0; i < cycles->pools.count; i++) {
-    size_t unit = cycles->pools.items[i];
-    const struct tarn_pool *pool = &tarn_space.pools[unit];
-    const int32_t *refs = tarn_refs_of_unit(unit);
+  for (size_t i = 0; i < cycles->candidates.count; i++) {
+    const struct tarn_pool *pool = &tarn_space.pools[cycles->candidates.items[i]];
+    const int32_t *refs = refs_of_pool(collector, pool);
     size_t size = tarn_pool_block_size(pool);
+    char *base = (char *)tarn_pool_base(pool);
     for (unsigned k = 0; k < pool->capacity; k++)
       if (refs[k] == TARN_REFS_TRASH || (alive && refs[k] == TARN_REFS_ALIVE))
-        fn(collector, (char *)tarn_unit_base(unit) + k * size, size, data);
+        fn(collector, base + k * size, size, data);
   }
   struct tarn_large *next;
   for (struct tarn_large *large = cycles->larges; large; large = next) {
     next = large->limbo;
-    int32_t value = *tarn_refs_of_unit(tarn_unit_of(large->base));
+    int32_t value = *ref_of_large(collector, large);
     if (value == TARN_REFS_TRASH || (alive && value == TARN_REFS_ALIVE))
       fn(collector, (void *)large->base, large->bytes, data);
   }
@@ -506,15 +560,15 @@ void tarn_trash_each(struct tarn_collector *collector, bool alive, tarn_trash_fn
 
 /* --- the second look -------------------------------------------------------------------------- */
 
-static int32_t *ref_of(const void *object) {
+static int32_t *ref_of(const struct tarn_collector *collector, const void *object) {
   uint64_t map = tarn_map_get(tarn_unit_of((uintptr_t)object));
-  return tarn_refs_at(map, (uintptr_t)object);
+  return tarn_refs_at(&collector->cycles.refs, map, (uintptr_t)object);
 }
 
 static void copy_count(struct tarn_collector *collector, void *object, size_t size, void *data) {
   size_t count = tarn_refs_of_object(tarn_type_of(object), object);
-  (void)collector, (void)size, (void)data;
-  *ref_of(object) = TARN_REFS_SEEN + (int32_t)(count > BIG ? BIG : count) - 1;
+  (void)size, (void)data;
+  *ref_of(collector, object) = TARN_REFS_SEEN + (int32_t)(count > BIG ? BIG : count) - 1;
 }
 
 /* Only garbage has an int that is not 0. */
@@ -523,23 +577,24 @@ static void visit_garbage(struct tarn_visitor *visitor, uintptr_t word) {
   struct tarn_place place;
   word &= ~pass->collector->world->tag_mask;
   if (!tarn_find(pass->collector->world->store.id, word, false, &place) ||
-      tarn_map_kind(place.map) != TARN_KIND_CONTAINER)
+      tarn_map_kind(place.map) != TARN_KIND_CONTAINER || !tarn_refs_has(tarn_unit_of(word)))
     return;
-  struct reference reference = {tarn_refs_at(place.map, word), word};
+  struct reference reference = {tarn_refs_at(&pass->collector->cycles.refs, place.map, word), word};
   if (*reference.ref != 0)
     pass->meet(pass, &reference);
 }
 
+/* All of it, whatever its int says meanwhile. */
 static void each_seen(struct tarn_collector *collector, tarn_trash_fn fn, void *data) {
   struct tarn_cycles *cycles = &collector->cycles;
-  for (size_t i = 0; i < cycles->pools.count; i++) {
-    size_t unit = cycles->pools.items[i];
-    const struct tarn_pool *pool = &tarn_space.pools[unit];
-    const int32_t *refs = tarn_refs_of_unit(unit);
+  for (size_t i = 0; i < cycles->candidates.count; i++) {
+    const struct tarn_pool *pool = &tarn_space.pools[cycles->candidates.items[i]];
+    const int32_t *refs = refs_of_pool(collector, pool);
     size_t size = tarn_pool_block_size(pool);
+    char *base = (char *)tarn_pool_base(pool);
     for (unsigned k = 0; k < pool->capacity; k++)
       if (refs[k])
-        fn(collector, (char *)tarn_unit_base(unit) + k * size, size, data);
+        fn(collector, base + k * size, size, data);
   }
   for (struct tarn_large *large = cycles->larges; large; large = large->limbo)
     fn(collector, (void *)large->base, large->bytes, data);
@@ -555,7 +610,7 @@ static void judge_seen(struct tarn_collector *collector, void *object, size_t si
   struct pass *pass = data;
   struct tarn_cycles *cycles = &collector->cycles;
   (void)size;
-  judge(pass, ref_of(object), (uintptr_t)object);
+  judge(pass, ref_of(collector, object), (uintptr_t)object);
   while (cycles->overflow) {
     cycles->overflow = false;
     each_seen(collector, scan_seen, data); /* of garbage too, whose turn then comes another time */
@@ -563,7 +618,7 @@ static void judge_seen(struct tarn_collector *collector, void *object, size_t si
 }
 
 static void sentence_seen(struct tarn_collector *collector, void *object, size_t size, void *data) {
-  int32_t *ref = ref_of(object);
+  int32_t *ref = ref_of(collector, object);
   (void)data;
   if (*ref == TARN_REFS_SEEN) {
     *ref = TARN_REFS_TRASH;
@@ -621,8 +676,8 @@ static void pace(struct tarn_collector *collector, struct tarn_collect_report *r
   tarn_pace_collected(collector, report);
 }
 
-/* The world is stopped. */
-static void collect_stopped(struct tarn_collector *collector, int generation, bool asked) {
+/* The world is stopped.  False: no memory. */
+static bool collect_stopped(struct tarn_collector *collector, int generation, bool asked) {
   tarn_world *world = collector->world;
   struct tarn_cycles *cycles = &collector->cycles;
   struct tarn_collect_report report = {
@@ -630,11 +685,13 @@ static void collect_stopped(struct tarn_collector *collector, int generation, bo
       .generation = tarn_generation_choose(collector, generation),
       .heap_before = atomic_load_explicit(&world->store.bytes, memory_order_relaxed)};
   cycles->generation = collector->generation = report.generation;
+  if (!find(collector))
+    return false;
   count_stop(cycles);
-  find(collector);
   pace(collector, &report);
   if (world->config.verify && collector->events)
     collector->events->verify(world);
+  return true;
 }
 
 /* The world runs. */
@@ -647,9 +704,8 @@ static void finish(struct tarn_collector *collector, struct tarn_mutator *self,
   if (cycles->found)
     tarn_trash_treat(collector, self);
   report->resurrected = report->found - cycles->found;
-  tarn_vector_drop(&cycles->pools);
-  if (report->generation == TARN_GENERATION_FULL)
-    tarn_refs_purge(&collector->world->store);
+  tarn_vector_drop(&cycles->candidates);
+  tarn_refs_drop(&cycles->refs);
   (void)note_phase(cycles, TARN_PHASE_FREEING, since);
   report->number = atomic_fetch_add_explicit(&cycles->collections, 1, memory_order_relaxed) + 1;
   if (collector->events)
@@ -669,11 +725,10 @@ static tarn_status run(tarn_world *world, struct tarn_mutator *self, int generat
   struct tarn_collector *collector = world->collector;
   struct tarn_cycles *cycles = &collector->cycles;
   tarn_stop_begin_always(world, self);
-  if (!tarn_refs_commit(&world->store)) {
+  if (!tarn_refs_start() || !collect_stopped(collector, generation, asked)) {
     tarn_stop_end(world, self);
     return TARN_ENOMEM;
   }
-  collect_stopped(collector, generation, asked);
   struct tarn_cycles_report report = {
       .generation = cycles->generation,
       .asked = asked,
@@ -746,17 +801,21 @@ void tarn_cycles_end(struct tarn_collector *collector) {
   (void)pthread_mutex_destroy(&collector->cycles.lock);
 }
 
-static void put_back_trash(struct tarn_pool *pool, void *data) {
-  (void)data;
-  if (pool->list != TARN_LIST_TRASH)
-    return;
-  memset(tarn_refs_of_unit(tarn_pool_unit(pool)), 0, pool->capacity * sizeof(int32_t));
-  tarn_trash_put_back(pool);
-}
-
-static void clear_large(struct tarn_collector *collector, struct tarn_large *large, void *data) {
-  (void)collector, (void)data;
-  *tarn_refs_of_unit(tarn_unit_of(large->base)) = 0;
+/* The ints were another thread's. */
+static void put_back_trash(struct tarn_collector *collector) {
+  struct tarn_cycles *cycles = &collector->cycles;
+  for (size_t i = 0; i < cycles->candidates.count; i++) {
+    struct tarn_pool *pool = &tarn_space.pools[cycles->candidates.items[i]];
+    if (pool->list != TARN_LIST_TRASH)
+      continue; /* it was put back before the fork */
+    tarn_refs_take(tarn_pool_unit(pool));
+    tarn_trash_put_back(pool);
+  }
+  for (struct tarn_large *large = cycles->larges; large; large = large->limbo)
+    tarn_refs_take(tarn_unit_of(large->base));
+  tarn_vector_drop(&cycles->candidates);
+  tarn_refs_drop(&cycles->refs);
+  cycles->larges = NULL;
 }
 
 void tarn_cycles_after_fork(struct tarn_collector *collector) {
@@ -768,10 +827,7 @@ void tarn_cycles_after_fork(struct tarn_collector *collector) {
   if (!holder)
     return;
   __atomic_store_n(&cycles->holder, NULL, __ATOMIC_RELAXED);
-  tarn_store_each_pool(&collector->world->store, put_back_trash, NULL);
-  each_large(collector, clear_large, NULL);
-  tarn_vector_drop(&cycles->pools);
-  cycles->larges = NULL;
+  put_back_trash(collector);
 }
 
 void tarn_cycles_lock(tarn_world *world, struct tarn_mutator *self) {

@@ -22,7 +22,7 @@
  * its kind, up to four times for full ones, whose distance is that of growth, and sixteen for young
  * ones.  One that finds more ends that.
  *
- * A candidate's unit has TARN_AGE_CANDIDATE, and it has no mark of the running collection.
+ * A candidate's unit has ints, and it has no mark of the running collection.
  *
  * Pools with garbage leave their owners and shelves and become TRASH pools: nobody allocates from
  * them, and what is freed in them is parked (heap/remote.h), until the collecting thread puts them
@@ -84,9 +84,10 @@ struct tarn_cycles {
 
   /* Of the running collection: its thread's. */
   int generation;
-  bool rooted;               /* known roots were marked */
-  bool special;              /* some garbage has a `clear` or `finalize` function */
-  struct tarn_vector pools;  /* TRASH pools, their units */
+  bool rooted;                   /* known roots were marked */
+  bool special;                  /* some garbage has a `clear` or `finalize` function */
+  struct tarn_vector candidates; /* units that have ints; after the stop: TRASH pools */
+  struct tarn_refs refs;
   struct tarn_large *larges; /* garbage; linked through limbo */
   struct tarn_vector stack;  /* objects to scan */
   bool overflow;             /* it could not grow */

@@ -4,47 +4,40 @@
  */
 #include "collect/refs.h"
 
-int32_t *tarn_refs;
+uint32_t *tarn_refs_parts;
 
-static pthread_mutex_t reserve_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
 
-static bool reserve(void) {
-  bool good;
-  (void)pthread_mutex_lock(&reserve_lock);
-  if (!tarn_refs) {
-    size_t bytes = tarn_space.size / TARN_UNIT_SIZE * TARN_REFS_OF_UNIT * sizeof *tarn_refs;
-    int32_t *table = tarn_os_reserve(bytes);
-    if (table && tarn_os_show(table, bytes))
-      tarn_refs = table;
-    else if (table)
-      tarn_os_unmap(table, bytes);
-  }
-  good = tarn_refs != NULL;
-  (void)pthread_mutex_unlock(&reserve_lock);
+bool tarn_refs_start(void) {
+  (void)pthread_mutex_lock(&start_lock);
+  if (!tarn_refs_parts)
+    tarn_refs_parts = tarn_os_map(tarn_space.size / TARN_UNIT_SIZE * sizeof *tarn_refs_parts);
+  bool good = tarn_refs_parts != NULL;
+  (void)pthread_mutex_unlock(&start_lock);
   return good;
 }
 
-static size_t bytes_of(const struct tarn_arena *arena) {
-  return arena->units * TARN_REFS_OF_UNIT * sizeof *tarn_refs;
+static size_t bytes_of(const struct tarn_refs *refs) {
+  return (refs->count * sizeof *refs->ints + 4095) & ~(size_t)4095;
 }
 
-bool tarn_refs_commit(struct tarn_store *store) {
-  bool good = reserve();
-  tarn_store_walk_begin(store);
-  for (struct tarn_arena *arena = store->arenas; arena && good; arena = arena->next)
-    if (!arena->refs)
-      good = arena->refs =
-          tarn_os_commit(tarn_refs_of_unit(tarn_unit_of(arena->base)), bytes_of(arena));
-  tarn_store_walk_end(store);
-  return good;
+bool tarn_refs_make(struct tarn_refs *refs, size_t count) {
+  refs->used = 1;
+  refs->count = count + 1;
+  /* Entries of the table are 32 bits: 2^32 blocks are 64 GiB of the smallest. */
+  refs->ints = refs->count <= UINT32_MAX ? tarn_os_map(bytes_of(refs)) : NULL;
+  if (refs->ints)
+    tarn_os_populate(refs->ints, bytes_of(refs));
+  return refs->ints != NULL;
 }
 
-void tarn_refs_purge(struct tarn_store *store) {
-  tarn_store_walk_begin(store);
-  /* Acquire: pairs with link_arena; in a running world one may be added meanwhile. */
-  struct tarn_arena *arena = __atomic_load_n(&store->arenas, __ATOMIC_ACQUIRE);
-  for (; arena; arena = __atomic_load_n(&arena->next, __ATOMIC_ACQUIRE))
-    if (arena->refs)
-      (void)tarn_os_purge(tarn_refs_of_unit(tarn_unit_of(arena->base)), bytes_of(arena));
-  tarn_store_walk_end(store);
+void tarn_refs_drop(struct tarn_refs *refs) {
+  if (refs->ints)
+    tarn_os_unmap(refs->ints, bytes_of(refs));
+  refs->ints = NULL;
+}
+
+void tarn_refs_add(struct tarn_refs *refs, size_t unit, size_t blocks) {
+  tarn_refs_parts[unit] = (uint32_t)refs->used;
+  refs->used += blocks;
 }

@@ -1,39 +1,54 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * collect/refs.h: `gc_refs`, an int for each block of the heap range, outside of all objects.
+ * collect/refs.h: `gc_refs`, an int for each block that a collection of cycles looks at.
  *
- * A dense table, indexed by the unit and the number of the block in it: 16 KiB of addresses for a
- * unit, of which a pool uses four bytes a block.  It is reserved with the first collection of
- * cycles in the process and can be read everywhere from then on; an arena's part can be written
- * once a collection has asked for it.  All of it is zero between collections, and its memory goes
- * back after full ones.  A unit's part belongs to the collection of cycles that looks at the unit.
+ * The ints lie outside of all objects, in one mapping that is made for the collection and goes with
+ * it.  Each unit that is looked at has a part of them, as many as it has blocks (a large object has
+ * one).  Where it begins a dense table says, of four bytes for each unit of the heap range: so a
+ * block's int is found from its address, and four bytes a block is all that they take.  The table
+ * is reserved with the first collection of cycles in the process; it is zero for all units that no
+ * collection looks at.
+ *
+ * A unit's entry is written by the collection that looks at it, in its stop; while the world runs,
+ * only those of units with garbage are left, and only the collecting thread reads and writes them.
  */
 #ifndef TARN_COLLECT_REFS_H
 #define TARN_COLLECT_REFS_H
 
 #include "heap/store.h"
 
-#define TARN_REFS_OF_UNIT (TARN_UNIT_SIZE >> TARN_GRANULE_SHIFT)
+struct tarn_refs {
+  int32_t *ints; /* the first one is nobody's */
+  size_t used, count;
+};
 
-extern int32_t *tarn_refs; /* written once, under a lock, before it is used */
+extern uint32_t *tarn_refs_parts; /* written once, under a lock, before it is used */
 
-/* Makes all arenas' parts writable; the world is stopped.  False: no memory. */
-bool tarn_refs_commit(struct tarn_store *store);
+/* Makes the table, once a process; false: no memory. */
+bool tarn_refs_start(void);
 
-/* Gives all arenas' parts back, which makes them zero; nobody drops arenas meanwhile. */
-void tarn_refs_purge(struct tarn_store *store);
+/* Room for `count` ints, all zero; false: no memory. */
+bool tarn_refs_make(struct tarn_refs *refs, size_t count);
+/* All entries of the table are zero again. */
+void tarn_refs_drop(struct tarn_refs *refs);
 
-/* The ints of a unit's blocks; a large object has the first one of its first unit. */
-static inline int32_t *tarn_refs_of_unit(size_t unit) {
-  return tarn_refs + unit * TARN_REFS_OF_UNIT;
+/* Gives a unit its part. */
+void tarn_refs_add(struct tarn_refs *refs, size_t unit, size_t blocks);
+
+static inline bool tarn_refs_has(size_t unit) { return tarn_refs_parts[unit] != 0; }
+static inline void tarn_refs_take(size_t unit) { tarn_refs_parts[unit] = 0; }
+
+/* The ints of a unit's blocks; it has a part. */
+static inline int32_t *tarn_refs_of_unit(const struct tarn_refs *refs, size_t unit) {
+  return refs->ints + tarn_refs_parts[unit];
 }
 
-/* The int of the block that starts at `address` in a unit with that map word. */
-static inline int32_t *tarn_refs_at(uint64_t map, uintptr_t address) {
+/* The int of the block that starts at `address`, in a unit with that map word and a part. */
+static inline int32_t *tarn_refs_at(const struct tarn_refs *refs, uint64_t map, uintptr_t address) {
   size_t index = tarn_map_form(map) == TARN_FORM_POOL
                      ? tarn_block_index(map, address & (TARN_UNIT_SIZE - 1))
                      : 0;
-  return tarn_refs_of_unit(tarn_unit_of(address)) + index;
+  return tarn_refs_of_unit(refs, tarn_unit_of(address)) + index;
 }
 
 #endif

@@ -42,8 +42,8 @@ static void visit_outside(struct tarn_visitor *visitor, uintptr_t word) {
   if (!tarn_find(treat->collector->world->store.id, word, false, &place) ||
       tarn_map_kind(place.map) == TARN_KIND_RAW)
     return;
-  if (tarn_map_kind(place.map) == TARN_KIND_CONTAINER &&
-      *tarn_refs_at(place.map, word) == TARN_REFS_TRASH)
+  if (tarn_map_kind(place.map) == TARN_KIND_CONTAINER && tarn_refs_has(tarn_unit_of(word)) &&
+      *tarn_refs_at(&treat->collector->cycles.refs, place.map, word) == TARN_REFS_TRASH)
     return;
   tarn_give_up(thread_of(treat), (void *)word);
 }
@@ -95,10 +95,10 @@ static void release_and_free(struct tarn_collector *collector, void *object, siz
 static void free_larges(struct tarn_cycles *cycles) {
   while (cycles->larges) {
     struct tarn_large *large = cycles->larges;
-    int32_t *ref = tarn_refs_of_unit(tarn_unit_of(large->base));
-    bool dies = *ref == TARN_REFS_TRASH;
+    size_t unit = tarn_unit_of(large->base);
+    bool dies = *tarn_refs_of_unit(&cycles->refs, unit) == TARN_REFS_TRASH;
     cycles->larges = large->limbo;
-    *ref = 0;
+    tarn_refs_take(unit);
     if (dies)
       tarn_large_free(large);
   }
@@ -132,9 +132,9 @@ static void clear(struct tarn_collector *collector, void *object, size_t size, v
 /* What lives on: ours was one of its references. */
 static void let_go(struct tarn_collector *collector, void *object, size_t size, void *data) {
   struct treat *treat = data;
-  (void)collector, (void)size;
-  if (*tarn_refs_at(tarn_map_get(tarn_unit_of((uintptr_t)object)), (uintptr_t)object) !=
-      TARN_REFS_ALIVE)
+  uint64_t map = tarn_map_get(tarn_unit_of((uintptr_t)object));
+  (void)size;
+  if (*tarn_refs_at(&collector->cycles.refs, map, (uintptr_t)object) != TARN_REFS_ALIVE)
     return;
   tarn_give_up(thread_of(treat), object);
   poll(treat);
@@ -184,11 +184,9 @@ void tarn_trash_treat(struct tarn_collector *collector, struct tarn_mutator *sel
     run_functions(&treat);
   tarn_trash_each(collector, false, release_and_free, &treat);
   free_larges(cycles);
-  for (size_t i = 0; i < cycles->pools.count; i++) {
-    size_t unit = cycles->pools.items[i];
-    struct tarn_pool *pool = &tarn_space.pools[unit];
-    memset(tarn_refs_of_unit(unit), 0, pool->capacity * sizeof(int32_t));
-    tarn_trash_put_back(pool);
+  for (size_t i = 0; i < cycles->candidates.count; i++) {
+    tarn_refs_take(cycles->candidates.items[i]);
+    tarn_trash_put_back(&tarn_space.pools[cycles->candidates.items[i]]);
   }
   atomic_fetch_add_explicit(&cycles->freed, cycles->found, memory_order_relaxed);
 }

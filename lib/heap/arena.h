@@ -29,7 +29,6 @@ struct tarn_arena {
   uint32_t oldest;     /* no dirty unit became free before this tick */
   uint32_t emptied_at; /* tick at which the last unit in use became free */
   bool marks;          /* its mark bytes are writable */
-  bool refs;           /* and so is its part of collect/refs.h; the requester's, in stops */
   bool huge;           /* the system was asked for huge pages */
   uint64_t free[];     /* a set bit is a free unit; as many words follow for the dirty ones */
 };

@@ -76,8 +76,7 @@ static inline bool tarn_mark_lives(uint8_t mark, uint8_t epoch) {
 enum {
   TARN_AGE_YOUNG = 1, /* had an owner, so may have handed out blocks, since the last collection; or
                          has condemned objects, beside which what is freed by hand is parked */
-  TARN_AGE_CANDIDATE = 4, /* collect/cycles.c: looked at by the running collection */
-  TARN_AGE_AGED = 2       /* has blocks that survived a collection of generation 0 and none since */
+  TARN_AGE_AGED = 2   /* has blocks that survived a collection of generation 0 and none since */
 };
 
 /* Dead, but the block may not be reused yet. */
