@@ -123,8 +123,8 @@ const struct tarn_option tarn_option_table[] = {
      FIELD(huge_from)},
     {.name = "populate",
      .help = "Ask the system for several pages of a pool at once while it fills up, rather than "
-             "for each by a fault. Faster; costs up to three quarters of a pool (64 KiB) for "
-             "each size that a thread uses little of.",
+             "for each by a fault, in worlds with a collector. Faster; costs up to three quarters "
+             "of a pool (64 KiB) for each size that a thread uses little of.",
      .kind = TARN_KIND_BOOL,
      .group = TARN_GROUP_MEMORY,
      .initial = 1,

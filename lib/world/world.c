@@ -15,7 +15,9 @@ static void configure(tarn_world *world, const struct tarn_config *config) {
   atomic_store_explicit(&world->store.limit, config->hard_limit ? config->hard_limit : SIZE_MAX,
                         memory_order_relaxed);
   world->store.huge_pages = config->huge_pages;
-  world->store.populate = config->populate;
+  /* Where memory is never collected, pools fill up slowly, and less of what is asked for is used.
+   */
+  world->store.populate = config->populate && !world->store.hooks->uncollected;
   world->store.huge_from =
       config->huge_from && !world->store.hooks->uncollected ? config->huge_from : SIZE_MAX;
   tarn_purge_configure(&world->store, config->purge_delay_ns, config->purger);
