@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 
 static bool checking;
-static char said[8192];
+static char said[32768]; /* the help is some 8 KiB */
 
 static void keep_words(int from) {
   size_t length = 0;
