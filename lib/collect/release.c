@@ -65,14 +65,7 @@ static void work_on_pool(struct tarn_collector *collector, struct tarn_mutator *
    * that ran no function there was no safepoint, so none can be left. */
   for (size_t passed; (passed = pass_over_pool(collector, self, pool)) != 0;)
     *ran += passed;
-  (void)pthread_mutex_lock(&heap->lock);
-  tarn_pool_set_list(pool, TARN_LIST_NONE);
-  tarn_remote_unpark(pool);
-  if (tarn_pool_used(pool) == 0)
-    tarn_pool_drop(heap->store, pool);
-  else
-    tarn_heap_shelve(heap, pool);
-  (void)pthread_mutex_unlock(&heap->lock);
+  tarn_heap_put_back(pool);
   item_done(collector, heap);
 }
 
@@ -149,14 +142,20 @@ static void take_back_pool(struct tarn_pool *pool, void *data) {
   }
   size_t size = tarn_pool_block_size(pool);
   uintptr_t block = tarn_pool_base(pool);
+  bool waits = false;
   for (unsigned i = 0; i < pool->capacity; i++, block += size)
     if (*tarn_mark_byte(block) == TARN_MARK_RELEASING) {
       /* Its function was running in a thread that is not in this process: it ran there. */
       *tarn_block_words((void *)block) = 0;
       *tarn_mark_byte(block) = TARN_MARK_NONE;
       tarn_pool_set_room(pool, pool->own.room - 1);
+    } else {
+      waits = waits || *tarn_mark_byte(block) == TARN_MARK_CONDEMNED;
     }
-  tarn_release_add_pool(take->collector, pool);
+  if (waits)
+    tarn_release_add_pool(take->collector, pool);
+  else /* it was on no list: that thread had it */
+    tarn_heap_put_back(pool);
 }
 
 static void take_back_larges(struct take_back *take, struct tarn_heap *heap) {

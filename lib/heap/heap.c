@@ -103,6 +103,18 @@ void tarn_heap_shelve(struct tarn_heap *heap, struct tarn_pool *pool) {
     tarn_pool_append(&shelf->full, pool, TARN_LIST_SHELF_FULL);
 }
 
+void tarn_heap_put_back(struct tarn_pool *pool) {
+  struct tarn_heap *heap = pool->heap;
+  (void)pthread_mutex_lock(&heap->lock);
+  tarn_pool_set_list(pool, TARN_LIST_NONE);
+  tarn_remote_unpark(pool);
+  if (tarn_pool_used(pool) == 0)
+    tarn_pool_drop(heap->store, pool);
+  else
+    tarn_heap_shelve(heap, pool);
+  (void)pthread_mutex_unlock(&heap->lock);
+}
+
 bool tarn_heap_keeps(const struct tarn_heap *heap, const struct tarn_pool *pool) {
   return heap->store->hooks->uncollected && !heap->shelves[pool->flavour][pool->size_class].some;
 }

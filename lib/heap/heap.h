@@ -114,6 +114,10 @@ static inline tarn_flavour tarn_heap_first_flavour(const struct tarn_heap *heap)
  * by the collector. */
 void tarn_heap_shelve(struct tarn_heap *heap, struct tarn_pool *pool);
 
+/* A pool on no list, in which somebody worked while what others freed was parked: takes that back,
+ * and puts the pool on its shelf, or gives it back if it is empty.  Takes the heap's lock. */
+void tarn_heap_put_back(struct tarn_pool *pool);
+
 /*
  * Should an empty pool of a thread that ends stay on its shelf, until the next purge?  Where
  * threads come and go, the next one wants the same classes; and a unit that serves one class after
