@@ -809,7 +809,7 @@ static void put_back_trash(struct tarn_collector *collector) {
     if (pool->list != TARN_LIST_TRASH)
       continue; /* it was put back before the fork */
     tarn_refs_take(tarn_pool_unit(pool));
-    tarn_trash_put_back(pool);
+    tarn_heap_put_back(pool);
   }
   for (struct tarn_large *large = cycles->larges; large; large = large->limbo)
     tarn_refs_take(tarn_unit_of(large->base));

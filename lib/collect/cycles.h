@@ -142,7 +142,6 @@ void tarn_cycles_look_again(struct tarn_collector *collector);
 /* --- trash.c --- */
 
 /* With the world running: what happens to garbage, and its pools. */
-void tarn_trash_put_back(struct tarn_pool *pool); /* the ints are zero again */
 void tarn_trash_treat(struct tarn_collector *collector, struct tarn_mutator *self);
 
 #endif

@@ -40,7 +40,7 @@ static void freeze_pool(struct tarn_pool *pool, void *data) {
 static void thaw_pool(struct tarn_pool *pool, void *data) {
   (void)data;
   if (pool->list == TARN_LIST_FROZEN)
-    tarn_trash_put_back(pool);
+    tarn_heap_put_back(pool);
 }
 
 /* May the thread do so now?  With the lock of collections of cycles and the world stopped then. */

@@ -164,19 +164,6 @@ static void run_functions(struct treat *treat) {
 
 /* --- pools ----------------------------------------------------------------------------------- */
 
-void tarn_trash_put_back(struct tarn_pool *pool) {
-  struct tarn_heap *heap = pool->heap;
-  pool->live = 0;
-  (void)pthread_mutex_lock(&heap->lock);
-  tarn_pool_set_list(pool, TARN_LIST_NONE);
-  tarn_remote_unpark(pool);
-  if (tarn_pool_used(pool) == 0)
-    tarn_pool_drop(heap->store, pool);
-  else
-    tarn_heap_shelve(heap, pool);
-  (void)pthread_mutex_unlock(&heap->lock);
-}
-
 void tarn_trash_treat(struct tarn_collector *collector, struct tarn_mutator *self) {
   struct tarn_cycles *cycles = &collector->cycles;
   struct treat treat = {.collector = collector, .self = self};
@@ -186,7 +173,8 @@ void tarn_trash_treat(struct tarn_collector *collector, struct tarn_mutator *sel
   free_larges(cycles);
   for (size_t i = 0; i < cycles->candidates.count; i++) {
     tarn_refs_take(cycles->candidates.items[i]);
-    tarn_trash_put_back(&tarn_space.pools[cycles->candidates.items[i]]);
+    tarn_space.pools[cycles->candidates.items[i]].live = 0;
+    tarn_heap_put_back(&tarn_space.pools[cycles->candidates.items[i]]);
   }
   atomic_fetch_add_explicit(&cycles->freed, cycles->found, memory_order_relaxed);
 }
