@@ -14,6 +14,7 @@
 #define RING 16u /* references whose ints are being fetched */
 #define QUEUE 8u /* objects that are */
 #define BIG ((size_t)TARN_REFS_IMMORTAL)
+#define STACK_KEPT ((size_t)2048) /* entries that stay for the next collection */
 #define FUTILE_PART 64u
 #define PATIENCE_MOST 4u
 #define YOUNG_PATIENCE_MOST 16u
@@ -55,7 +56,7 @@ struct pass {
   tarn_visitor visitor; /* must be first: visit() gets it */
   struct tarn_collector *collector;
   void (*meet)(struct pass *pass, const struct reference *reference);
-  unsigned at;
+  unsigned first, count; /* of those underway */
   struct reference ring[RING];
 };
 
@@ -85,33 +86,36 @@ static inline bool is_candidate(const struct tarn_collector *collector, uintptr_
 
 static void visit(struct tarn_visitor *visitor, uintptr_t word) {
   struct pass *pass = (struct pass *)(void *)visitor;
-  struct reference *reference = &pass->ring[pass->at];
   int32_t *ref;
   word &= ~pass->collector->world->tag_mask;
   if (!tarn_space_holds(word) || (word & 7) != 0 || !is_candidate(pass->collector, word, &ref))
     return;
-  if (reference->ref)
+  struct reference *reference = &pass->ring[(pass->first + pass->count) % RING];
+  if (pass->count == RING) {
     pass->meet(pass, reference);
+    pass->first = (pass->first + 1) % RING;
+  } else {
+    pass->count++;
+  }
   __builtin_prefetch(ref, 1);
   if (pass->collector->cycles.rooted)
     __builtin_prefetch(tarn_mark_byte(word), 0);
   *reference = (struct reference){ref, word};
-  pass->at = (pass->at + 1) % RING;
 }
 
 /* All that are underway. */
 static void flush(struct pass *pass) {
-  for (unsigned i = 0; i < RING; i++) {
-    struct reference *reference = &pass->ring[(pass->at + i) % RING];
-    if (reference->ref)
-      pass->meet(pass, reference);
-    reference->ref = NULL;
+  while (pass->count) {
+    struct reference reference = pass->ring[pass->first];
+    pass->first = (pass->first + 1) % RING;
+    pass->count--;
+    pass->meet(pass, &reference);
   }
 }
 
 static void scan(struct pass *pass, const void *object) {
   const tarn_type *type = tarn_type_of(object);
-  if (TARN_LIKELY(type->scan == TARN_SCAN_BITS && pass->visitor.visit == visit)) {
+  if (type->scan == TARN_SCAN_BITS && pass->visitor.visit == visit) {
     for (uint64_t bits = type->bits; bits; bits &= bits - 1)
       visit(&pass->visitor, ((const uintptr_t *)object)[__builtin_ctzll(bits)]);
     return;
@@ -482,11 +486,21 @@ static void settle(struct tarn_collector *collector) {
 
 /* --- known roots ----------------------------------------------------------------------------- */
 
+/* Who has none needs no mark bytes. */
+static bool has_known_roots(tarn_world *world) {
+  struct tarn_mutator *mutator;
+  bool some = world->roots.slots.count != 0 || world->roots.providers.count != 0;
+  cds_list_for_each_entry(mutator, &world->registry.list, node) {
+    some = some || mutator->local.pub.tarn_frames || mutator->scan_stack;
+  }
+  return some;
+}
+
 /* True: they reach something. */
 static bool mark_known_roots(struct tarn_collector *collector) {
   struct tarn_cycles *cycles = &collector->cycles;
   struct tarn_marker *marker = &collector->marker;
-  if (!tarn_store_make_tables(&collector->world->store))
+  if (!has_known_roots(collector->world) || !tarn_store_make_tables(&collector->world->store))
     return false;
   marker->previous = TARN_MARK_NONE;
   marker->epoch = marker->mark =
@@ -516,8 +530,7 @@ static bool find(struct tarn_collector *collector) {
   cycles->looked_at = cycles->found = cycles->found_bytes = 0;
   cycles->special = cycles->overflow = false;
   cycles->rooted = false;
-  if (cycles->frozen)
-    (void)tarn_store_make_tables(&collector->world->store); /* ages are kept from then on */
+  tarn_space_keep_ages(); /* from the first one on, which is a full one */
   /* Marks of frozen objects would be written; what these refer to is counted, and lives. */
   if (cycles->generation == TARN_GENERATION_FULL && !cycles->frozen)
     cycles->rooted = mark_known_roots(collector);
@@ -533,7 +546,8 @@ static bool find(struct tarn_collector *collector) {
   each_candidate(collector, gather_pool, gather_large, collector);
   keep_garbage(collector);
   settle(collector);
-  tarn_vector_drop(&cycles->stack);
+  if (cycles->stack.capacity > STACK_KEPT)
+    tarn_vector_drop(&cycles->stack);
   (void)note_phase(cycles, TARN_PHASE_GARBAGE, since);
   return true;
 }
@@ -694,6 +708,15 @@ static bool collect_stopped(struct tarn_collector *collector, int generation, bo
   return true;
 }
 
+/* Memory that is free goes back: now if the program asked for it, else after its time. */
+static void give_back(struct tarn_collector *collector, bool now) {
+  tarn_world *world = collector->world;
+  uint64_t live = atomic_load_explicit(&collector->live_bytes, memory_order_relaxed);
+  if (now)
+    (void)tarn_store_purge(&world->store, (size_t)(live / 100 * world->config.retain));
+  tarn_store_tend(&world->store);
+}
+
 /* The world runs. */
 static void finish(struct tarn_collector *collector, struct tarn_mutator *self,
                    struct tarn_cycles_report *report) {
@@ -706,6 +729,7 @@ static void finish(struct tarn_collector *collector, struct tarn_mutator *self,
   report->resurrected = report->found - cycles->found;
   tarn_vector_drop(&cycles->candidates);
   tarn_refs_drop(&cycles->refs);
+  give_back(collector, report->asked && report->generation == TARN_GENERATION_FULL);
   (void)note_phase(cycles, TARN_PHASE_FREEING, since);
   report->number = atomic_fetch_add_explicit(&cycles->collections, 1, memory_order_relaxed) + 1;
   if (collector->events)
@@ -796,6 +820,7 @@ void tarn_cycles_start(struct tarn_collector *collector) {
 }
 
 void tarn_cycles_end(struct tarn_collector *collector) {
+  tarn_vector_drop(&collector->cycles.stack);
   tarn_handles_end(collector);
   tarn_finalized_end(collector);
   (void)pthread_mutex_destroy(&collector->cycles.lock);

@@ -39,8 +39,11 @@ static int choose(const struct tarn_collector *collector) {
 #endif
 
 int tarn_generation_choose(struct tarn_collector *collector, int wanted) {
-  const struct tarn_store *store = &collector->world->store;
-  bool first = collector->world->config.counting ? !store->tables : store->epoch == 0;
+  /* Relaxed: written in stops. */
+  bool first = collector->world->config.counting
+                   ? atomic_load_explicit(&collector->cycles.stops[TARN_GENERATION_FULL],
+                                          memory_order_relaxed) == 0
+                   : collector->world->store.epoch == 0;
   if (!collector->generations.on || first)
     return TARN_GENERATION_FULL;
   return wanted == TARN_GENERATION_ANY ? choose(collector) : wanted;

@@ -404,7 +404,7 @@ static void scan_general(struct tarn_marker *marker, const void *object, size_t 
 static __attribute__((noinline)) void scan_other(struct tarn_marker *marker, void *object) {
   switch ((tarn_scan)tarn_type_of(object)->scan) {
   case TARN_SCAN_GENERAL:
-    scan_general(marker, object, block_size(object));
+    scan_general(marker, object, tarn_type_of(object)->is_array ? block_size(object) : 0);
     break;
   case TARN_SCAN_WEAK:
     lock_found(marker);

@@ -17,8 +17,18 @@
 /* A safepoint now and then, for a collection may take long. */
 #define POLL_EVERY 64u
 
+#define AHEAD 16u
+
+/* A reference of garbage; the int of what it names is being fetched. */
+struct outward {
+  const int32_t *ref;
+  uintptr_t word;
+};
+
 struct treat {
   tarn_visitor visitor; /* must be first: visit functions get it */
+  unsigned first, underway;
+  struct outward ring[AHEAD];
   struct tarn_collector *collector;
   struct tarn_mutator *self;
   unsigned count;
@@ -34,6 +44,15 @@ static tarn_thread *thread_of(const struct treat *treat) { return tarn_thread_of
 
 /* --- all at once ----------------------------------------------------------------------------- */
 
+/* The oldest of those underway; what it names lives as long as that has not been given up. */
+static void meet_outside(struct treat *treat) {
+  struct outward outward = treat->ring[treat->first];
+  treat->first = (treat->first + 1) % AHEAD;
+  treat->underway--;
+  if (*outward.ref != TARN_REFS_TRASH)
+    tarn_give_up(thread_of(treat), (void *)outward.word);
+}
+
 /* A reference of garbage to something else is given up. */
 static void visit_outside(struct tarn_visitor *visitor, uintptr_t word) {
   struct treat *treat = (struct treat *)(void *)visitor;
@@ -42,10 +61,15 @@ static void visit_outside(struct tarn_visitor *visitor, uintptr_t word) {
   if (!tarn_find(treat->collector->world->store.id, word, false, &place) ||
       tarn_map_kind(place.map) == TARN_KIND_RAW)
     return;
-  if (tarn_map_kind(place.map) == TARN_KIND_CONTAINER && tarn_refs_has(tarn_unit_of(word)) &&
-      *tarn_refs_at(&treat->collector->cycles.refs, place.map, word) == TARN_REFS_TRASH)
+  if (tarn_map_kind(place.map) != TARN_KIND_CONTAINER || !tarn_refs_has(tarn_unit_of(word))) {
+    tarn_give_up(thread_of(treat), (void *)word);
     return;
-  tarn_give_up(thread_of(treat), (void *)word);
+  }
+  if (treat->underway == AHEAD)
+    meet_outside(treat);
+  struct outward *outward = &treat->ring[(treat->first + treat->underway++) % AHEAD];
+  *outward = (struct outward){tarn_refs_at(&treat->collector->cycles.refs, place.map, word), word};
+  __builtin_prefetch(outward->ref, 0);
 }
 
 static void give_up_outside(struct treat *treat, void *object) {
@@ -170,6 +194,8 @@ void tarn_trash_treat(struct tarn_collector *collector, struct tarn_mutator *sel
   if (cycles->special)
     run_functions(&treat);
   tarn_trash_each(collector, false, release_and_free, &treat);
+  while (treat.underway)
+    meet_outside(&treat);
   free_larges(cycles);
   for (size_t i = 0; i < cycles->candidates.count; i++) {
     tarn_refs_take(cycles->candidates.items[i]);

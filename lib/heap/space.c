@@ -240,9 +240,13 @@ void tarn_space_give_arenas(void *base, size_t count) {
   tarn_space_unlock();
 }
 
-bool tarn_space_commit_marks(void *base, size_t bytes) {
+void tarn_space_keep_ages(void) {
   /* Relaxed: threads of the world learn of it through the stop; to others it does not matter. */
   __atomic_store_n(&tarn_space.collects, true, __ATOMIC_RELAXED);
+}
+
+bool tarn_space_commit_marks(void *base, size_t bytes) {
+  tarn_space_keep_ages();
   return tarn_os_commit(tarn_mark_byte((uintptr_t)base), bytes >> TARN_GRANULE_SHIFT) &&
          commit_table(tarn_card((uintptr_t)base), bytes >> TARN_CARD_SHIFT);
 }

@@ -144,6 +144,9 @@ void tarn_space_give_id(unsigned id);
  */
 bool tarn_space_commit_marks(void *base, size_t bytes);
 
+/* Ages are kept from now on; a world is stopped, all of whose pools are old then. */
+void tarn_space_keep_ages(void);
+
 /* Brings memory to the mark bytes of units in a row; see tarn_os_populate. */
 void tarn_space_populate_marks(size_t first, size_t count);
 
