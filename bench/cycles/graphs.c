@@ -299,12 +299,15 @@ static tarn_stats stats(void) {
   return stats;
 }
 
-/* In nanoseconds. */
+static double last_cpu; /* nanoseconds of all threads, in the last one */
+
 static double collect(int generation) {
-  double begin = subject_clock(CLOCK_MONOTONIC);
+  double cpu = subject_clock(CLOCK_PROCESS_CPUTIME_ID), begin = subject_clock(CLOCK_MONOTONIC);
   if (tarn_collect_cycles(self, generation) != TARN_OK)
     subject_fail(SUBJECT, "cannot collect");
-  return subject_clock(CLOCK_MONOTONIC) - begin;
+  double wall = subject_clock(CLOCK_MONOTONIC) - begin;
+  last_cpu = subject_clock(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+  return wall;
 }
 
 struct samples {
@@ -329,11 +332,19 @@ static double median(struct samples *samples) {
 
 /* --- modes ------------------------------------------------------------------------------------ */
 
-static struct samples costs, stops;
+static struct samples costs, cpus, stops;
+
+/* One of those of which the median counts. */
+static void add_collection(double cost) {
+  add(&costs, cost);
+  add(&cpus, last_cpu);
+  add(&stops, (double)stats().cycle_stop_last_ns);
+}
 
 static void print_costs(double first, size_t count) {
   subject_figure("first_collect_ns", first / (double)count);
   subject_figure("collect_ns", median(&costs) / (double)count);
+  subject_figure("collect_cpu_ns", median(&cpus) / (double)count);
   subject_figure("pause_ns", median(&stops) / (double)count);
 }
 
@@ -341,10 +352,8 @@ static void run_live(const char *shape, size_t count, size_t times) {
   struct graph graph = make(shape, count);
   keep(&graph);
   double first = collect(2);
-  for (size_t i = 0; i < times; i++) {
-    add(&costs, collect(2));
-    add(&stops, (double)stats().cycle_stop_last_ns);
-  }
+  for (size_t i = 0; i < times; i++)
+    add_collection(collect(2));
   if (stats().cycle_garbage != 0)
     subject_fail(SUBJECT, "what is kept was taken for garbage");
   print_costs(first, count);
@@ -359,12 +368,10 @@ static void run_garbage(const char *shape, size_t count, size_t times) {
     double cost = collect(2);
     if (stats().cycle_garbage != (i + 1) * count)
       subject_fail(SUBJECT, "not all garbage was found");
-    if (i == 0) {
+    if (i == 0)
       first = cost;
-    } else {
-      add(&costs, cost);
-      add(&stops, (double)stats().cycle_stop_last_ns);
-    }
+    else
+      add_collection(cost);
   }
   if (kind->refs != 1 || atoms[1]->refs != 1)
     subject_fail(SUBJECT, "counts are wrong");
@@ -419,10 +426,8 @@ static void run_gap(const char *shape, size_t count, size_t times) {
     tarn_safepoint(self);
   atomic_store(&watch.gap, 0);
   double first = collect(2);
-  for (size_t i = 0; i < times; i++) {
-    add(&costs, collect(2));
-    add(&stops, (double)stats().cycle_stop_last_ns);
-  }
+  for (size_t i = 0; i < times; i++)
+    add_collection(collect(2));
   atomic_store(&watch.done, true);
   tarn_block_begin(self);
   (void)pthread_join(thread, NULL);

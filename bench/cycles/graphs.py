@@ -152,10 +152,16 @@ def resident():
         return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
+cpus = []  # processor time of each collection
+
+
 def collect(generation=2):
+    cpu = time.process_time_ns()
     begin = time.perf_counter_ns()
     found = gc.collect(generation)
-    return time.perf_counter_ns() - begin, found
+    wall = time.perf_counter_ns() - begin
+    cpus.append(time.process_time_ns() - cpu)
+    return wall, found
 
 
 def median(values):
@@ -163,11 +169,16 @@ def median(values):
     return values[(len(values) - 1) // 2]
 
 
+def print_costs(costs, count):
+    """Of the first collection, and the median of the later ones."""
+    figure("first_collect_ns", costs[0] / count)
+    figure("collect_ns", median(costs[1:]) / count)
+    figure("collect_cpu_ns", median(cpus[-len(costs) + 1 :]) / count)
+
+
 def run_live(kind, shape, count, times):
     root = SHAPES[shape](kind, count)
-    first = collect()[0]
-    figure("first_collect_ns", first / count)
-    figure("collect_ns", median([collect()[0] for _ in range(times)]) / count)
+    print_costs([collect()[0] for _ in range(times + 1)], count)
     figure("check", walk(kind, root))
 
 
@@ -179,8 +190,7 @@ def run_garbage(kind, shape, count, times):
         if found < count:
             sys.exit("not all garbage was found")
         costs.append(cost)
-    figure("first_collect_ns", costs[0] / count)
-    figure("collect_ns", median(costs[1:]) / count)
+    print_costs(costs, count)
     figure("check", count)
 
 
@@ -223,9 +233,9 @@ def run_gap(kind, shape, count, times):
     costs = [collect()[0] for _ in range(times + 1)]
     done = True
     thread.join()
+    figure("gap_ns", gap)
     figure("first_collect_ns", costs[0] / count)
     figure("collect_ns", median(costs[1:]) / count)
-    figure("gap_ns", gap)
     figure("check", walk(kind, root))
 
 
