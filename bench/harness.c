@@ -291,6 +291,7 @@ static const struct column columns[] = {
     {"beside_during", "beside during", 1, "%.2f"},
     {"beside_after", "beside after", 1, "%.2f"},
     {"start_bytes", "start MiB", 1048576, "%.2f"},
+    {"later_bytes", "later MiB", 1048576, "%.2f"},
     {"empty_ns", "empty us", 1e3, "%.1f"},
     {"request_max_ns", "request max ms", 1e6, "%.1f"},
     {"pauses", "pauses", 1, "%.0f"},

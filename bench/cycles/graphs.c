@@ -22,7 +22,7 @@
  *   young    700 nodes are made beside it, and collections of generation 0 look at them
  *   gap      a second thread looks at the clock, and polls, while the graph is collected
  *   memory   resident bytes beside the nodes before the first collection, and at its height
- *   after    resident bytes after it has died, and the time of a collection then
+ *   after    resident bytes when it has died, and three seconds later; the time of a collection
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -35,7 +35,7 @@
 
 #define SUBJECT "tarn"
 
-enum { FRESH = 700, RING = 10, WALK = 1000, ATOMS = 256, TIMES_MOST = 1024 };
+enum { FRESH = 700, RING = 10, WALK = 1000, ATOMS = 256, TIMES_MOST = 1024, LATER = 3 };
 
 struct atom {
   const tarn_type *type;
@@ -489,6 +489,11 @@ static void run_after(const char *shape, size_t count, size_t times) {
   subject_figure("resident_bytes", end);
   subject_figure("resident_ratio", end / start);
   subject_figure("empty_ns", median(&costs));
+  tarn_block_begin(self);
+  sleep(LATER);
+  tarn_block_end(self);
+  subject_figure("later_bytes", subject_resident());
+  subject_figure("later_ratio", subject_resident() / start);
   subject_figure("check", (double)count);
 }
 

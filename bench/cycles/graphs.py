@@ -256,6 +256,8 @@ def run_after(kind, shape, count, times):
     figure("resident_bytes", resident())
     figure("resident_ratio", resident() / start)
     figure("empty_ns", median([collect()[0] for _ in range(times)]))
+    figure("later_bytes", resident())
+    figure("later_ratio", resident() / start)
     figure("check", count)
 
 
