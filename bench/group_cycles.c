@@ -147,7 +147,7 @@ static const struct bench_case cases[] = {
      .title = "what is resident after a million containers of garbage in rings of ten have died, "
               "and collections then",
      .warm = true,
-     .subjects = {TARN("after", "rings", "1000000", "101"),
+     .subjects = {TARN("after", "rings", "1000000", "101", "later"),
                   PYTHON("after", "rings", "1000000", "101")},
      .comparisons = {AT_MOST("tarn/start", "resident_ratio",
                              "resident bytes by those at the start / 1.1", 1.1),

@@ -2,7 +2,7 @@
 /*
  * bench/cycles/graphs.c: what a collection of cycles costs for each container.
  *
- *   cycles_graphs MODE SHAPE COUNT TIMES [unknown] [slots]
+ *   cycles_graphs MODE SHAPE COUNT TIMES [unknown] [slots] [later]
  *
  * COUNT nodes of 48 bytes: the type, the count of references, the kind (an object that all of them
  * refer to, as all of a class do), an atom (one of 256, without references), and up to two
@@ -22,7 +22,8 @@
  *   young    700 nodes are made beside it, and collections of generation 0 look at them
  *   gap      a second thread looks at the clock, and polls, while the graph is collected
  *   memory   resident bytes beside the nodes before the first collection, and at its height
- *   after    resident bytes when it has died, and three seconds later; the time of a collection
+ *   after    resident bytes when it has died, and with `later` three seconds after that too; the
+ * time of a collection then
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -76,7 +77,7 @@ static tarn_thread *self;
 static const tarn_type *node_type, *list_type;
 static struct kind *kind;
 static struct atom *atoms[ATOMS];
-static bool known = true, slots;
+static bool known = true, slots, later;
 
 /* --- types ------------------------------------------------------------------------------------ */
 
@@ -489,11 +490,13 @@ static void run_after(const char *shape, size_t count, size_t times) {
   subject_figure("resident_bytes", end);
   subject_figure("resident_ratio", end / start);
   subject_figure("empty_ns", median(&costs));
-  tarn_block_begin(self);
-  sleep(LATER);
-  tarn_block_end(self);
-  subject_figure("later_bytes", subject_resident());
-  subject_figure("later_ratio", subject_resident() / start);
+  if (later) {
+    tarn_block_begin(self);
+    sleep(LATER);
+    tarn_block_end(self);
+    subject_figure("later_bytes", subject_resident());
+    subject_figure("later_ratio", subject_resident() / start);
+  }
   subject_figure("check", (double)count);
 }
 
@@ -505,10 +508,11 @@ static const struct mode {
 
 int main(int argc, char **argv) {
   if (argc < 5)
-    subject_fail(SUBJECT, "usage: MODE SHAPE COUNT TIMES [unknown] [slots]");
+    subject_fail(SUBJECT, "usage: MODE SHAPE COUNT TIMES [unknown] [slots] [later]");
   for (int i = 5; i < argc; i++) {
     known = known && strcmp(argv[i], "unknown") != 0;
     slots = slots || strcmp(argv[i], "slots") == 0;
+    later = later || strcmp(argv[i], "later") == 0;
   }
   size_t count = (size_t)subject_number(argv[3]), times = (size_t)subject_number(argv[4]);
   if (count < RING || times < 1)
