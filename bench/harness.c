@@ -95,7 +95,10 @@ static void read_metrics(FILE *stream, struct result *result) {
 static _Noreturn void become_subject(const struct bench_subject *subject, int output,
                                      const char *heap) {
   char path[PATH_MAX + 64];
-  snprintf(path, sizeof path, "%s/%s", program_directory, subject->program);
+  if (subject->program[0] == '/')
+    snprintf(path, sizeof path, "%s", subject->program);
+  else
+    snprintf(path, sizeof path, "%s/%s", program_directory, subject->program);
   const char *argv[BENCH_ARGUMENTS + 3] = {subject->program};
   size_t count = 1;
   for (size_t i = 0; i < BENCH_ARGUMENTS && subject->arguments[i]; i++)
@@ -273,6 +276,7 @@ static const struct column columns[] = {
     {"first_mark_ns", "first mark ns", 1, "%.2f"},
     {"mark_ns", "mark ns", 1, "%.2f"},
     {"pause_ns", "pause ns", 1, "%.2f"},
+    {"first_collect_ns", "first coll. ns", 1, "%.2f"},
     {"collect_ns", "collect ns", 1, "%.2f"},
     {"collect_cpu_ns", "collect CPU ns", 1, "%.2f"},
     {"pause_p50_ns", "pause p50 ms", 1e6, "%.3f"},
@@ -281,6 +285,14 @@ static const struct column columns[] = {
     {"stop_p50_ns", "stop p50 us", 1e3, "%.1f"},
     {"stop_p99_ns", "stop p99 us", 1e3, "%.1f"},
     {"stop_max_ns", "stop max us", 1e3, "%.1f"},
+    {"young_ns", "young us", 1e3, "%.1f"},
+    {"gap_ns", "gap ms", 1e6, "%.1f"},
+    {"beside_before", "beside before", 1, "%.2f"},
+    {"beside_during", "beside during", 1, "%.2f"},
+    {"beside_after", "beside after", 1, "%.2f"},
+    {"start_bytes", "start MiB", 1048576, "%.2f"},
+    {"later_bytes", "later MiB", 1048576, "%.2f"},
+    {"empty_ns", "empty us", 1e3, "%.1f"},
     {"request_max_ns", "request max ms", 1e6, "%.1f"},
     {"pauses", "pauses", 1, "%.0f"},
     {"pauses_missed", "not seen", 1, "%.0f"},

@@ -26,10 +26,10 @@
 #include <stddef.h>
 
 enum {
-  BENCH_ARGUMENTS = 6,
+  BENCH_ARGUMENTS = 8,
   BENCH_SETTINGS = 4,
   BENCH_SUBJECTS = 6,
-  BENCH_COMPARISONS = 6,
+  BENCH_COMPARISONS = 8,
   BENCH_SUMMARIES = 16,
   BENCH_SECONDS = 300
 };
@@ -39,7 +39,7 @@ enum {
 
 struct bench_subject {
   const char *name;                       /* NULL ends the list */
-  const char *program;                    /* a file beside the driver; NULL: not built */
+  const char *program;                    /* a file beside the driver, or a path; NULL: not built */
   const char *absent;                     /* why `program` is NULL */
   const char *arguments[BENCH_ARGUMENTS]; /* up to the first NULL */
   /* "NAME=VALUE", up to the first NULL: set for this subject, over what the driver was given. */
