@@ -339,7 +339,7 @@ static struct samples costs, cpus, stops;
 static void add_collection(double cost) {
   add(&costs, cost);
   add(&cpus, last_cpu);
-  add(&stops, (double)stats().cycle_stop_last_ns);
+  add(&stops, (double)stats().cycle_pause_last_ns);
 }
 
 static void print_costs(double first, size_t count) {

@@ -31,7 +31,7 @@ struct leaf {
   uint32_t refs, other;
 };
 
-#define IDS 200000u
+#define IDS 200010u
 static unsigned char freed[IDS], finalized[IDS], cleared[IDS];
 static uintptr_t ids;
 
@@ -584,8 +584,8 @@ static void counts_may_be_split_and_references_anywhere(void **state) {
   end(&f);
 }
 
-/* In one collection with a type that has a finalizer: the library cannot clear what a trace function
- * visits. */
+/* In one collection with a type that has a finalizer: the library cannot clear what a trace
+ * function visits. */
 static void references_that_only_a_trace_function_knows_go_beside_finalizers(void **state) {
   (void)state;
   struct fixture f = begin("collect=0");
@@ -677,6 +677,20 @@ static void a_limit_in_the_way_makes_them_come(void **state) {
   for (unsigned i = 0; i < 30000; i++)
     tarn_unref(f.self, make_ring(&f, f.node, 5));
   assert_true(support_stats(f.world).cycle_collections > 0);
+  end(&f);
+}
+
+static void memory_of_garbage_goes_back(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0,purger=0");
+  for (unsigned i = 0; i < 20000; i++)
+    tarn_unref(f.self, make_ring(&f, f.plain, 10));
+  ids = 0;
+  assert_int_equal(tarn_collect_cycles(f.self, 2), TARN_OK);
+  tarn_stats stats = support_stats(f.world);
+  assert_int_equal(stats.cycle_garbage, 200000);
+  assert_true(stats.returned_bytes > 8 * MIB);
+  assert_true(stats.dirty_bytes < 2 * MIB);
   end(&f);
 }
 
@@ -830,6 +844,7 @@ int main(void) {
       cmocka_unit_test(objects_without_a_count_yet_are_left_alone),
       cmocka_unit_test(collections_come_by_themselves),
       cmocka_unit_test(a_limit_in_the_way_makes_them_come),
+      cmocka_unit_test(memory_of_garbage_goes_back),
       cmocka_unit_test(calls_of_the_other_kind_are_refused),
       cmocka_unit_test(types_say_where_the_count_is),
       cmocka_unit_test(counts_that_are_wrong_are_told),
