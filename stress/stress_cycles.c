@@ -753,11 +753,8 @@ static void make_world(void) {
   if (life.limited)
     length += snprintf(set + length, sizeof set - (size_t)length, ",hard-limit=%uM",
                        24 + 2 * life.threads);
-  if (!*NO_THREADS)
-    (void)snprintf(set + length, sizeof set - (size_t)length, ",markers=%u",
-                   1 + (unsigned)stress_below(&random, 2));
-  else
-    (void)snprintf(set + length, sizeof set - (size_t)length, NO_THREADS);
+  (void)snprintf(set + length, sizeof set - (size_t)length, ",markers=%u%s",
+                 1 + (unsigned)stress_below(&random, 2), NO_THREADS);
   fprintf(stderr, "  life %u: %u threads, functions %u, %s\n", life.number, life.threads,
           life.functions, set);
 #if defined(TARN_ZEAL) && TARN_ZEAL

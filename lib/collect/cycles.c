@@ -198,6 +198,18 @@ static void walk_past(struct pass *pass, int32_t *ref, const void *object) {
     scan(pass, object);
 }
 
+/* A mark of the collection before goes, for the next one's will be the same. */
+static bool passes_by(const struct tarn_cycles *cycles, uintptr_t block) {
+  if (!cycles->rooted)
+    return true;
+  uint8_t mark = tarn_mark_load(block);
+  if (mark == cycles->epoch)
+    return false;
+  if (mark != TARN_MARK_NONE)
+    tarn_mark_store(block, TARN_MARK_NONE);
+  return true;
+}
+
 static void walk_pool(struct tarn_pool *pool, void *data) {
   struct pass *pass = data;
   const struct tarn_cycles *cycles = &pass->collector->cycles;
@@ -205,12 +217,12 @@ static void walk_pool(struct tarn_pool *pool, void *data) {
   uintptr_t block = tarn_pool_base(pool), end = block + pool->own.cursor;
   int32_t *ref = tarn_refs_of_unit(tarn_pool_unit(pool));
   for (; block < end; block += size, ref++)
-    if (!is_marked(cycles, block) && *(const uintptr_t *)block != 0)
+    if (passes_by(cycles, block) && *(const uintptr_t *)block != 0)
       walk_past(pass, ref, (const void *)block);
 }
 
 static void walk_large(struct tarn_collector *collector, struct tarn_large *large, void *data) {
-  if (is_chosen(large->base) && !is_marked(&collector->cycles, large->base))
+  if (is_chosen(large->base) && passes_by(&collector->cycles, large->base))
     walk_past(data, tarn_refs_of_unit(tarn_unit_of(large->base)), (const void *)large->base);
 }
 
@@ -247,6 +259,13 @@ static void revive(struct pass *pass, const struct reference *reference) {
   push(pass->collector, reference->object);
 }
 
+/* What an object without a count refers to has its counts, if they were not given up already; then
+ * it may be gone. */
+static void scan_alive(struct pass *pass, const void *object) {
+  if (tarn_refs_of_object(tarn_type_of(object), object) != 0)
+    scan(pass, object);
+}
+
 /* Scans what is on the stack, and all it leads to.  A few objects are fetched ahead. */
 static void drain(struct pass *pass) {
   struct tarn_vector *stack = &pass->collector->cycles.stack;
@@ -264,7 +283,7 @@ static void drain(struct pass *pass) {
         return;
       continue;
     }
-    scan(pass, (const void *)queue[first]);
+    scan_alive(pass, (const void *)queue[first]);
     first = (first + 1) % QUEUE;
     count--;
   }
@@ -302,7 +321,7 @@ static void rescan_pool(struct tarn_pool *pool, void *data) {
   size_t size = tarn_pool_block_size(pool);
   for (unsigned i = 0; i < pool->capacity; i++)
     if (refs[i] == TARN_REFS_ALIVE) {
-      scan(data, (const void *)(base + i * size));
+      scan_alive(data, (const void *)(base + i * size));
       drain(data);
     }
 }
@@ -310,7 +329,7 @@ static void rescan_pool(struct tarn_pool *pool, void *data) {
 static void rescan_large(struct tarn_collector *collector, struct tarn_large *large, void *data) {
   (void)collector;
   if (is_chosen(large->base) && *tarn_refs_of_unit(tarn_unit_of(large->base)) == TARN_REFS_ALIVE) {
-    scan(data, (const void *)large->base);
+    scan_alive(data, (const void *)large->base);
     drain(data);
   }
 }
@@ -437,10 +456,12 @@ static bool mark_known_roots(struct tarn_collector *collector) {
   marker->tag_mask = collector->world->tag_mask;
   marker->trusts = true;
   marker->overflows = marker->marked = marker->marked_bytes = 0;
-  cycles->epoch = marker->epoch;
   tarn_mark_roots(marker);
   tarn_mark_drain(marker);
-  return marker->marked != 0;
+  if (marker->marked == 0)
+    return false; /* and the marks of the last one that had some stay as they are */
+  cycles->epoch = marker->epoch;
+  return true;
 }
 
 /* --- the stops ------------------------------------------------------------------------------- */

@@ -312,6 +312,23 @@ static void known_roots_make_no_difference_but_in_work(void **state) {
   end(&f);
 }
 
+static void what_was_known_once_is_garbage_like_the_rest(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0");
+  struct node *other = make(&f, f.node), *known = make_ring(&f, f.node, 10), *ring = known;
+  assert_int_equal(tarn_root_add(f.world, (void **)&other), TARN_OK);
+  assert_int_equal(tarn_root_add(f.world, (void **)&known), TARN_OK);
+  collect(&f, 2);
+  known = NULL; /* its reference is in `ring` now */
+  collect(&f, 2);
+  tarn_unref(f.self, ring);
+  collect(&f, 2);
+  assert_int_equal(count_freed(1, 11), 10);
+  tarn_unref(f.self, other);
+  other = NULL;
+  end(&f);
+}
+
 /* --- generations ------------------------------------------------------------------------------ */
 
 static void each_generation_finds_garbage_of_its_age(void **state) {
@@ -483,6 +500,52 @@ static void objects_that_die_by_their_count_are_finalized_too(void **state) {
   tarn_unref(f.self, saved);
   assert_int_equal(freed[3], 1);
   assert_int_equal(finalized[3], 1);
+  end(&f);
+}
+
+static tarn_thread *dying_self; /* whose objects' functions collect */
+static void free_and_collect(tarn_world *world, void *object) {
+  count_free(world, object);
+  assert_int_equal(tarn_collect_cycles(dying_self, 2), TARN_OK);
+}
+static void unref_at_once(tarn_thread *self, void *object) {
+  struct node *node = object;
+  if (--node->refs == 0)
+    tarn_free(self, node);
+}
+
+static void collections_do_not_look_into_what_is_being_given_back(void **state) {
+  (void)state;
+  for (int conservative = 0; conservative <= 1; conservative++) {
+    struct fixture f = begin(conservative ? "collect=0,scan-stack=1" : "collect=0");
+    dying_self = f.self;
+    tarn_type_spec spec = node_spec();
+    spec.free = free_and_collect;
+    const tarn_type *collects = make_type(f.world, &spec);
+    spec.free = NULL;
+    spec.unref = unref_at_once;
+    const tarn_type *at_once = make_type(f.world, &spec);
+    struct node *node = make(&f, collects);
+    node->left = make(&f, at_once); /* gone when the function runs, and still in the slot */
+    tarn_unref(f.self, node);
+    assert_int_equal(freed[0], 1);
+    end(&f);
+  }
+}
+
+static void words_of_stacks_may_name_what_is_free(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0,scan-stack=1");
+  struct node *volatile stale[20];
+  for (unsigned i = 0; i < 20; i++)
+    stale[i] = make(&f, i % 2 ? f.plain : f.node);
+  for (unsigned i = 2; i < 20; i++)
+    tarn_unref(f.self, stale[i]);
+  collect(&f, 2);
+  assert_int_equal(stale[0]->refs, 1);
+  for (unsigned i = 0; i < 2; i++)
+    tarn_unref(f.self, stale[i]);
+  collect(&f, 2);
   end(&f);
 }
 
@@ -787,12 +850,15 @@ int main(void) {
       cmocka_unit_test(what_garbage_refers_to_loses_its_references),
       cmocka_unit_test(random_graphs_lose_what_nobody_reaches),
       cmocka_unit_test(known_roots_make_no_difference_but_in_work),
+      cmocka_unit_test(what_was_known_once_is_garbage_like_the_rest),
       cmocka_unit_test(each_generation_finds_garbage_of_its_age),
       cmocka_unit_test(references_from_older_objects_keep_young_ones),
       cmocka_unit_test(finalizers_run_once_and_before_anything_is_cleared),
       cmocka_unit_test(what_a_finalizer_saves_lives_with_all_it_reaches),
       cmocka_unit_test(types_with_and_without_functions_may_be_in_one_circle),
       cmocka_unit_test(objects_that_die_by_their_count_are_finalized_too),
+      cmocka_unit_test(collections_do_not_look_into_what_is_being_given_back),
+      cmocka_unit_test(words_of_stacks_may_name_what_is_free),
       cmocka_unit_test(arrays_of_any_size_are_in_circles),
       cmocka_unit_test(counts_may_be_split_and_references_anywhere),
       cmocka_unit_test(long_chains_need_no_stack),
