@@ -483,6 +483,11 @@ static void find(struct tarn_collector *collector) {
   tarn_vector_drop(&cycles->stack);
 }
 
+static bool is_wanted(int32_t value, bool alive) {
+  return value == TARN_REFS_TRASH || value == TARN_REFS_GOING ||
+         (alive && value == TARN_REFS_ALIVE);
+}
+
 void tarn_trash_each(struct tarn_collector *collector, bool alive, tarn_trash_fn fn, void *data) {
   struct tarn_cycles *cycles = &collector->cycles;
   for (size_t i = 0; i < cycles->pools.count; i++) {
@@ -491,14 +496,14 @@ void tarn_trash_each(struct tarn_collector *collector, bool alive, tarn_trash_fn
     const int32_t *refs = tarn_refs_of_unit(unit);
     size_t size = tarn_pool_block_size(pool);
     for (unsigned k = 0; k < pool->capacity; k++)
-      if (refs[k] == TARN_REFS_TRASH || (alive && refs[k] == TARN_REFS_ALIVE))
+      if (is_wanted(refs[k], alive))
         fn(collector, (char *)tarn_unit_base(unit) + k * size, size, data);
   }
   struct tarn_large *next;
   for (struct tarn_large *large = cycles->larges; large; large = next) {
     next = large->limbo;
     int32_t value = *tarn_refs_of_unit(tarn_unit_of(large->base));
-    if (value == TARN_REFS_TRASH || (alive && value == TARN_REFS_ALIVE))
+    if (is_wanted(value, alive))
       fn(collector, (void *)large->base, large->bytes, data);
   }
 }
@@ -636,6 +641,17 @@ static void take_lock(struct tarn_cycles *cycles, struct tarn_mutator *self) {
   tarn_stop_enter(self);
 }
 
+/* With the lock: functions may ask for collections from now on. */
+static void begin(struct tarn_collector *collector, struct tarn_mutator *self) {
+  struct tarn_cycles *cycles = &collector->cycles;
+  __atomic_store_n(&cycles->holder, self, __ATOMIC_RELAXED);
+  if (TARN_LIKELY(!cycles->left))
+    return;
+  tarn_trash_treat(collector, self);
+  tarn_vector_drop(&cycles->pools);
+  cycles->left = false;
+}
+
 tarn_status tarn_cycles_run(tarn_world *world, struct tarn_mutator *self, int generation,
                             bool asked) {
   struct tarn_cycles *cycles = &world->collector->cycles;
@@ -647,7 +663,7 @@ tarn_status tarn_cycles_run(tarn_world *world, struct tarn_mutator *self, int ge
   uint64_t before = atomic_load_explicit(stops, memory_order_relaxed);
   take_lock(cycles, self);
   if (atomic_load_explicit(stops, memory_order_relaxed) == before) {
-    __atomic_store_n(&cycles->holder, self, __ATOMIC_RELAXED);
+    begin(world->collector, self);
     status = run(world, self, generation, asked);
     __atomic_store_n(&cycles->holder, NULL, __ATOMIC_RELAXED);
   }
@@ -704,6 +720,11 @@ void tarn_cycles_after_fork(struct tarn_collector *collector) {
   if (!holder)
     return;
   __atomic_store_n(&cycles->holder, NULL, __ATOMIC_RELAXED);
+  cycles->left = !cycles->special && (cycles->pools.count || cycles->larges);
+  if (cycles->left) {
+    tarn_trash_after_fork(collector);
+    return;
+  }
   tarn_store_each_pool(&collector->world->store, put_back_trash, NULL);
   each_large(collector, clear_large, NULL);
   tarn_vector_drop(&cycles->pools);
@@ -715,7 +736,7 @@ void tarn_cycles_lock(tarn_world *world, struct tarn_mutator *self) {
   if (!world->config.counting)
     return;
   take_lock(cycles, self);
-  __atomic_store_n(&cycles->holder, self, __ATOMIC_RELAXED); /* functions may ask for collections */
+  begin(world->collector, self);
 }
 void tarn_cycles_unlock(tarn_world *world) {
   struct tarn_cycles *cycles = &world->collector->cycles;

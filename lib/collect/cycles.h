@@ -36,6 +36,9 @@ struct tarn_large;
 #define TARN_REFS_SEEN ((int32_t)1 << 29)
 #define TARN_REFS_ALIVE ((int32_t)1 << 30)
 #define TARN_REFS_TRASH (TARN_REFS_ALIVE + 1)
+/* Garbage that goes as a whole: its references are being given up; its function runs, or has. */
+#define TARN_REFS_GOING (TARN_REFS_ALIVE + 2)
+#define TARN_REFS_GONE (TARN_REFS_ALIVE + 3)
 
 /* A growing array outside of the heap. */
 struct tarn_vector {
@@ -58,6 +61,7 @@ struct tarn_cycles {
   bool special;              /* some garbage has a `clear` or `finalize` function */
   struct tarn_vector pools;  /* TRASH pools, their units */
   struct tarn_large *larges; /* garbage; linked through limbo */
+  bool left;                 /* all of it, by a thread that a fork did not take along */
   struct tarn_vector stack;  /* objects to scan */
   bool overflow;             /* it could not grow */
   uint64_t looked_at, found; /* candidates; and garbage */
@@ -77,8 +81,12 @@ void tarn_cycles_end(struct tarn_collector *collector);
 tarn_status tarn_cycles_run(tarn_world *world, struct tarn_mutator *self, int generation,
                             bool asked);
 
-/* In the child of a fork: a collection of another thread never ends there, so its garbage is left
- * for the next one; but for objects that had a reference of the collection's own, which stay. */
+/*
+ * In the child of a fork: a collection of another thread never ends there.  Garbage that was being
+ * freed as a whole refers to what is free already, so the next collection begins with the rest of
+ * it.  Other garbage is left for that one to find; but for objects that had a reference of the
+ * collection's own, which stay.
+ */
 void tarn_cycles_after_fork(struct tarn_collector *collector);
 
 /* Around what must not meet a collection that frees: the end of a heap.  Nothing in other worlds.
@@ -103,5 +111,6 @@ void tarn_cycles_look_again(struct tarn_collector *collector);
 /* With the world running: what happens to garbage, and its pools. */
 void tarn_trash_put_back(struct tarn_pool *pool); /* the ints are zero again */
 void tarn_trash_treat(struct tarn_collector *collector, struct tarn_mutator *self);
+void tarn_trash_after_fork(struct tarn_collector *collector); /* of what goes as a whole */
 
 #endif

@@ -43,7 +43,7 @@ static void visit_outside(struct tarn_visitor *visitor, uintptr_t word) {
       tarn_map_kind(place.map) == TARN_KIND_RAW)
     return;
   if (tarn_map_kind(place.map) == TARN_KIND_CONTAINER &&
-      *tarn_refs_at(place.map, word) == TARN_REFS_TRASH)
+      *tarn_refs_at(place.map, word) >= TARN_REFS_TRASH)
     return;
   tarn_give_up(thread_of(treat), (void *)word);
 }
@@ -82,8 +82,13 @@ static void release_and_free(struct tarn_collector *collector, void *object, siz
   struct treat *treat = data;
   const tarn_type *type = tarn_type_of(object);
   struct tarn_store *store = &collector->world->store;
+  int32_t *ref = tarn_refs_at(tarn_map_get(tarn_unit_of((uintptr_t)object)), (uintptr_t)object);
   (void)size;
-  give_up_outside(treat, object);
+  if (*ref == TARN_REFS_TRASH) {
+    *ref = TARN_REFS_GOING;
+    give_up_outside(treat, object);
+  }
+  *ref = TARN_REFS_GONE;
   if (tarn_flavour_resource((tarn_flavour)type->flavour) || type->data_size)
     store->hooks->release(&treat->self->local, object);
   if (!is_large(object))
@@ -204,6 +209,21 @@ void tarn_trash_put_back(struct tarn_pool *pool) {
   else
     tarn_heap_shelve(heap, pool);
   (void)pthread_mutex_unlock(&heap->lock);
+}
+
+/* What was half given up gives up no more, so counts are too high.  A function that was running in
+ * a thread that is not in this process ran there. */
+void tarn_trash_after_fork(struct tarn_collector *collector) {
+  const struct tarn_cycles *cycles = &collector->cycles;
+  for (size_t i = 0; i < cycles->pools.count; i++) {
+    size_t unit = cycles->pools.items[i];
+    struct tarn_pool *pool = &tarn_space.pools[unit];
+    for (unsigned k = 0; k < pool->capacity; k++) {
+      void *block = (char *)tarn_unit_base(unit) + k * tarn_pool_block_size(pool);
+      if (tarn_refs_of_unit(unit)[k] == TARN_REFS_GONE && *tarn_block_words(block) != 0)
+        free_block(&collector->world->store, pool, block);
+    }
+  }
 }
 
 void tarn_trash_treat(struct tarn_collector *collector, struct tarn_mutator *self) {
