@@ -641,6 +641,11 @@ static void take_lock(struct tarn_cycles *cycles, struct tarn_mutator *self) {
   tarn_stop_enter(self);
 }
 
+bool tarn_cycles_has(const tarn_world *world, const struct tarn_mutator *self) {
+  /* Relaxed: only this thread can have written its own record there. */
+  return __atomic_load_n(&world->collector->cycles.holder, __ATOMIC_RELAXED) == self;
+}
+
 /* With the lock: functions may ask for collections from now on. */
 static void begin(struct tarn_collector *collector, struct tarn_mutator *self) {
   struct tarn_cycles *cycles = &collector->cycles;
@@ -657,8 +662,7 @@ tarn_status tarn_cycles_run(tarn_world *world, struct tarn_mutator *self, int ge
   struct tarn_cycles *cycles = &world->collector->cycles;
   _Atomic uint64_t *stops = &cycles->stops[generation > 0 ? generation : 0];
   tarn_status status = TARN_OK;
-  /* Relaxed: only this thread can have written its own record there. */
-  if (__atomic_load_n(&cycles->holder, __ATOMIC_RELAXED) == self)
+  if (tarn_cycles_has(world, self))
     return TARN_OK;
   uint64_t before = atomic_load_explicit(stops, memory_order_relaxed);
   take_lock(cycles, self);
@@ -707,8 +711,10 @@ static void put_back_trash(struct tarn_pool *pool, void *data) {
 }
 
 static void clear_large(struct tarn_collector *collector, struct tarn_large *large, void *data) {
+  int32_t *ref = tarn_refs_of_unit(tarn_unit_of(large->base));
   (void)collector, (void)data;
-  *tarn_refs_of_unit(tarn_unit_of(large->base)) = 0;
+  if (*ref) /* a look first: the part of an arena made since the stop can be read only */
+    *ref = 0;
 }
 
 void tarn_cycles_after_fork(struct tarn_collector *collector) {
@@ -726,7 +732,8 @@ void tarn_cycles_after_fork(struct tarn_collector *collector) {
     return;
   }
   tarn_store_each_pool(&collector->world->store, put_back_trash, NULL);
-  each_large(collector, clear_large, NULL);
+  if (tarn_refs)
+    each_large(collector, clear_large, NULL);
   tarn_vector_drop(&cycles->pools);
   cycles->larges = NULL;
 }

@@ -92,6 +92,7 @@ void tarn_cycles_after_fork(struct tarn_collector *collector);
 /* Around what must not meet a collection that frees: the end of a heap.  Nothing in other worlds.
  */
 void tarn_cycles_lock(tarn_world *world, struct tarn_mutator *self);
+bool tarn_cycles_has(const tarn_world *world, const struct tarn_mutator *self); /* the thread */
 void tarn_cycles_unlock(tarn_world *world);
 
 /* --- cycles.c, for trash.c --- */

@@ -9,6 +9,7 @@
 #include "support.h"
 
 #include <stdatomic.h>
+#include <unistd.h>
 
 #include "collect/collector.h"
 
@@ -844,6 +845,105 @@ static void a_heap_goes_with_its_objects(void **state) {
   end(&f);
 }
 
+static tarn_heap *other_heap;
+static void destroy_in_function(tarn_thread *self, void *object) {
+  finalized[((struct node *)object)->id]++;
+  assert_int_equal(tarn_heap_destroy(self, other_heap), TARN_EHELD);
+}
+
+static void no_heap_goes_inside_a_function_of_a_collection(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0");
+  assert_int_equal(tarn_heap_create(f.world, TARN_HEAP_CONTAINER, &other_heap), TARN_OK);
+  tarn_type_spec spec = node_spec();
+  spec.finalize = destroy_in_function;
+  tarn_unref(f.self, make_ring(&f, make_type(f.world, &spec), 3));
+  collect(&f, 2);
+  assert_int_equal(finalized[0] + finalized[1] + finalized[2], 3);
+  assert_int_equal(tarn_heap_destroy(f.self, other_heap), TARN_OK);
+  end(&f);
+}
+
+/* --- verification, forks in the middle of a collection ---------------------------------------- */
+
+static void free_and_verify(tarn_world *world, void *object) {
+  count_free(world, object);
+  support_verify(tarn_thread_self(world));
+}
+
+static void the_heap_can_be_verified_while_garbage_goes(void **state) {
+  (void)state;
+  for (int finalizes = 0; finalizes <= 1; finalizes++) {
+    struct fixture f = begin("collect=0");
+    current = &f;
+    saves = false;
+    tarn_type_spec spec = node_spec();
+    spec.free = free_and_verify;
+    spec.finalize = finalizes ? finalize_node : NULL;
+    tarn_unref(f.self, make_ring(&f, make_type(f.world, &spec), 20));
+    collect(&f, 2);
+    assert_int_equal(count_freed(0, 20), 20);
+    end(&f);
+  }
+}
+
+static _Atomic int forker_step; /* 1: the collecting thread waits in a function; 2: goes on */
+static void free_and_wait(tarn_world *world, void *object) {
+  tarn_thread *self = tarn_thread_self(world);
+  count_free(world, object);
+  if (((struct node *)object)->id != 50 || atomic_exchange(&forker_step, 1) != 0)
+    return;
+  tarn_block_begin(self);
+  while (atomic_load(&forker_step) != 2)
+    usleep(1000);
+  tarn_block_end(self);
+}
+static void *collect_in_thread(void *data) {
+  struct fixture *f = data;
+  tarn_thread *self = support_attach(f->world);
+  assert_int_equal(tarn_collect_cycles(self, 2), TARN_OK);
+  assert_int_equal(tarn_thread_detach(self), TARN_OK);
+  return NULL;
+}
+static struct node *outside_node;
+static void go_on_in_child(void *data) {
+  struct fixture *f = data;
+  char text[256] = "";
+  CHILD_CHECK(tarn_verify(f->self, text, sizeof text) == TARN_OK);
+  CHILD_CHECK(outside_node->refs > 1);
+  CHILD_CHECK(tarn_collect_cycles(f->self, 2) == TARN_OK);
+  for (unsigned i = 1; i <= 100; i++)
+    CHILD_CHECK(freed[i] == 1);
+  CHILD_CHECK(outside_node->refs == 1);
+  CHILD_CHECK(tarn_verify(f->self, text, sizeof text) == TARN_OK);
+}
+
+static void a_child_goes_on_with_garbage_that_was_going(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0,purger=0,sweeper=0,markers=1");
+  tarn_type_spec spec = node_spec();
+  spec.free = free_and_wait;
+  outside_node = make(&f, f.node);
+  struct node *ring = make_ring(&f, make_type(f.world, &spec), 100);
+  for (struct node *node = ring; !node->right; node = node->left)
+    node->right = share(outside_node);
+  tarn_unref(f.self, ring);
+  atomic_store(&forker_step, 0);
+  pthread_t thread;
+  assert_int_equal(pthread_create(&thread, NULL, collect_in_thread, &f), 0);
+  while (atomic_load(&forker_step) != 1)
+    tarn_safepoint(f.self);
+  support_good_child(go_on_in_child, &f);
+  atomic_store(&forker_step, 2);
+  tarn_block_begin(f.self);
+  assert_int_equal(pthread_join(thread, NULL), 0);
+  tarn_block_end(f.self);
+  assert_int_equal(count_freed(1, 101), 100);
+  assert_int_equal(outside_node->refs, 1);
+  tarn_unref(f.self, outside_node);
+  end(&f);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_ring_goes_when_nothing_else_refers_to_it),
@@ -870,6 +970,9 @@ int main(void) {
       cmocka_unit_test(counts_that_are_wrong_are_told),
       cmocka_unit_test(a_child_collects_its_own),
       cmocka_unit_test(a_heap_goes_with_its_objects),
+      cmocka_unit_test(no_heap_goes_inside_a_function_of_a_collection),
+      cmocka_unit_test(the_heap_can_be_verified_while_garbage_goes),
+      cmocka_unit_test(a_child_goes_on_with_garbage_that_was_going),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
