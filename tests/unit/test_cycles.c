@@ -944,6 +944,45 @@ static void a_child_goes_on_with_garbage_that_was_going(void **state) {
   end(&f);
 }
 
+static struct node *waiting_node;
+static void *unref_in_thread(void *data) {
+  struct fixture *f = data;
+  tarn_thread *self = support_attach(f->world);
+  tarn_unref(self, waiting_node);
+  assert_int_equal(tarn_thread_detach(self), TARN_OK);
+  return NULL;
+}
+static void attach_again(void *data) {
+  struct fixture *f = data;
+  CHILD_CHECK(tarn_thread_detach(f->self) == TARN_OK);
+  f->self = support_attach(f->world);
+  uintptr_t id = outside_node->id;
+  tarn_unref(f->self, outside_node);
+  CHILD_CHECK(freed[id] == 1);
+}
+
+static void a_child_gives_back_though_others_were_giving_back(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0,purger=0,sweeper=0,markers=1");
+  tarn_type_spec spec = node_spec();
+  spec.free = free_and_wait;
+  ids = 50;
+  waiting_node = make(&f, make_type(f.world, &spec));
+  outside_node = make(&f, f.node);
+  atomic_store(&forker_step, 0);
+  pthread_t thread;
+  assert_int_equal(pthread_create(&thread, NULL, unref_in_thread, &f), 0);
+  while (atomic_load(&forker_step) != 1)
+    tarn_safepoint(f.self);
+  support_good_child(attach_again, &f);
+  atomic_store(&forker_step, 2);
+  tarn_block_begin(f.self);
+  assert_int_equal(pthread_join(thread, NULL), 0);
+  tarn_block_end(f.self);
+  tarn_unref(f.self, outside_node);
+  end(&f);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_ring_goes_when_nothing_else_refers_to_it),
@@ -973,6 +1012,7 @@ int main(void) {
       cmocka_unit_test(no_heap_goes_inside_a_function_of_a_collection),
       cmocka_unit_test(the_heap_can_be_verified_while_garbage_goes),
       cmocka_unit_test(a_child_goes_on_with_garbage_that_was_going),
+      cmocka_unit_test(a_child_gives_back_though_others_were_giving_back),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
