@@ -375,12 +375,8 @@ static void gather_pool(struct tarn_pool *pool, void *data) {
   for (unsigned i = 0; i < pool->capacity; i++)
     if (refs[i])
       found += sentence(collector, &refs[i], base + i * size, size);
-  if (found && !tarn_vector_add(&collector->cycles.pools, tarn_pool_unit(pool))) {
-    collector->cycles.found -= found; /* the next collection finds it again */
-    collector->cycles.found_bytes -= found * size;
-    memset(refs, 0, pool->capacity * sizeof *refs);
-    found = 0;
-  }
+  if (found && !tarn_vector_add(&collector->cycles.pools, tarn_pool_unit(pool)))
+    collector->cycles.overflow = true;
   pool->live = (uint16_t)found;
 }
 
@@ -391,6 +387,32 @@ static void gather_large(struct tarn_collector *collector, struct tarn_large *la
     return;
   large->limbo = collector->cycles.larges;
   collector->cycles.larges = large;
+}
+
+/* Garbage refers to garbage: where some cannot be noted, all of it stays for the next collection.
+ */
+static void forget_pool(struct tarn_pool *pool, void *data) {
+  (void)data;
+  if (pool->live)
+    memset(tarn_refs_of_unit(tarn_pool_unit(pool)), 0, pool->capacity * sizeof(int32_t));
+  pool->live = 0;
+}
+
+static void forget_garbage(struct tarn_collector *collector) {
+  struct tarn_cycles *cycles = &collector->cycles;
+  each_candidate(collector, forget_pool, NULL);
+  for (struct tarn_large *large = cycles->larges; large; large = large->limbo)
+    *tarn_refs_of_unit(tarn_unit_of(large->base)) = 0;
+  cycles->larges = NULL;
+  cycles->pools.count = 0;
+  cycles->found = cycles->found_bytes = 0;
+}
+
+static void gather(struct tarn_collector *collector) {
+  each_candidate(collector, gather_pool, collector);
+  each_large(collector, gather_large, NULL);
+  if (collector->cycles.overflow)
+    forget_garbage(collector);
 }
 
 /* --- pools and ages --------------------------------------------------------------------------- */
@@ -477,8 +499,7 @@ static void find(struct tarn_collector *collector) {
   each_large(collector, choose_large, NULL);
   take_off_all(collector);
   revive_all(collector);
-  each_candidate(collector, gather_pool, collector);
-  each_large(collector, gather_large, NULL);
+  gather(collector);
   settle(collector);
   tarn_vector_drop(&cycles->stack);
 }
