@@ -71,7 +71,6 @@ struct object {
     struct object **box; /* a data block, or memory of the C library */
     size_t count;
   };
-  struct object *elements[]; /* two words on, for alignment's sake only */
 };
 struct array { /* the same of an array */
   const tarn_type *type;
@@ -120,7 +119,6 @@ struct own {
   struct object *ring; /* of `ring_size` objects that nobody else knows */
   unsigned ring_size;
   struct object *anchors[3];
-  unsigned number;
 };
 
 /* --- numbers and states ---------------------------------------------------------------------- */
@@ -331,8 +329,15 @@ static void on_free(tarn_world *of, void *data) {
   atomic_fetch_add_explicit(&died, 1, memory_order_relaxed);
 }
 
+/* What finalizers saved, and nobody took since, is no garbage. */
+static void expect_not_saved(const struct object *object) {
+  for (unsigned i = 0; i < SAVED; i++)
+    STRESS_CHECK(__atomic_load_n(&saved[i], __ATOMIC_RELAXED) != object);
+}
+
 static void on_clear(tarn_thread *self, void *data) {
   size_t count;
+  expect_not_saved(data);
   STRESS_CHECK((check_object(data) == FINALIZED) == is_finalized(kind_of(data)));
   struct object **slots = slots_of(data, &count);
   for (size_t i = 0; i < count; i++)
@@ -727,7 +732,6 @@ static void work(void *data, unsigned number) {
   struct own *own = &owns[number];
   (void)data;
   memset(own, 0, sizeof *own);
-  own->number = number;
   own->random = stress_random_of(65 * life.number + number + 1);
   own->self = stress_attach(world);
   make_anchors(own);
