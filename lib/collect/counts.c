@@ -129,6 +129,15 @@ static size_t change(const tarn_type *type, void *object, int by, int order_rele
                        : __atomic_fetch_add(count, (size_t)by, __ATOMIC_RELAXED);
 }
 
+/* Pairs with the releases of those who gave up before.  Not a fence: ThreadSanitizer knows none. */
+static void acquire(const tarn_type *type, const void *object) {
+  const char *at = (const char *)object + type->refs_at;
+  if (type->refs_size == 4)
+    (void)__atomic_load_n((const uint32_t *)(const void *)at, __ATOMIC_ACQUIRE);
+  else
+    (void)__atomic_load_n((const size_t *)(const void *)at, __ATOMIC_ACQUIRE);
+}
+
 static bool is_immortal(const tarn_type *type, const void *object) {
   return tarn_refs_of_object(type, object) >= TARN_REFS_IMMORTAL;
 }
@@ -179,7 +188,7 @@ static bool count_down(const tarn_type *type, void *object) {
                                       "a reference was given up, but there is none");
   if (before != 1)
     return false;
-  atomic_thread_fence(memory_order_acquire);
+  acquire(type, object);
   return true;
 }
 

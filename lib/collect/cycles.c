@@ -256,6 +256,18 @@ static void walk_past(struct pass *pass, int32_t *ref, const void *object) {
     scan(pass, object);
 }
 
+/* A mark of the collection before goes, for the next one's will be the same. */
+static bool passes_by(const struct tarn_cycles *cycles, uintptr_t block) {
+  if (!cycles->rooted)
+    return true;
+  uint8_t mark = tarn_mark_load(block);
+  if (mark == cycles->epoch)
+    return false;
+  if (mark != TARN_MARK_NONE)
+    tarn_mark_store(block, TARN_MARK_NONE);
+  return true;
+}
+
 static void walk_pool(struct tarn_pool *pool, void *data) {
   struct pass *pass = data;
   const struct tarn_cycles *cycles = &pass->collector->cycles;
@@ -263,13 +275,14 @@ static void walk_pool(struct tarn_pool *pool, void *data) {
   uintptr_t block = tarn_pool_base(pool), end = block + pool->own.cursor;
   int32_t *ref = refs_of_pool(pass->collector, pool);
   for (; block < end; block += size, ref++)
-    if (!is_marked(cycles, block) && *(const uintptr_t *)block != 0)
+    if (passes_by(cycles, block) && *(const uintptr_t *)block != 0)
       walk_past(pass, ref, (const void *)block);
 }
 
 static void walk_large(struct tarn_large *large, void *data) {
   struct pass *pass = data;
-  walk_past(pass, ref_of_large(pass->collector, large), (const void *)large->base);
+  if (passes_by(&pass->collector->cycles, large->base))
+    walk_past(pass, ref_of_large(pass->collector, large), (const void *)large->base);
 }
 
 static void take_off_all(struct tarn_collector *collector) {
@@ -304,6 +317,13 @@ static void revive(struct pass *pass, const struct reference *reference) {
   push(pass->collector, reference->object);
 }
 
+/* What an object without a count refers to has its counts, if they were not given up already; then
+ * it may be gone. */
+static void scan_alive(struct pass *pass, const void *object) {
+  if (tarn_refs_of_object(tarn_type_of(object), object) != 0)
+    scan(pass, object);
+}
+
 /* Scans what is on the stack, and all it leads to.  A few objects are fetched ahead. */
 static void drain(struct pass *pass) {
   struct tarn_vector *stack = &pass->collector->cycles.stack;
@@ -321,7 +341,7 @@ static void drain(struct pass *pass) {
         return;
       continue;
     }
-    scan(pass, (const void *)queue[first]);
+    scan_alive(pass, (const void *)queue[first]);
     first = (first + 1) % QUEUE;
     count--;
   }
@@ -360,7 +380,7 @@ static void rescan_pool(struct tarn_pool *pool, void *data) {
   size_t size = tarn_pool_block_size(pool);
   for (unsigned i = 0; i < pool->capacity; i++)
     if (refs[i] == TARN_REFS_ALIVE) {
-      scan(pass, (const void *)(base + i * size));
+      scan_alive(pass, (const void *)(base + i * size));
       drain(pass);
     }
 }
@@ -369,7 +389,7 @@ static void rescan_large(struct tarn_large *large, void *data) {
   struct pass *pass = data;
   if (*ref_of_large(pass->collector, large) != TARN_REFS_ALIVE)
     return;
-  scan(pass, (const void *)large->base);
+  scan_alive(pass, (const void *)large->base);
   drain(pass);
 }
 
@@ -508,10 +528,12 @@ static bool mark_known_roots(struct tarn_collector *collector) {
   marker->tag_mask = collector->world->tag_mask;
   marker->trusts = true;
   marker->overflows = marker->marked = marker->marked_bytes = 0;
-  cycles->epoch = marker->epoch;
   tarn_mark_roots(marker);
   tarn_mark_drain(marker);
-  return marker->marked != 0;
+  if (marker->marked == 0)
+    return false; /* and the marks of the last one that had some stay as they are */
+  cycles->epoch = marker->epoch;
+  return true;
 }
 
 /* --- the stops ------------------------------------------------------------------------------- */
@@ -552,6 +574,11 @@ static bool find(struct tarn_collector *collector) {
   return true;
 }
 
+static bool is_wanted(int32_t value, bool alive) {
+  return value == TARN_REFS_TRASH || value == TARN_REFS_GOING ||
+         (alive && value == TARN_REFS_ALIVE);
+}
+
 void tarn_trash_each(struct tarn_collector *collector, bool alive, tarn_trash_fn fn, void *data) {
   struct tarn_cycles *cycles = &collector->cycles;
   for (size_t i = 0; i < cycles->candidates.count; i++) {
@@ -560,14 +587,14 @@ void tarn_trash_each(struct tarn_collector *collector, bool alive, tarn_trash_fn
     size_t size = tarn_pool_block_size(pool);
     char *base = (char *)tarn_pool_base(pool);
     for (unsigned k = 0; k < pool->capacity; k++)
-      if (refs[k] == TARN_REFS_TRASH || (alive && refs[k] == TARN_REFS_ALIVE))
+      if (is_wanted(refs[k], alive))
         fn(collector, base + k * size, size, data);
   }
   struct tarn_large *next;
   for (struct tarn_large *large = cycles->larges; large; large = next) {
     next = large->limbo;
     int32_t value = *ref_of_large(collector, large);
-    if (value == TARN_REFS_TRASH || (alive && value == TARN_REFS_ALIVE))
+    if (is_wanted(value, alive))
       fn(collector, (void *)large->base, large->bytes, data);
   }
 }
@@ -778,6 +805,22 @@ bool tarn_cycles_runs(const struct tarn_collector *collector, const struct tarn_
   return __atomic_load_n(&collector->cycles.holder, __ATOMIC_RELAXED) == self;
 }
 
+static void drop_work(struct tarn_cycles *cycles) {
+  tarn_vector_drop(&cycles->candidates);
+  tarn_refs_drop(&cycles->refs);
+}
+
+/* With the lock: functions may ask for collections from now on. */
+static void begin(struct tarn_collector *collector, struct tarn_mutator *self) {
+  struct tarn_cycles *cycles = &collector->cycles;
+  __atomic_store_n(&cycles->holder, self, __ATOMIC_RELAXED);
+  if (TARN_LIKELY(!cycles->left))
+    return;
+  tarn_trash_treat(collector, self);
+  drop_work(cycles);
+  cycles->left = false;
+}
+
 tarn_status tarn_cycles_run(tarn_world *world, struct tarn_mutator *self, int generation,
                             bool asked) {
   struct tarn_cycles *cycles = &world->collector->cycles;
@@ -788,7 +831,7 @@ tarn_status tarn_cycles_run(tarn_world *world, struct tarn_mutator *self, int ge
   uint64_t before = atomic_load_explicit(stops, memory_order_relaxed);
   take_lock(cycles, self);
   if (atomic_load_explicit(stops, memory_order_relaxed) == before) {
-    __atomic_store_n(&cycles->holder, self, __ATOMIC_RELAXED);
+    begin(world->collector, self);
     status = run(world, self, generation, asked);
     __atomic_store_n(&cycles->holder, NULL, __ATOMIC_RELAXED);
   }
@@ -838,8 +881,7 @@ static void put_back_trash(struct tarn_collector *collector) {
   }
   for (struct tarn_large *large = cycles->larges; large; large = large->limbo)
     tarn_refs_take(tarn_unit_of(large->base));
-  tarn_vector_drop(&cycles->candidates);
-  tarn_refs_drop(&cycles->refs);
+  drop_work(cycles);
   cycles->larges = NULL;
 }
 
@@ -852,7 +894,11 @@ void tarn_cycles_after_fork(struct tarn_collector *collector) {
   if (!holder)
     return;
   __atomic_store_n(&cycles->holder, NULL, __ATOMIC_RELAXED);
-  put_back_trash(collector);
+  cycles->left = cycles->whole;
+  if (cycles->left)
+    tarn_trash_after_fork(collector);
+  else
+    put_back_trash(collector);
 }
 
 void tarn_cycles_lock(tarn_world *world, struct tarn_mutator *self) {
@@ -860,7 +906,7 @@ void tarn_cycles_lock(tarn_world *world, struct tarn_mutator *self) {
   if (!world->config.counting)
     return;
   take_lock(cycles, self);
-  __atomic_store_n(&cycles->holder, self, __ATOMIC_RELAXED); /* functions may ask for collections */
+  begin(world->collector, self);
 }
 void tarn_cycles_unlock(tarn_world *world) {
   struct tarn_cycles *cycles = &world->collector->cycles;

@@ -43,6 +43,17 @@ struct tarn_large;
 #define TARN_REFS_SEEN ((int32_t)1 << 29)
 #define TARN_REFS_ALIVE ((int32_t)1 << 30)
 #define TARN_REFS_TRASH (TARN_REFS_ALIVE + 1)
+/* Garbage that goes: its references are being given up; its function runs, or has. */
+#define TARN_REFS_GOING (TARN_REFS_ALIVE + 2)
+#define TARN_REFS_GONE (TARN_REFS_ALIVE + 3)
+
+/* A reference of garbage, to be given up unless it names garbage; the int that says so is being
+ * fetched. */
+#define TARN_OUTWARD 16u
+struct tarn_outward {
+  const int32_t *ref;
+  uintptr_t word;
+};
 
 /* A growing array outside of the heap. */
 struct tarn_vector {
@@ -89,6 +100,10 @@ struct tarn_cycles {
   struct tarn_vector candidates; /* units that have ints; after the stop: TRASH pools */
   struct tarn_refs refs;
   struct tarn_large *larges; /* garbage; linked through limbo */
+  bool whole;                /* functions have run, and it goes */
+  bool left;                 /* the rest of it, by a thread that a fork did not take along */
+  struct tarn_outward outward[TARN_OUTWARD]; /* a queue */
+  unsigned outward_first, outward_count;
   struct tarn_vector stack;  /* objects to scan */
   bool overflow;             /* it could not grow */
   uint64_t looked_at, found; /* candidates; and garbage */
@@ -115,8 +130,12 @@ void tarn_cycles_end(struct tarn_collector *collector);
 tarn_status tarn_cycles_run(tarn_world *world, struct tarn_mutator *self, int generation,
                             bool asked);
 
-/* In the child of a fork: a collection of another thread never ends there, so its garbage is left
- * for the next one; but for objects that had a reference of the collection's own, which stay. */
+/*
+ * In the child of a fork: a collection of another thread never ends there.  Garbage that was going
+ * refers to what is free already, so the next collection begins with the rest of it.  If functions
+ * were running still, it is left for that one to find; but objects that had a reference of the
+ * collection's own stay.
+ */
 void tarn_cycles_after_fork(struct tarn_collector *collector);
 
 /* Is the thread in a collection of cycles, that is, in a function that one calls? */
@@ -143,5 +162,6 @@ void tarn_cycles_look_again(struct tarn_collector *collector);
 
 /* With the world running: what happens to garbage, and its pools. */
 void tarn_trash_treat(struct tarn_collector *collector, struct tarn_mutator *self);
+void tarn_trash_after_fork(struct tarn_collector *collector); /* of what goes */
 
 #endif

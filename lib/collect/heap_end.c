@@ -132,7 +132,7 @@ tarn_status tarn_heap_destroy(tarn_thread *self, tarn_heap *heap) {
   if (!heap || heap == world->atomic_heap || heap == world->container_heap ||
       heap->store != &world->store)
     return TARN_EINVAL;
-  if (self->tarn_holds || mutator->running_free)
+  if (self->tarn_holds || mutator->running_free || tarn_cycles_runs(world->collector, mutator))
     return TARN_EHELD;
   tarn_cycles_lock(world, mutator);
   tarn_stop_begin_always(world, mutator);

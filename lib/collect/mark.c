@@ -156,10 +156,29 @@ void tarn_mark_word(struct tarn_marker *marker, uintptr_t word) {
   push(marker, word & ~marker->tag_mask);
 }
 
+/* Where the program counts references, a word that is none may name a free block, or an object that
+ * is being given back, whose slots are not to be trusted any more. */
+static bool is_counted(const struct tarn_marker *marker, const struct tarn_place *place) {
+  const void *object = (const void *)place->block;
+  return tarn_map_kind(place->map) == TARN_KIND_CONTAINER &&
+         tarn_place_in_use(place, marker->previous) &&
+         tarn_refs_of_object(tarn_type_of(object), object) != 0;
+}
+
 void tarn_mark_conservative(struct tarn_marker *marker, uintptr_t word) {
   struct tarn_place place;
-  if (tarn_find(marker->store->id, word, true, &place))
+  if (tarn_find(marker->store->id, word, true, &place) &&
+      (!marker->trusts || is_counted(marker, &place)))
     push(marker, place.block);
+}
+
+/* A word of a frame or a slot: frames have objects whose functions run, too. */
+static void mark_root(struct tarn_marker *marker, uintptr_t word) {
+  struct tarn_place place;
+  word &= ~marker->tag_mask;
+  if (!marker->trusts ||
+      (tarn_find(marker->store->id, word, false, &place) && is_counted(marker, &place)))
+    push(marker, word);
 }
 
 void tarn_mark_keep(struct tarn_marker *marker, uintptr_t address) {
@@ -704,14 +723,14 @@ static void mark_thread(struct tarn_marker *marker, struct tarn_mutator *mutator
   for (tarn_frame *frame = mutator->local.pub.tarn_frames; frame; frame = frame->previous)
     for (size_t i = 0; i < frame->count; i++)
       if (frame->slots[i])
-        tarn_mark_word(marker, *(const uintptr_t *)frame->slots[i]);
+        mark_root(marker, *(const uintptr_t *)frame->slots[i]);
   if (!mutator->scan_stack || !mutator->stack_low)
     return;
   tarn_stop_each_saved(mutator, mark_stack_word, marker);
   tarn_stop_each_word(mutator, mutator->stack_low, mark_stack_word, marker);
 }
 
-static void mark_slot(void **slot, void *data) { tarn_mark_word(data, (uintptr_t)*slot); }
+static void mark_slot(void **slot, void *data) { mark_root(data, (uintptr_t)*slot); }
 
 static void mark_provider(tarn_root_fn fn, void *fn_data, void *data) {
   tarn_visitor visitor = {.marker = data};

@@ -17,18 +17,8 @@
 /* A safepoint now and then, for a collection may take long. */
 #define POLL_EVERY 64u
 
-#define AHEAD 16u
-
-/* A reference of garbage; the int of what it names is being fetched. */
-struct outward {
-  const int32_t *ref;
-  uintptr_t word;
-};
-
 struct treat {
   tarn_visitor visitor; /* must be first: visit functions get it */
-  unsigned first, underway;
-  struct outward ring[AHEAD];
   struct tarn_collector *collector;
   struct tarn_mutator *self;
   unsigned count;
@@ -46,10 +36,11 @@ static tarn_thread *thread_of(const struct treat *treat) { return tarn_thread_of
 
 /* The oldest of those underway; what it names lives as long as that has not been given up. */
 static void meet_outside(struct treat *treat) {
-  struct outward outward = treat->ring[treat->first];
-  treat->first = (treat->first + 1) % AHEAD;
-  treat->underway--;
-  if (*outward.ref != TARN_REFS_TRASH)
+  struct tarn_cycles *cycles = &treat->collector->cycles;
+  struct tarn_outward outward = cycles->outward[cycles->outward_first];
+  cycles->outward_first = (cycles->outward_first + 1) % TARN_OUTWARD;
+  cycles->outward_count--;
+  if (*outward.ref < TARN_REFS_TRASH)
     tarn_give_up(thread_of(treat), (void *)outward.word);
 }
 
@@ -65,10 +56,12 @@ static void visit_outside(struct tarn_visitor *visitor, uintptr_t word) {
     tarn_give_up(thread_of(treat), (void *)word);
     return;
   }
-  if (treat->underway == AHEAD)
+  struct tarn_cycles *cycles = &treat->collector->cycles;
+  if (cycles->outward_count == TARN_OUTWARD)
     meet_outside(treat);
-  struct outward *outward = &treat->ring[(treat->first + treat->underway++) % AHEAD];
-  *outward = (struct outward){tarn_refs_at(&treat->collector->cycles.refs, place.map, word), word};
+  struct tarn_outward *outward =
+      &cycles->outward[(cycles->outward_first + cycles->outward_count++) % TARN_OUTWARD];
+  *outward = (struct tarn_outward){tarn_refs_at(&cycles->refs, place.map, word), word};
   __builtin_prefetch(outward->ref, 0);
 }
 
@@ -106,8 +99,14 @@ static void release_and_free(struct tarn_collector *collector, void *object, siz
   struct treat *treat = data;
   const tarn_type *type = tarn_type_of(object);
   struct tarn_store *store = &collector->world->store;
+  int32_t *ref = tarn_refs_at(&collector->cycles.refs,
+                              tarn_map_get(tarn_unit_of((uintptr_t)object)), (uintptr_t)object);
   (void)size;
-  give_up_outside(treat, object);
+  if (*ref == TARN_REFS_TRASH) { /* else a fork came in between */
+    *ref = TARN_REFS_GOING;
+    give_up_outside(treat, object);
+  }
+  *ref = TARN_REFS_GONE;
   if (tarn_flavour_resource((tarn_flavour)type->flavour) || type->data_size)
     store->hooks->release(&treat->self->local, object);
   if (!is_large(object))
@@ -120,7 +119,7 @@ static void free_larges(struct tarn_cycles *cycles) {
   while (cycles->larges) {
     struct tarn_large *large = cycles->larges;
     size_t unit = tarn_unit_of(large->base);
-    bool dies = *tarn_refs_of_unit(&cycles->refs, unit) == TARN_REFS_TRASH;
+    bool dies = *tarn_refs_of_unit(&cycles->refs, unit) == TARN_REFS_GONE;
     cycles->larges = large->limbo;
     tarn_refs_take(unit);
     if (dies)
@@ -188,15 +187,32 @@ static void run_functions(struct treat *treat) {
 
 /* --- pools ----------------------------------------------------------------------------------- */
 
+/* What was half given up gives up no more, so counts are too high.  A function that was running in
+ * a thread that is not in this process ran there. */
+void tarn_trash_after_fork(struct tarn_collector *collector) {
+  const struct tarn_cycles *cycles = &collector->cycles;
+  for (size_t i = 0; i < cycles->candidates.count; i++) {
+    struct tarn_pool *pool = &tarn_space.pools[cycles->candidates.items[i]];
+    const int32_t *refs = tarn_refs_of_unit(&cycles->refs, tarn_pool_unit(pool));
+    char *base = (char *)tarn_pool_base(pool);
+    size_t size = tarn_pool_block_size(pool);
+    for (unsigned k = 0; k < pool->capacity; k++)
+      if (refs[k] == TARN_REFS_GONE && *tarn_block_words(base + k * size) != 0)
+        free_block(&collector->world->store, pool, base + k * size);
+  }
+}
+
 void tarn_trash_treat(struct tarn_collector *collector, struct tarn_mutator *self) {
   struct tarn_cycles *cycles = &collector->cycles;
   struct treat treat = {.collector = collector, .self = self};
-  if (cycles->special)
+  if (cycles->special && !cycles->left)
     run_functions(&treat);
+  cycles->whole = true;
   tarn_trash_each(collector, false, release_and_free, &treat);
-  while (treat.underway)
+  while (cycles->outward_count)
     meet_outside(&treat);
   free_larges(cycles);
+  cycles->whole = false;
   for (size_t i = 0; i < cycles->candidates.count; i++) {
     tarn_refs_take(cycles->candidates.items[i]);
     tarn_space.pools[cycles->candidates.items[i]].live = 0;

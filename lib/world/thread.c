@@ -234,6 +234,7 @@ static tarn_status fill_record(tarn_world *world, struct tarn_mutator *mutator) 
   mutator->attached = 1;
   mutator->status = TARN_OK;
   mutator->running_free = 0;
+  mutator->dying = NULL;
   mutator->releasing = NULL;
   __atomic_store_n(&mutator->came_by, 0, __ATOMIC_RELAXED); /* nobody reads them yet */
   __atomic_store_n(&mutator->held_at, 0, __ATOMIC_RELAXED);

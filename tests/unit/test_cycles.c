@@ -9,6 +9,7 @@
 #include "support.h"
 
 #include <stdatomic.h>
+#include <unistd.h>
 
 #include "collect/collector.h"
 
@@ -312,6 +313,23 @@ static void known_roots_make_no_difference_but_in_work(void **state) {
   end(&f);
 }
 
+static void what_was_known_once_is_garbage_like_the_rest(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0");
+  struct node *other = make(&f, f.node), *known = make_ring(&f, f.node, 10), *ring = known;
+  assert_int_equal(tarn_root_add(f.world, (void **)&other), TARN_OK);
+  assert_int_equal(tarn_root_add(f.world, (void **)&known), TARN_OK);
+  collect(&f, 2);
+  known = NULL; /* its reference is in `ring` now */
+  collect(&f, 2);
+  tarn_unref(f.self, ring);
+  collect(&f, 2);
+  assert_int_equal(count_freed(1, 11), 10);
+  tarn_unref(f.self, other);
+  other = NULL;
+  end(&f);
+}
+
 /* --- generations ------------------------------------------------------------------------------ */
 
 static void each_generation_finds_garbage_of_its_age(void **state) {
@@ -483,6 +501,52 @@ static void objects_that_die_by_their_count_are_finalized_too(void **state) {
   tarn_unref(f.self, saved);
   assert_int_equal(freed[3], 1);
   assert_int_equal(finalized[3], 1);
+  end(&f);
+}
+
+static tarn_thread *dying_self; /* whose objects' functions collect */
+static void free_and_collect(tarn_world *world, void *object) {
+  count_free(world, object);
+  assert_int_equal(tarn_collect_cycles(dying_self, 2), TARN_OK);
+}
+static void unref_at_once(tarn_thread *self, void *object) {
+  struct node *node = object;
+  if (--node->refs == 0)
+    tarn_free(self, node);
+}
+
+static void collections_do_not_look_into_what_is_being_given_back(void **state) {
+  (void)state;
+  for (int conservative = 0; conservative <= 1; conservative++) {
+    struct fixture f = begin(conservative ? "collect=0,scan-stack=1" : "collect=0");
+    dying_self = f.self;
+    tarn_type_spec spec = node_spec();
+    spec.free = free_and_collect;
+    const tarn_type *collects = make_type(f.world, &spec);
+    spec.free = NULL;
+    spec.unref = unref_at_once;
+    const tarn_type *at_once = make_type(f.world, &spec);
+    struct node *node = make(&f, collects);
+    node->left = make(&f, at_once); /* gone when the function runs, and still in the slot */
+    tarn_unref(f.self, node);
+    assert_int_equal(freed[0], 1);
+    end(&f);
+  }
+}
+
+static void words_of_stacks_may_name_what_is_free(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0,scan-stack=1");
+  struct node *volatile stale[20];
+  for (unsigned i = 0; i < 20; i++)
+    stale[i] = make(&f, i % 2 ? f.plain : f.node);
+  for (unsigned i = 2; i < 20; i++)
+    tarn_unref(f.self, stale[i]);
+  collect(&f, 2);
+  assert_int_equal(stale[0]->refs, 1);
+  for (unsigned i = 0; i < 2; i++)
+    tarn_unref(f.self, stale[i]);
+  collect(&f, 2);
   end(&f);
 }
 
@@ -825,18 +889,159 @@ static void a_heap_goes_with_its_objects(void **state) {
   end(&f);
 }
 
+static tarn_heap *other_heap;
+static void destroy_in_function(tarn_thread *self, void *object) {
+  finalized[((struct node *)object)->id]++;
+  assert_int_equal(tarn_heap_destroy(self, other_heap), TARN_EHELD);
+}
+
+static void no_heap_goes_inside_a_function_of_a_collection(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0");
+  assert_int_equal(tarn_heap_create(f.world, TARN_HEAP_CONTAINER, &other_heap), TARN_OK);
+  tarn_type_spec spec = node_spec();
+  spec.finalize = destroy_in_function;
+  tarn_unref(f.self, make_ring(&f, make_type(f.world, &spec), 3));
+  collect(&f, 2);
+  assert_int_equal(finalized[0] + finalized[1] + finalized[2], 3);
+  assert_int_equal(tarn_heap_destroy(f.self, other_heap), TARN_OK);
+  end(&f);
+}
+
+/* --- verification, forks in the middle of a collection ---------------------------------------- */
+
+static void free_and_verify(tarn_world *world, void *object) {
+  count_free(world, object);
+  support_verify(tarn_thread_self(world));
+}
+
+static void the_heap_can_be_verified_while_garbage_goes(void **state) {
+  (void)state;
+  for (int finalizes = 0; finalizes <= 1; finalizes++) {
+    struct fixture f = begin("collect=0");
+    current = &f;
+    saves = false;
+    tarn_type_spec spec = node_spec();
+    spec.free = free_and_verify;
+    spec.finalize = finalizes ? finalize_node : NULL;
+    tarn_unref(f.self, make_ring(&f, make_type(f.world, &spec), 20));
+    collect(&f, 2);
+    assert_int_equal(count_freed(0, 20), 20);
+    end(&f);
+  }
+}
+
+static _Atomic int forker_step; /* 1: the collecting thread waits in a function; 2: goes on */
+static void free_and_wait(tarn_world *world, void *object) {
+  tarn_thread *self = tarn_thread_self(world);
+  count_free(world, object);
+  if (((struct node *)object)->id != 50 || atomic_exchange(&forker_step, 1) != 0)
+    return;
+  tarn_block_begin(self);
+  while (atomic_load(&forker_step) != 2)
+    usleep(1000);
+  tarn_block_end(self);
+}
+static void *collect_in_thread(void *data) {
+  struct fixture *f = data;
+  tarn_thread *self = support_attach(f->world);
+  assert_int_equal(tarn_collect_cycles(self, 2), TARN_OK);
+  assert_int_equal(tarn_thread_detach(self), TARN_OK);
+  return NULL;
+}
+static struct node *outside_node;
+static void go_on_in_child(void *data) {
+  struct fixture *f = data;
+  char text[256] = "";
+  CHILD_CHECK(tarn_verify(f->self, text, sizeof text) == TARN_OK);
+  CHILD_CHECK(outside_node->refs > 1);
+  CHILD_CHECK(tarn_collect_cycles(f->self, 2) == TARN_OK);
+  for (unsigned i = 1; i <= 100; i++)
+    CHILD_CHECK(freed[i] == 1);
+  CHILD_CHECK(outside_node->refs == 1);
+  CHILD_CHECK(tarn_verify(f->self, text, sizeof text) == TARN_OK);
+}
+
+static void a_child_goes_on_with_garbage_that_was_going(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0,purger=0,sweeper=0,markers=1");
+  tarn_type_spec spec = node_spec();
+  spec.free = free_and_wait;
+  outside_node = make(&f, f.node);
+  struct node *ring = make_ring(&f, make_type(f.world, &spec), 100);
+  for (struct node *node = ring; !node->right; node = node->left)
+    node->right = share(outside_node);
+  tarn_unref(f.self, ring);
+  atomic_store(&forker_step, 0);
+  pthread_t thread;
+  assert_int_equal(pthread_create(&thread, NULL, collect_in_thread, &f), 0);
+  while (atomic_load(&forker_step) != 1)
+    tarn_safepoint(f.self);
+  support_good_child(go_on_in_child, &f);
+  atomic_store(&forker_step, 2);
+  tarn_block_begin(f.self);
+  assert_int_equal(pthread_join(thread, NULL), 0);
+  tarn_block_end(f.self);
+  assert_int_equal(count_freed(1, 101), 100);
+  assert_int_equal(outside_node->refs, 1);
+  tarn_unref(f.self, outside_node);
+  end(&f);
+}
+
+static struct node *waiting_node;
+static void *unref_in_thread(void *data) {
+  struct fixture *f = data;
+  tarn_thread *self = support_attach(f->world);
+  tarn_unref(self, waiting_node);
+  assert_int_equal(tarn_thread_detach(self), TARN_OK);
+  return NULL;
+}
+static void attach_again(void *data) {
+  struct fixture *f = data;
+  CHILD_CHECK(tarn_thread_detach(f->self) == TARN_OK);
+  f->self = support_attach(f->world);
+  uintptr_t id = outside_node->id;
+  tarn_unref(f->self, outside_node);
+  CHILD_CHECK(freed[id] == 1);
+}
+
+static void a_child_gives_back_though_others_were_giving_back(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0,purger=0,sweeper=0,markers=1");
+  tarn_type_spec spec = node_spec();
+  spec.free = free_and_wait;
+  ids = 50;
+  waiting_node = make(&f, make_type(f.world, &spec));
+  outside_node = make(&f, f.node);
+  atomic_store(&forker_step, 0);
+  pthread_t thread;
+  assert_int_equal(pthread_create(&thread, NULL, unref_in_thread, &f), 0);
+  while (atomic_load(&forker_step) != 1)
+    tarn_safepoint(f.self);
+  support_good_child(attach_again, &f);
+  atomic_store(&forker_step, 2);
+  tarn_block_begin(f.self);
+  assert_int_equal(pthread_join(thread, NULL), 0);
+  tarn_block_end(f.self);
+  tarn_unref(f.self, outside_node);
+  end(&f);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_ring_goes_when_nothing_else_refers_to_it),
       cmocka_unit_test(what_garbage_refers_to_loses_its_references),
       cmocka_unit_test(random_graphs_lose_what_nobody_reaches),
       cmocka_unit_test(known_roots_make_no_difference_but_in_work),
+      cmocka_unit_test(what_was_known_once_is_garbage_like_the_rest),
       cmocka_unit_test(each_generation_finds_garbage_of_its_age),
       cmocka_unit_test(references_from_older_objects_keep_young_ones),
       cmocka_unit_test(finalizers_run_once_and_before_anything_is_cleared),
       cmocka_unit_test(what_a_finalizer_saves_lives_with_all_it_reaches),
       cmocka_unit_test(types_with_and_without_functions_may_be_in_one_circle),
       cmocka_unit_test(objects_that_die_by_their_count_are_finalized_too),
+      cmocka_unit_test(collections_do_not_look_into_what_is_being_given_back),
+      cmocka_unit_test(words_of_stacks_may_name_what_is_free),
       cmocka_unit_test(arrays_of_any_size_are_in_circles),
       cmocka_unit_test(counts_may_be_split_and_references_anywhere),
       cmocka_unit_test(references_that_only_a_trace_function_knows_go_beside_finalizers),
@@ -850,6 +1055,10 @@ int main(void) {
       cmocka_unit_test(counts_that_are_wrong_are_told),
       cmocka_unit_test(a_child_collects_its_own),
       cmocka_unit_test(a_heap_goes_with_its_objects),
+      cmocka_unit_test(no_heap_goes_inside_a_function_of_a_collection),
+      cmocka_unit_test(the_heap_can_be_verified_while_garbage_goes),
+      cmocka_unit_test(a_child_goes_on_with_garbage_that_was_going),
+      cmocka_unit_test(a_child_gives_back_though_others_were_giving_back),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
