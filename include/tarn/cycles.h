@@ -17,7 +17,8 @@
  * a while (a decrement that is put off); it must never be too low.  A collection that finds more
  * references than were counted ends the process, and names the object.  A count of
  * TARN_REFS_IMMORTAL or more stands for an object that never dies.  An object whose count is zero
- * is being made, or being given back: it is left alone, and what it refers to lives.
+ * is being made, or being given back: it is left alone, and what it refers to lives as long as the
+ * references that were counted and not given up yet say.
  *
  * How a collection finds garbage: trial deletion, as in Christopher's paper of 1984 and in Python.
  * With the world stopped it copies the counts of the objects of its generation, which lie in

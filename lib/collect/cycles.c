@@ -719,6 +719,7 @@ void tarn_cycles_start(struct tarn_collector *collector) {
 }
 
 void tarn_cycles_end(struct tarn_collector *collector) {
+  tarn_vector_drop(&collector->cycles.pools); /* what a fork left, and no collection came for */
   tarn_finalized_end(collector);
   (void)pthread_mutex_destroy(&collector->cycles.lock);
 }
