@@ -18,7 +18,15 @@
  * a while (a decrement that is put off); it must never be too low.  A collection that finds more
  * references than were counted ends the process, and names the object.  A count of
  * TARN_REFS_IMMORTAL or more stands for an object that never dies.  An object whose count is zero
- * is being made, or being given back: it is left alone, and what it refers to lives.
+ * is being made, or being given back: it is left alone, and what it refers to lives as long as the
+ * references that were counted and not given up yet say.
+ *
+ * A traced slot, or a word that a trace function visits, names a living object of the world, or
+ * nothing of it: never what was given back.
+ *
+ * Collections come by themselves at safepoints (tarn_safepoint, the end of a blocked region), as
+ * often as in other worlds, and never inside an allocation, for they call functions of the program;
+ * but where an allocation finds no memory it collects, as tarn_collect_cycles does.
  *
  * How a collection finds garbage: trial deletion, as in Christopher's paper of 1984 and in Python.
  * With the world stopped it copies the counts of the objects of its generation, which lie in

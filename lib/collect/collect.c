@@ -243,7 +243,7 @@ static tarn_status run_any(tarn_world *world, struct tarn_mutator *self, int gen
                                 : tarn_collector_run(world, self, generation, false);
 }
 
-/* At a safepoint of `self`. */
+/* At a safepoint of `self`, in the middle of nothing. */
 static void collect_if_due(struct tarn_mutator *self) {
   tarn_world *world = self->world;
   uint32_t *poll = &self->local.pub.tarn_poll;
@@ -266,7 +266,11 @@ static bool before_refill(struct tarn_local *local, size_t bytes) {
   tarn_stop_poll(self);
   tarn_store_tend(&self->world->store); /* the bin is as a refill found it */
   tarn_sweeper_make(self->world->collector);
-  collect_if_due(self);
+  if (!self->world->config.counting)
+    collect_if_due(self);
+  else if (tarn_pace_is_due(
+               self->world->collector)) /* it would call functions of the program here */
+    (void)__atomic_fetch_or(&local->pub.tarn_poll, TARN_POLL_COLLECT, __ATOMIC_RELAXED);
   return true;
 }
 

@@ -195,6 +195,7 @@ static bool count_down(const tarn_type *type, void *object) {
 /* --- deaths ---------------------------------------------------------------------------------- */
 
 #define ON_STACK 64u
+#define POLL_EVERY 64u
 
 /* Objects that nobody refers to, and that are to die. */
 struct tarn_dying {
@@ -267,8 +268,11 @@ static void die_now(struct tarn_mutator *self, void *object) {
   dying.first[0] = object;
   dying.count = 1;
   self->dying = &dying;
-  while (dying.count)
+  for (unsigned deaths = 1; dying.count; deaths++) {
     die(self, dying.objects[--dying.count]);
+    if (deaths % POLL_EVERY == 0) /* a chain may be long */
+      tarn_stop_poll(self);
+  }
   self->dying = NULL;
   if (dying.objects != dying.first)
     tarn_os_unmap(dying.objects, dying.capacity * sizeof *dying.objects);

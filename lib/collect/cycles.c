@@ -671,6 +671,21 @@ static void sentence_seen(struct tarn_collector *collector, void *object, size_t
   collector->cycles.found_bytes -= size;
 }
 
+/* Others may give back large objects that live on, and link them elsewhere. */
+static void part_larges(struct tarn_cycles *cycles) {
+  struct tarn_large **at = &cycles->larges, *large;
+  while ((large = *at)) {
+    size_t unit = tarn_unit_of(large->base);
+    if (*tarn_refs_of_unit(&cycles->refs, unit) == TARN_REFS_TRASH) {
+      at = &large->limbo;
+      continue;
+    }
+    *at = large->limbo;
+    tarn_refs_take(unit);
+    (void)tarn_vector_add(&cycles->saved, large->base); /* else our reference stays with it */
+  }
+}
+
 void tarn_cycles_look_again(struct tarn_collector *collector) {
   struct pass count = {
       .visitor = {.visit = visit_garbage}, .collector = collector, .meet = take_off};
@@ -680,6 +695,7 @@ void tarn_cycles_look_again(struct tarn_collector *collector) {
   each_seen(collector, scan_seen, &count);
   each_seen(collector, judge_seen, &alive);
   each_seen(collector, sentence_seen, NULL);
+  part_larges(&collector->cycles);
   tarn_vector_drop(&collector->cycles.stack);
 }
 
@@ -792,12 +808,17 @@ static tarn_status run(tarn_world *world, struct tarn_mutator *self, int generat
   return TARN_OK;
 }
 
-static void take_lock(struct tarn_cycles *cycles, struct tarn_mutator *self) {
+/* Who comes by itself does not wait: it may have locks of its own that functions of the running
+ * collection want.  False: it was not to be had. */
+static bool take_lock(struct tarn_cycles *cycles, struct tarn_mutator *self, bool waits) {
   if (pthread_mutex_trylock(&cycles->lock) == 0)
-    return;
+    return true;
+  if (!waits)
+    return false;
   tarn_stop_leave(self); /* its holder may want to stop the world */
   (void)pthread_mutex_lock(&cycles->lock);
   tarn_stop_enter(self);
+  return true;
 }
 
 bool tarn_cycles_runs(const struct tarn_collector *collector, const struct tarn_mutator *self) {
@@ -829,7 +850,8 @@ tarn_status tarn_cycles_run(tarn_world *world, struct tarn_mutator *self, int ge
   if (tarn_cycles_runs(world->collector, self))
     return TARN_OK;
   uint64_t before = atomic_load_explicit(stops, memory_order_relaxed);
-  take_lock(cycles, self);
+  if (!take_lock(cycles, self, generation != TARN_GENERATION_ANY))
+    return TARN_OK;
   if (atomic_load_explicit(stops, memory_order_relaxed) == before) {
     begin(world->collector, self);
     status = run(world, self, generation, asked);
@@ -863,6 +885,7 @@ void tarn_cycles_start(struct tarn_collector *collector) {
 }
 
 void tarn_cycles_end(struct tarn_collector *collector) {
+  drop_work(&collector->cycles); /* what a fork left, and no collection came for */
   tarn_vector_drop(&collector->cycles.stack);
   tarn_handles_end(collector);
   tarn_finalized_end(collector);
@@ -905,7 +928,7 @@ void tarn_cycles_lock(tarn_world *world, struct tarn_mutator *self) {
   struct tarn_cycles *cycles = &world->collector->cycles;
   if (!world->config.counting)
     return;
-  take_lock(cycles, self);
+  (void)take_lock(cycles, self, true);
   begin(world->collector, self);
 }
 void tarn_cycles_unlock(tarn_world *world) {

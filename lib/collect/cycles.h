@@ -100,6 +100,7 @@ struct tarn_cycles {
   struct tarn_vector candidates; /* units that have ints; after the stop: TRASH pools */
   struct tarn_refs refs;
   struct tarn_large *larges; /* garbage; linked through limbo */
+  struct tarn_vector saved;  /* large ones that finalizers saved, with a reference of ours */
   bool whole;                /* functions have run, and it goes */
   bool left;                 /* the rest of it, by a thread that a fork did not take along */
   struct tarn_outward outward[TARN_OUTWARD]; /* a queue */

@@ -114,16 +114,12 @@ static void release_and_free(struct tarn_collector *collector, void *object, siz
   poll(treat);
 }
 
-/* Those that live on are among them. */
 static void free_larges(struct tarn_cycles *cycles) {
   while (cycles->larges) {
     struct tarn_large *large = cycles->larges;
-    size_t unit = tarn_unit_of(large->base);
-    bool dies = *tarn_refs_of_unit(&cycles->refs, unit) == TARN_REFS_GONE;
     cycles->larges = large->limbo;
-    tarn_refs_take(unit);
-    if (dies)
-      tarn_large_free(large);
+    tarn_refs_take(tarn_unit_of(large->base));
+    tarn_large_free(large);
   }
 }
 
@@ -163,6 +159,13 @@ static void let_go(struct tarn_collector *collector, void *object, size_t size, 
   poll(treat);
 }
 
+static void let_saved_go(struct treat *treat) {
+  struct tarn_vector *saved = &treat->collector->cycles.saved;
+  for (size_t i = 0; i < saved->count; i++)
+    tarn_give_up(thread_of(treat), (void *)saved->items[i]);
+  tarn_vector_drop(saved);
+}
+
 static void look_again(struct treat *treat) {
   struct tarn_collector *collector = treat->collector;
   uint64_t before = collector->cycles.found;
@@ -180,6 +183,7 @@ static void run_functions(struct treat *treat) {
   if (treat->finalized) {
     look_again(treat);
     tarn_trash_each(collector, true, let_go, treat);
+    let_saved_go(treat);
   }
   tarn_trash_each(collector, false, clear, treat);
   atomic_fetch_add_explicit(&collector->cycles.finalizers, treat->finalized, memory_order_relaxed);

@@ -349,6 +349,7 @@ static void a_heap_without_cycles_is_looked_at_ever_more_rarely(void **state) {
     struct node *node = make(&f, f.plain);
     node->left = last;
     last = node;
+    tarn_safepoint(f.self);
   }
   assert_int_equal(tarn_cycles_patience(collector, false), 4);
   assert_int_equal(tarn_cycles_patience(collector, true), 16);
@@ -356,6 +357,7 @@ static void a_heap_without_cycles_is_looked_at_ever_more_rarely(void **state) {
   for (unsigned i = 0; i < 150000; i++) { /* until it is worth while again */
     struct node *pair = make_pair(&f, f.plain);
     tarn_unref(f.self, pair);
+    tarn_safepoint(f.self);
   }
   assert_int_equal(tarn_cycles_patience(collector, true), 1);
   tarn_unref(f.self, last);
