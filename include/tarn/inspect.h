@@ -64,7 +64,7 @@ typedef struct tarn_stats {
   uint64_t cycle_finalizers;  /* `finalize` functions that collections ran */
   uint64_t cycle_pause_last_ns; /* from the request to stop until the world ran again */
   uint64_t cycle_pause_max_ns;
-  uint64_t cycle_pause_total_ns;    /* without second looks, which are short */
+  uint64_t cycle_pause_total_ns;    /* second looks, after finalizers, are stops of their own */
   uint64_t cycle_phases_last_ns[5]; /* known roots, counting, what lives, garbage and its pools;
                                        and, with the world running, freeing */
 } tarn_stats;

@@ -21,20 +21,16 @@
 
 /* --- vectors --------------------------------------------------------------------------------- */
 
-bool tarn_vector_add(struct tarn_vector *vector, uintptr_t item) {
-  if (vector->count == vector->capacity) {
-    size_t bytes = vector->capacity * sizeof item, more = bytes ? bytes * 2 : (size_t)16 << 10;
-    uintptr_t *items = tarn_os_map(more);
-    if (!items)
-      return false;
-    if (bytes)
-      memcpy(items, vector->items, bytes);
-    tarn_vector_drop(vector);
-    vector->items = items;
-    vector->count = bytes / sizeof item;
-    vector->capacity = more / sizeof item;
-  }
-  vector->items[vector->count++] = item;
+bool tarn_vector_grow(struct tarn_vector *vector) {
+  size_t bytes = vector->capacity * sizeof *vector->items,
+         more = bytes ? bytes * 2 : (size_t)16 << 10;
+  uintptr_t *items = tarn_os_map(more);
+  if (!items)
+    return false;
+  if (bytes)
+    memcpy(items, vector->items, bytes);
+  tarn_vector_drop(vector);
+  *vector = (struct tarn_vector){items, bytes / sizeof *items, more / sizeof *items};
   return true;
 }
 
@@ -42,6 +38,18 @@ void tarn_vector_drop(struct tarn_vector *vector) {
   if (vector->capacity)
     tarn_os_unmap(vector->items, vector->capacity * sizeof *vector->items);
   *vector = (struct tarn_vector){0};
+}
+
+/* Little stays for the next collection. */
+static void drop_some(struct tarn_vector *vector) {
+  if (vector->capacity > STACK_KEPT)
+    tarn_vector_drop(vector);
+  vector->count = 0;
+}
+
+static void drop_work(struct tarn_cycles *cycles) {
+  drop_some(&cycles->candidates);
+  tarn_refs_drop(&cycles->refs);
 }
 
 /* --- references that are looked at ------------------------------------------------------------ */
@@ -56,7 +64,8 @@ struct pass {
   tarn_visitor visitor; /* must be first: visit() gets it */
   struct tarn_collector *collector;
   void (*meet)(struct pass *pass, const struct reference *reference);
-  unsigned first, count; /* of those underway */
+  uintptr_t keep;      /* the bits of a word that are no tag */
+  unsigned met, noted; /* references: those between are underway, at their numbers modulo RING */
   struct reference ring[RING];
 };
 
@@ -64,12 +73,12 @@ static bool is_marked(const struct tarn_cycles *cycles, uintptr_t object) {
   return cycles->rooted && tarn_mark_load(object) == cycles->epoch;
 }
 
-/* Is there a block of a container's pool of the generation, or a large one?  Where its int is. */
-static inline bool is_candidate(const struct tarn_collector *collector, uintptr_t word,
+/* A word leads to a unit with ints, of this world or another.  To an object of this one?  Where its
+ * int is. */
+static inline bool is_candidate(const struct tarn_collector *collector, uintptr_t word, size_t unit,
                                 int32_t **ref) {
-  size_t unit = tarn_unit_of(word);
   uint64_t map = tarn_map_get(unit);
-  if (tarn_map_world(map) != collector->world->store.id || !tarn_refs_has(unit))
+  if (tarn_map_world(map) != collector->world->store.id)
     return false;
   uint32_t offset = (uint32_t)(word & (TARN_UNIT_SIZE - 1));
   size_t index = 0;
@@ -84,18 +93,14 @@ static inline bool is_candidate(const struct tarn_collector *collector, uintptr_
   return true;
 }
 
-static void visit(struct tarn_visitor *visitor, uintptr_t word) {
-  struct pass *pass = (struct pass *)(void *)visitor;
+static __attribute__((noinline)) void note(struct pass *pass, uintptr_t word, size_t unit) {
   int32_t *ref;
-  word &= ~pass->collector->world->tag_mask;
-  if (!tarn_space_holds(word) || (word & 7) != 0 || !is_candidate(pass->collector, word, &ref))
+  if ((word & 7) != 0 || !is_candidate(pass->collector, word, unit, &ref))
     return;
-  struct reference *reference = &pass->ring[(pass->first + pass->count) % RING];
-  if (pass->count == RING) {
+  struct reference *reference = &pass->ring[pass->noted % RING];
+  if (pass->noted++ - pass->met == RING) {
     pass->meet(pass, reference);
-    pass->first = (pass->first + 1) % RING;
-  } else {
-    pass->count++;
+    pass->met++;
   }
   __builtin_prefetch(ref, 1);
   if (pass->collector->cycles.rooted)
@@ -103,29 +108,43 @@ static void visit(struct tarn_visitor *visitor, uintptr_t word) {
   *reference = (struct reference){ref, word};
 }
 
+/* Most words that are met, young collections meet most of all, lead to what is no candidate. */
+static inline void visit(struct tarn_visitor *visitor, uintptr_t word) {
+  struct pass *pass = (struct pass *)(void *)visitor;
+  word &= pass->keep;
+  if (!tarn_space_holds(word))
+    return;
+  size_t unit = tarn_unit_of(word);
+  if (tarn_refs_has(unit))
+    note(pass, word, unit);
+}
+
 /* All that are underway. */
 static void flush(struct pass *pass) {
-  while (pass->count) {
-    struct reference reference = pass->ring[pass->first];
-    pass->first = (pass->first + 1) % RING;
-    pass->count--;
+  while (pass->met != pass->noted) {
+    struct reference reference = pass->ring[pass->met++ % RING];
     pass->meet(pass, &reference);
   }
 }
 
-static void scan(struct pass *pass, const void *object) {
+static inline void scan(struct pass *pass, const void *object) {
   const tarn_type *type = tarn_type_of(object);
-  if (type->scan == TARN_SCAN_BITS && pass->visitor.visit == visit) {
+  if (type->scan == TARN_SCAN_TRACE) {
+    type->trace(object, &pass->visitor);
+  } else if (type->scan == TARN_SCAN_BITS && pass->visitor.visit == visit) {
     for (uint64_t bits = type->bits; bits; bits &= bits - 1)
       visit(&pass->visitor, ((const uintptr_t *)object)[__builtin_ctzll(bits)]);
-    return;
+  } else {
+    tarn_scan_object(&pass->visitor, object);
   }
-  tarn_scan_object(&pass->visitor, object);
 }
 
 static struct pass pass_of(struct tarn_collector *collector,
                            void (*meet)(struct pass *, const struct reference *)) {
-  return (struct pass){.visitor = {.visit = visit}, .collector = collector, .meet = meet};
+  return (struct pass){.visitor = {.visit = visit},
+                       .collector = collector,
+                       .meet = meet,
+                       .keep = ~collector->world->tag_mask};
 }
 
 /* --- candidates ------------------------------------------------------------------------------ */
@@ -558,7 +577,7 @@ static bool find(struct tarn_collector *collector) {
     cycles->rooted = mark_known_roots(collector);
   since = note_phase(cycles, TARN_PHASE_ROOTS, since);
   if (!choose_all(collector)) {
-    tarn_vector_drop(&cycles->candidates);
+    drop_work(cycles);
     return false;
   }
   take_off_all(collector);
@@ -568,8 +587,7 @@ static bool find(struct tarn_collector *collector) {
   each_candidate(collector, gather_pool, gather_large, collector);
   keep_garbage(collector);
   settle(collector);
-  if (cycles->stack.capacity > STACK_KEPT)
-    tarn_vector_drop(&cycles->stack);
+  drop_some(&cycles->stack);
   (void)note_phase(cycles, TARN_PHASE_GARBAGE, since);
   return true;
 }
@@ -696,7 +714,7 @@ void tarn_cycles_look_again(struct tarn_collector *collector) {
   each_seen(collector, judge_seen, &alive);
   each_seen(collector, sentence_seen, NULL);
   part_larges(&collector->cycles);
-  tarn_vector_drop(&collector->cycles.stack);
+  drop_some(&collector->cycles.stack);
 }
 
 /* --- one collection --------------------------------------------------------------------------- */
@@ -770,8 +788,7 @@ static void finish(struct tarn_collector *collector, struct tarn_mutator *self,
   if (cycles->found)
     tarn_trash_treat(collector, self);
   report->resurrected = report->found - cycles->found;
-  tarn_vector_drop(&cycles->candidates);
-  tarn_refs_drop(&cycles->refs);
+  drop_work(cycles);
   give_back(collector, report->asked && report->generation == TARN_GENERATION_FULL);
   (void)note_phase(cycles, TARN_PHASE_FREEING, since);
   report->number = atomic_fetch_add_explicit(&cycles->collections, 1, memory_order_relaxed) + 1;
@@ -780,11 +797,14 @@ static void finish(struct tarn_collector *collector, struct tarn_mutator *self,
 }
 
 /* Relaxed: figures; under the lock. */
-static void note_pause(struct tarn_cycles *cycles, uint64_t pause) {
+uint64_t tarn_cycles_note_pause(struct tarn_collector *collector) {
+  struct tarn_cycles *cycles = &collector->cycles;
+  uint64_t pause = tarn_os_now() - collector->world->stop.asked_at;
   atomic_store_explicit(&cycles->pause_last, pause, memory_order_relaxed);
   atomic_fetch_add_explicit(&cycles->pause_total, pause, memory_order_relaxed);
   if (pause > atomic_load_explicit(&cycles->pause_max, memory_order_relaxed))
     atomic_store_explicit(&cycles->pause_max, pause, memory_order_relaxed);
+  return pause;
 }
 
 /* With the lock. */
@@ -800,9 +820,8 @@ static tarn_status run(tarn_world *world, struct tarn_mutator *self, int generat
       .generation = cycles->generation,
       .asked = asked,
       .stop_ns = atomic_load_explicit(&world->stop.last_ns, memory_order_relaxed),
-      .pause_ns = tarn_os_now() - world->stop.asked_at,
+      .pause_ns = tarn_cycles_note_pause(collector),
       .looked_at = cycles->looked_at};
-  note_pause(cycles, report.pause_ns);
   tarn_stop_end(world, self);
   finish(collector, self, &report);
   return TARN_OK;
@@ -824,11 +843,6 @@ static bool take_lock(struct tarn_cycles *cycles, struct tarn_mutator *self, boo
 bool tarn_cycles_runs(const struct tarn_collector *collector, const struct tarn_mutator *self) {
   /* Relaxed: only this thread can have written its own record there. */
   return __atomic_load_n(&collector->cycles.holder, __ATOMIC_RELAXED) == self;
-}
-
-static void drop_work(struct tarn_cycles *cycles) {
-  tarn_vector_drop(&cycles->candidates);
-  tarn_refs_drop(&cycles->refs);
 }
 
 /* With the lock: functions may ask for collections from now on. */
@@ -885,7 +899,8 @@ void tarn_cycles_start(struct tarn_collector *collector) {
 }
 
 void tarn_cycles_end(struct tarn_collector *collector) {
-  drop_work(&collector->cycles); /* what a fork left, and no collection came for */
+  tarn_vector_drop(&collector->cycles.candidates);
+  tarn_refs_end(&collector->cycles.refs); /* also what a fork left, and no collection came for */
   tarn_vector_drop(&collector->cycles.stack);
   tarn_handles_end(collector);
   tarn_finalized_end(collector);

@@ -60,8 +60,16 @@ struct tarn_vector {
   uintptr_t *items;
   size_t count, capacity;
 };
-bool tarn_vector_add(struct tarn_vector *vector, uintptr_t item); /* false: no memory */
+bool tarn_vector_grow(struct tarn_vector *vector); /* false: no memory */
 void tarn_vector_drop(struct tarn_vector *vector);
+
+/* False: no memory. */
+static inline bool tarn_vector_add(struct tarn_vector *vector, uintptr_t item) {
+  if (TARN_UNLIKELY(vector->count == vector->capacity) && !tarn_vector_grow(vector))
+    return false;
+  vector->items[vector->count++] = item;
+  return true;
+}
 
 /* Of one collection, in nanoseconds: known roots; counting and taking off; what lives; the garbage
  * and its pools; and, with the world running, freeing. */
@@ -158,6 +166,9 @@ void tarn_trash_each(struct tarn_collector *collector, bool alive, tarn_trash_fn
 /* The second look, with the world stopped: of the garbage, each of which has one reference of the
  * collection's own, what others refer to meanwhile becomes ALIVE, with all that it reaches. */
 void tarn_cycles_look_again(struct tarn_collector *collector);
+
+/* Counts the stop that is to end now among the pauses; its nanoseconds. */
+uint64_t tarn_cycles_note_pause(struct tarn_collector *collector);
 
 /* --- trash.c --- */
 

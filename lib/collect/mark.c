@@ -337,11 +337,21 @@ static void visit_by_visitor(void *context, uintptr_t word) {
   tarn_visit(context, (const void *)word);
 }
 
+/* Weak references and ephemerons have none. */
+static bool has_strong(const tarn_type *type) {
+  return type->scan == TARN_SCAN_BITS || type->scan == TARN_SCAN_GENERAL ||
+         type->scan == TARN_SCAN_TRACE;
+}
+
 void tarn_scan_object(struct tarn_visitor *visitor, const void *object) {
   const tarn_type *type = tarn_type_of(object);
   const uintptr_t *words = object;
-  if (type->scan != TARN_SCAN_BITS && type->scan != TARN_SCAN_GENERAL)
-    return; /* weak references and ephemerons have no strong ones */
+  if (type->scan == TARN_SCAN_TRACE) {
+    type->trace(object, visitor);
+    return;
+  }
+  if (!has_strong(type))
+    return;
   visit_layout(words, &type->slots, type->words, visit_by_visitor, visitor);
   if (type->is_array && has_traced(&type->element))
     (void)visit_elements(type, object, 0, element_count(type, object, block_size(object)), SIZE_MAX,
@@ -370,7 +380,7 @@ void tarn_scan_elements(struct tarn_visitor *visitor, const void *object, size_t
 void tarn_scan_part(struct tarn_visitor *visitor, const void *object, size_t size, uintptr_t from,
                     uintptr_t to) {
   const tarn_type *type = tarn_type_of(object);
-  if (type->scan != TARN_SCAN_BITS && type->scan != TARN_SCAN_GENERAL)
+  if (!has_strong(type))
     return;
   if (from < (uintptr_t)object + type->size)
     visit_layout(object, &type->slots, type->words, visit_by_visitor, visitor);
@@ -407,15 +417,18 @@ static void scan_elements(struct tarn_marker *marker, const void *object, size_t
   (void)visit_elements(type, object, first, count, most, visit_by_marker, marker);
 }
 
+static void trace(struct tarn_marker *marker, const tarn_type *type, const void *object) {
+  tarn_visitor visitor = {.marker = marker};
+  type->trace(object, &visitor);
+}
+
 static void scan_general(struct tarn_marker *marker, const void *object, size_t size) {
   const tarn_type *type = tarn_type_of(object);
   visit_layout(object, &type->slots, type->words, visit_by_marker, marker);
   if (type->data_size)
     visit_data(type, object, visit_by_marker, marker);
-  if (type->trace) {
-    tarn_visitor visitor = {.marker = marker};
-    type->trace(object, &visitor);
-  }
+  if (type->trace)
+    trace(marker, type, object);
   if (type->is_array && has_traced(&type->element))
     scan_elements(marker, object, size, 0);
 }
@@ -424,6 +437,9 @@ static __attribute__((noinline)) void scan_other(struct tarn_marker *marker, voi
   switch ((tarn_scan)tarn_type_of(object)->scan) {
   case TARN_SCAN_GENERAL:
     scan_general(marker, object, tarn_type_of(object)->is_array ? block_size(object) : 0);
+    break;
+  case TARN_SCAN_TRACE:
+    trace(marker, tarn_type_of(object), object);
     break;
   case TARN_SCAN_WEAK:
     lock_found(marker);

@@ -334,9 +334,11 @@ static bool is_scanned(const tarn_type *type) {
 static tarn_scan scan_of(const tarn_type *type) {
   if (!is_scanned(type))
     return TARN_SCAN_NONE;
-  bool simple =
-      type->slots.more_count == 0 && !has_slots(&type->element) && !type->data_size && !type->trace;
-  return simple ? TARN_SCAN_BITS : TARN_SCAN_GENERAL;
+  if (has_slots(&type->element) || type->data_size)
+    return TARN_SCAN_GENERAL;
+  if (type->trace)
+    return has_slots(&type->slots) ? TARN_SCAN_GENERAL : TARN_SCAN_TRACE;
+  return type->slots.more_count == 0 ? TARN_SCAN_BITS : TARN_SCAN_GENERAL;
 }
 
 static tarn_status choose_heap(tarn_world *world, const tarn_type_spec *spec, tarn_type *type) {
@@ -448,7 +450,7 @@ static void fill_plain(tarn_world *world, const tarn_type_spec *spec, tarn_type 
   type->check = (uintptr_t)type ^ TARN_TYPE_CHECK;
 }
 
-/* `scan` above TARN_SCAN_GENERAL: built in, otherwise found out. */
+/* `scan` above TARN_SCAN_TRACE: built in, otherwise found out. */
 static tarn_status compile(tarn_world *world, const tarn_type_spec *spec, tarn_scan scan,
                            tarn_type *type) {
   fill_plain(world, spec, type);
@@ -462,8 +464,8 @@ static tarn_status compile(tarn_world *world, const tarn_type_spec *spec, tarn_s
   if (status != TARN_OK)
     return status;
   type->bits = type->slots.bits;
-  type->scan = (uint8_t)(scan > TARN_SCAN_GENERAL ? scan : scan_of(type));
-  if (world->config.counting && type->scan != TARN_SCAN_NONE && scan <= TARN_SCAN_GENERAL &&
+  type->scan = (uint8_t)(scan > TARN_SCAN_TRACE ? scan : scan_of(type));
+  if (world->config.counting && type->scan != TARN_SCAN_NONE && scan <= TARN_SCAN_TRACE &&
       !type->refs_at && !type->refs)
     return TARN_ETYPE;
   status = choose_heap(world, spec, type);

@@ -19,8 +19,9 @@ typedef enum tarn_scan {
   TARN_SCAN_NONE = 0,     /* nothing traced */
   TARN_SCAN_BITS = 1,     /* `bits` says all */
   TARN_SCAN_GENERAL = 2,  /* slots, elements, data block, trace function, in that order */
-  TARN_SCAN_WEAK = 3,     /* built in: a weak reference */
-  TARN_SCAN_EPHEMERON = 4 /* built in */
+  TARN_SCAN_TRACE = 3,    /* the trace function does all */
+  TARN_SCAN_WEAK = 4,     /* built in: a weak reference */
+  TARN_SCAN_EPHEMERON = 5 /* built in */
 } tarn_scan;
 
 /* Traced words of a part of an object: those below 64 as bits, the others as a list. */

@@ -427,6 +427,24 @@ static void finalizers_run_once_and_before_anything_is_cleared(void **state) {
   }
 }
 
+/* The first collection of a world: its stop, and the one after its finalizers. */
+static void the_stop_after_finalizers_counts_as_a_pause(void **state) {
+  (void)state;
+  for (int finalizes = 0; finalizes <= 1; finalizes++) {
+    struct fixture f = begin("collect=0");
+    current = &f;
+    saves = false;
+    tarn_unref(f.self, make_ring(&f, special_type(&f, finalizes, false), 20));
+    collect(&f, 2);
+    tarn_stats stats = support_stats(f.world);
+    if (finalizes)
+      assert_true(stats.cycle_pause_total_ns > stats.cycle_pause_last_ns);
+    else
+      assert_int_equal(stats.cycle_pause_total_ns, stats.cycle_pause_last_ns);
+    end(&f);
+  }
+}
+
 static void what_a_finalizer_saves_lives_with_all_it_reaches(void **state) {
   (void)state;
   for (int clears = 0; clears <= 1; clears++) {
@@ -1044,6 +1062,7 @@ int main(void) {
       cmocka_unit_test(each_generation_finds_garbage_of_its_age),
       cmocka_unit_test(references_from_older_objects_keep_young_ones),
       cmocka_unit_test(finalizers_run_once_and_before_anything_is_cleared),
+      cmocka_unit_test(the_stop_after_finalizers_counts_as_a_pause),
       cmocka_unit_test(what_a_finalizer_saves_lives_with_all_it_reaches),
       cmocka_unit_test(types_with_and_without_functions_may_be_in_one_circle),
       cmocka_unit_test(objects_that_die_by_their_count_are_finalized_too),

@@ -304,7 +304,9 @@ static void scans_and_flavours_follow_from_what_is_traced(void **state) {
       {8, 0, 0, TARN_TYPE_ELEMENTS_TRACED, NULL, TARN_SCAN_GENERAL, TARN_FLAVOUR_CONTAINER},
       {0, 8, 0, 0, NULL, TARN_SCAN_GENERAL, TARN_FLAVOUR_CONTAINER},
       {0, 8, 0, TARN_TYPE_DATA_TRACED, NULL, TARN_SCAN_GENERAL, TARN_FLAVOUR_CONTAINER},
-      {0, 0, 0, 0, trace_nothing, TARN_SCAN_GENERAL, TARN_FLAVOUR_CONTAINER},
+      {0, 0, 0, 0, trace_nothing, TARN_SCAN_TRACE, TARN_FLAVOUR_CONTAINER},
+      {8, 0, 0, 0, trace_nothing, TARN_SCAN_TRACE, TARN_FLAVOUR_CONTAINER},
+      {0, 0, 4, 0, trace_nothing, TARN_SCAN_GENERAL, TARN_FLAVOUR_CONTAINER},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
     for (int resource = 0; resource < 2; resource++) {
