@@ -396,7 +396,7 @@ static void run_young(const char *shape, size_t count, size_t times) {
 
 static struct {
   atomic_bool begun, done;
-  _Atomic uint64_t gap;
+  _Atomic uint64_t gap, looks;
 } watch;
 
 static void *watch_main(void *argument) {
@@ -406,15 +406,23 @@ static void *watch_main(void *argument) {
     subject_fail(SUBJECT, "cannot attach a thread");
   double last = subject_clock(CLOCK_MONOTONIC);
   atomic_store(&watch.begun, true);
-  while (!atomic_load(&watch.done)) {
+  for (bool done = false; !done;) {
+    done = atomic_load(&watch.done); /* one look more: the gap may have been just now */
     double now = subject_clock(CLOCK_MONOTONIC);
     if ((uint64_t)(now - last) > atomic_load(&watch.gap))
       atomic_store(&watch.gap, (uint64_t)(now - last));
     last = now;
+    atomic_fetch_add(&watch.looks, 1);
     tarn_safepoint(own);
   }
   tarn_thread_detach(own);
   return NULL;
+}
+
+/* The second thread runs, between collections as well: a gap is that of one. */
+static void wait_for_look(void) {
+  for (uint64_t looks = atomic_load(&watch.looks); atomic_load(&watch.looks) < looks + 2;)
+    tarn_safepoint(self);
 }
 
 static void run_gap(const char *shape, size_t count, size_t times) {
@@ -427,8 +435,10 @@ static void run_gap(const char *shape, size_t count, size_t times) {
     tarn_safepoint(self);
   atomic_store(&watch.gap, 0);
   double first = collect(2);
-  for (size_t i = 0; i < times; i++)
+  for (size_t i = 0; i < times; i++) {
+    wait_for_look();
     add_collection(collect(2));
+  }
   atomic_store(&watch.done, true);
   tarn_block_begin(self);
   (void)pthread_join(thread, NULL);

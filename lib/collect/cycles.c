@@ -9,12 +9,12 @@
  */
 #include "collect/cycles.h"
 #include "collect/collector.h"
-#include <string.h>
 
 #define RING 16u /* references whose ints are being fetched */
 #define QUEUE 8u /* objects that are */
 #define BIG ((size_t)TARN_REFS_IMMORTAL)
 #define STACK_KEPT ((size_t)2048) /* entries that stay for the next collection */
+#define MARK_STACK_KEPT ((size_t)32768)
 #define FUTILE_PART 64u
 #define PATIENCE_MOST 4u
 #define YOUNG_PATIENCE_MOST 16u
@@ -24,13 +24,11 @@
 bool tarn_vector_grow(struct tarn_vector *vector) {
   size_t bytes = vector->capacity * sizeof *vector->items,
          more = bytes ? bytes * 2 : (size_t)16 << 10;
-  uintptr_t *items = tarn_os_map(more);
+  uintptr_t *items = bytes ? tarn_os_remap(vector->items, bytes, more) : tarn_os_map(more);
   if (!items)
     return false;
-  if (bytes)
-    memcpy(items, vector->items, bytes);
-  tarn_vector_drop(vector);
-  *vector = (struct tarn_vector){items, bytes / sizeof *items, more / sizeof *items};
+  vector->items = items;
+  vector->capacity = more / sizeof *items;
   return true;
 }
 
@@ -549,6 +547,8 @@ static bool mark_known_roots(struct tarn_collector *collector) {
   marker->overflows = marker->marked = marker->marked_bytes = 0;
   tarn_mark_roots(marker);
   tarn_mark_drain(marker);
+  if (marker->capacity > MARK_STACK_KEPT)
+    tarn_marker_end(marker);
   if (marker->marked == 0)
     return false; /* and the marks of the last one that had some stay as they are */
   cycles->epoch = marker->epoch;

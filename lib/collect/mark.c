@@ -34,17 +34,14 @@ static bool grow(struct tarn_marker *marker) {
     capacity = marker->limit & ~(size_t)511; /* whole pages */
   if (capacity <= marker->capacity)
     return false;
-  uintptr_t *stack = tarn_os_map(capacity * sizeof *stack);
+  size_t bytes = capacity * sizeof *marker->stack;
+  uintptr_t *stack =
+      marker->stack ? tarn_os_remap(marker->stack, marker->capacity * sizeof *marker->stack, bytes)
+                    : tarn_os_map(bytes);
   if (!stack)
     return false;
-  if (marker->stack) {
-    memcpy(stack, marker->stack + marker->low, (marker->depth - marker->low) * sizeof *stack);
-    tarn_os_unmap(marker->stack, marker->capacity * sizeof *stack);
-  }
   marker->stack = stack;
   marker->capacity = capacity;
-  marker->depth -= marker->low;
-  marker->low = 0;
   return true;
 }
 

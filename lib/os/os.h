@@ -74,6 +74,9 @@ bool tarn_os_commit(void *address, size_t bytes);
 
 /* Zeroed memory of its own; NULL if there is none.  `tarn_os_unmap` also ends reservations. */
 void *tarn_os_map(size_t bytes);
+/* Makes such memory larger, whole pages both; it may move.  No page is copied, nor touched.  NULL:
+ * there is none, and nothing changed. */
+void *tarn_os_remap(void *address, size_t bytes, size_t more);
 void tarn_os_unmap(void *address, size_t bytes);
 
 /* Gives the pages' memory back; they read as zero afterwards.  False: nothing changed. */

@@ -9,6 +9,7 @@
 #include "os/os.h"
 #include <errno.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -73,6 +74,23 @@ void tarn_os_unmap(void *address, size_t bytes) {
   int kept = errno;
   (void)munmap(address, bytes);
   errno = kept;
+}
+
+void *tarn_os_remap(void *address, size_t bytes, size_t more) {
+#if TARN_TSAN
+  /* ThreadSanitizer is not told of pages that move, and would know the new place's last owners. */
+  void *place = tarn_os_map(more);
+  if (place) {
+    memcpy(place, address, bytes);
+    tarn_os_unmap(address, bytes);
+  }
+  return place;
+#else
+  if (fails())
+    return NULL;
+  void *place = mremap(address, bytes, more, MREMAP_MAYMOVE);
+  return place == MAP_FAILED ? NULL : place;
+#endif
 }
 
 bool tarn_os_show(void *address, size_t bytes) {
