@@ -32,6 +32,13 @@
 #define SUPPORT_ZEAL 0
 #endif
 
+/* A macro for the sake of the place that cmocka names. */
+#define support_skip(why)                \
+  do {                                   \
+    print_message("skipped: %s\n", why); \
+    skip();                              \
+  } while (0)
+
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
 

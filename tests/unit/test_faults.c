@@ -350,8 +350,7 @@ static void play_with_fault(void *data) {
 static void any_page_request_may_fail(void **unused) {
   (void)unused;
   if (!TARN_FAULTS) {
-    print_message("skipped: built without TARN_FAULTS\n");
-    skip();
+    support_skip("built without TARN_FAULTS");
   }
   assert_int_equal(tarn_space.base, 0);
   uint64_t nth = 0, wrong = 0;
@@ -376,8 +375,7 @@ static void any_page_request_may_fail(void **unused) {
 static void the_option_makes_a_page_request_fail(void **unused) {
   (void)unused;
   if (!TARN_FAULTS) {
-    print_message("skipped: built without TARN_FAULTS\n");
-    skip();
+    support_skip("built without TARN_FAULTS");
   }
   tarn_world *before = support_world(""); /* the range is there: the first request is the world's */
   tarn_world *world = before;

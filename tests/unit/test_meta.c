@@ -184,8 +184,7 @@ static void threads_share_it(void **unused) {
 static void a_refused_page_loses_nothing(void **unused) {
   (void)unused;
   if (!TARN_FAULTS) {
-    print_message("skipped: built without TARN_FAULTS\n");
-    skip();
+    support_skip("built without TARN_FAULTS");
   }
   struct tarn_meta meta;
   tarn_meta_start(&meta);
@@ -227,8 +226,7 @@ static size_t mapped_pages(void) {
 static void a_world_ends_without_traces(void **unused) {
   (void)unused;
   if (SUPPORT_SANITIZED) {
-    print_message("skipped: a sanitizer maps memory of its own\n");
-    skip();
+    support_skip("a sanitizer maps memory of its own");
   }
   size_t before = 0;
   for (int round = 0; round < 12; round++) {

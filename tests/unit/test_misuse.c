@@ -115,8 +115,7 @@ static void run_limited(void *data) {
 static void a_world_makes_do_with_little_address_space(void **unused) {
   (void)unused;
   if (SUPPORT_SANITIZED) {
-    print_message("skipped: a sanitizer reserves terabytes itself\n");
-    skip();
+    support_skip("a sanitizer reserves terabytes itself");
   }
   assert_int_equal(tarn_space.base, 0);
   for (size_t bytes = 80 * MIB; bytes <= 640 * MIB; bytes *= 2)
@@ -141,8 +140,7 @@ static void run_without_room(void *data) {
 static void without_address_space_there_is_no_world_but_later_there_is(void **unused) {
   (void)unused;
   if (SUPPORT_SANITIZED) {
-    print_message("skipped: a sanitizer reserves terabytes itself\n");
-    skip();
+    support_skip("a sanitizer reserves terabytes itself");
   }
   assert_int_equal(tarn_space.base, 0);
   int anything = 0;
@@ -785,8 +783,7 @@ static void a_free_block_that_was_written_to_is_not_handed_out(void **unused) {
 static void such_builds_see_any_write_to_a_free_block(void **unused) {
   (void)unused;
   if (!TARN_CHECKING && !TARN_HARDENED) {
-    print_message("skipped: built without TARN_CHECKING and TARN_HARDENED\n");
-    skip();
+    support_skip("built without TARN_CHECKING and TARN_HARDENED");
   }
   struct scene scene = make_scene("collect=off");
   char text[4096];
