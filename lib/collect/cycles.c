@@ -592,12 +592,19 @@ static bool find(struct tarn_collector *collector) {
   return true;
 }
 
-static bool is_wanted(int32_t value, bool alive) {
-  return value == TARN_REFS_TRASH || value == TARN_REFS_GOING ||
-         (alive && value == TARN_REFS_ALIVE);
-}
+/* --- those of the garbage --------------------------------------------------------------------- */
 
-void tarn_trash_each(struct tarn_collector *collector, bool alive, tarn_trash_fn fn, void *data) {
+static inline bool is_trash(int32_t value) {
+  return value == TARN_REFS_TRASH || value == TARN_REFS_GOING;
+}
+static inline bool is_trash_or_alive(int32_t value) {
+  return is_trash(value) || value == TARN_REFS_ALIVE;
+}
+static inline bool is_seen(int32_t value) { return value != 0; }
+
+/* `wanted` is a constant at every call, so it is asked without one. */
+static inline __attribute__((always_inline)) void
+each_int(struct tarn_collector *collector, bool (*wanted)(int32_t), tarn_trash_fn fn, void *data) {
   struct tarn_cycles *cycles = &collector->cycles;
   for (size_t i = 0; i < cycles->candidates.count; i++) {
     const struct tarn_pool *pool = &tarn_space.pools[cycles->candidates.items[i]];
@@ -605,16 +612,27 @@ void tarn_trash_each(struct tarn_collector *collector, bool alive, tarn_trash_fn
     size_t size = tarn_pool_block_size(pool);
     char *base = (char *)tarn_pool_base(pool);
     for (unsigned k = 0; k < pool->capacity; k++)
-      if (is_wanted(refs[k], alive))
+      if (wanted(refs[k]))
         fn(collector, base + k * size, size, data);
   }
   struct tarn_large *next;
   for (struct tarn_large *large = cycles->larges; large; large = next) {
     next = large->limbo;
-    int32_t value = *ref_of_large(collector, large);
-    if (is_wanted(value, alive))
+    if (wanted(*ref_of_large(collector, large)))
       fn(collector, (void *)large->base, large->bytes, data);
   }
+}
+
+void tarn_trash_each(struct tarn_collector *collector, bool alive, tarn_trash_fn fn, void *data) {
+  if (alive)
+    each_int(collector, is_trash_or_alive, fn, data);
+  else
+    each_int(collector, is_trash, fn, data);
+}
+
+/* All of it, whatever its int says meanwhile. */
+static void each_seen(struct tarn_collector *collector, tarn_trash_fn fn, void *data) {
+  each_int(collector, is_seen, fn, data);
 }
 
 /* --- the second look -------------------------------------------------------------------------- */
@@ -641,22 +659,6 @@ static void visit_garbage(struct tarn_visitor *visitor, uintptr_t word) {
   struct reference reference = {tarn_refs_at(&pass->collector->cycles.refs, place.map, word), word};
   if (*reference.ref != 0)
     pass->meet(pass, &reference);
-}
-
-/* All of it, whatever its int says meanwhile. */
-static void each_seen(struct tarn_collector *collector, tarn_trash_fn fn, void *data) {
-  struct tarn_cycles *cycles = &collector->cycles;
-  for (size_t i = 0; i < cycles->candidates.count; i++) {
-    const struct tarn_pool *pool = &tarn_space.pools[cycles->candidates.items[i]];
-    const int32_t *refs = refs_of_pool(collector, pool);
-    size_t size = tarn_pool_block_size(pool);
-    char *base = (char *)tarn_pool_base(pool);
-    for (unsigned k = 0; k < pool->capacity; k++)
-      if (refs[k])
-        fn(collector, base + k * size, size, data);
-  }
-  for (struct tarn_large *large = cycles->larges; large; large = large->limbo)
-    fn(collector, (void *)large->base, large->bytes, data);
 }
 
 static void scan_seen(struct tarn_collector *collector, void *object, size_t size, void *data) {
