@@ -746,8 +746,6 @@ static void objects_without_a_count_yet_are_left_alone(void **state) {
 
 static void collections_come_by_themselves(void **state) {
   (void)state;
-  if (SUPPORT_ZEAL)
-    support_skip("zeal collects when nothing is due");
   struct fixture f = begin("min-heap=1M,young=256K,young-share=0");
   for (unsigned i = 0; i < 20000; i++) {
     tarn_unref(f.self, make_ring(&f, f.node, 5));

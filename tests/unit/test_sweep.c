@@ -95,8 +95,6 @@ static void check_kept(struct fixture *f, size_t count, size_t each) {
 static void unswept_pools_hold_what_lives_and_nothing_else(void **state) {
   (void)state;
   struct fixture f = begin("collect=0,sweeper=0,markers=1");
-  if (SUPPORT_ZEAL)
-    tarn_collect_disable(f.world);
   hold(&f, OBJECTS / KEPT);
   fill(&f, f.small, OBJECTS, KEPT, 0);
   fill(&f, f.wide, 10000, 0, 0);
@@ -153,8 +151,6 @@ static void marks_of_young_collections_before_a_full_one_do_not_keep_alive(void 
 
 static void an_allocation_sweeps_pools_of_its_own_class_first(void **state) {
   (void)state;
-  if (SUPPORT_ZEAL)
-    support_skip("zeal collects again before the pools are looked at");
   struct fixture f = begin("collect=0,sweeper=0");
   hold(&f, OBJECTS / KEPT);
   fill(&f, f.small, OBJECTS, KEPT, 0);
@@ -172,8 +168,6 @@ static void an_allocation_sweeps_pools_of_its_own_class_first(void **state) {
 
 static void dead_pools_of_other_classes_are_used_before_the_heap_grows(void **state) {
   (void)state;
-  if (SUPPORT_ZEAL)
-    support_skip("zeal collects again before the pools are looked at");
   struct fixture f = begin("collect=0,sweeper=0");
   hold(&f, 1);
   fill(&f, f.small, OBJECTS, 0, 0);
@@ -188,8 +182,6 @@ static void dead_pools_of_other_classes_are_used_before_the_heap_grows(void **st
 
 static void what_is_dead_is_found_before_the_limit_is_in_the_way(void **state) {
   (void)state;
-  if (SUPPORT_ZEAL)
-    support_skip("zeal collects again before the pools are looked at");
   struct fixture f = begin("collect=0,sweeper=0,hard-limit=8M");
   hold(&f, 4 * OBJECTS / KEPT);
   fill(&f, f.small, 3 * OBJECTS, KEPT / 4 * 1000, 0); /* nearly all of it dead */
@@ -237,8 +229,6 @@ static void *free_some(void *data) {
 static void what_is_freed_in_unswept_pools_comes_back(void **state) {
   (void)state;
   struct fixture f = begin("collect=0,sweeper=0,markers=1");
-  if (SUPPORT_ZEAL)
-    tarn_collect_disable(f.world);
   hold(&f, OBJECTS / KEPT);
   fill(&f, f.small, OBJECTS, KEPT, 0);
   collect(&f);
@@ -375,8 +365,6 @@ static void go_on_in_child(void *data) {
 static void the_child_of_a_fork_sweeps_what_was_left(void **state) {
   (void)state;
   struct fixture f = begin("collect=0,sweeper=0,idle-collect=0,purger=0,markers=1");
-  if (SUPPORT_ZEAL)
-    tarn_collect_disable(f.world);
   hold(&f, OBJECTS / KEPT);
   fill(&f, f.small, OBJECTS, KEPT, 0);
   collect(&f);
