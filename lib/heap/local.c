@@ -471,11 +471,12 @@ static void *alloc_piece(struct tarn_local *local, struct request *request) {
   return block;
 }
 
-/* What the thread keeps and does not use, and what is not swept yet.  The spare pools last: others
- * become such before. */
-static bool gives_up_some(struct tarn_local *local) {
-  bool some = tarn_local_empty_quarantine(local) || tarn_sweep_left(local->store) != 0;
+/* What the thread keeps and does not use, and what is not swept yet, or was not before it tried.
+ * The spare pools last: others become such before. */
+static bool gives_up_some(struct tarn_local *local, bool unswept) {
+  bool some = tarn_local_empty_quarantine(local) || unswept;
   tarn_sweep_all(local->store);
+  tarn_sweep_wait(local->store);
   return tarn_spare_drop_all(local) || some;
 }
 
@@ -485,8 +486,9 @@ static void *alloc(struct tarn_local *local, struct request *request) {
   for (unsigned tries = 0; !block; tries++) {
     if (!hooks->before_refill(local, request->size))
       return NULL;
+    bool unswept = tarn_sweep_left(local->store) != 0;
     block = alloc_once(local, request);
-    if (!block && gives_up_some(local))
+    if (!block && gives_up_some(local, unswept))
       block = alloc_once(local, request);
     if (!block && !hooks->exhausted(local, request->size, tries))
       return NULL;

@@ -4,6 +4,7 @@
  */
 #include "heap/sweep.h"
 #include "heap/local.h"
+#include <sched.h>
 
 /* Pools that are swept at most for one unit that is wanted: some 60 us. */
 #define LOOK_MOST 32u
@@ -171,6 +172,15 @@ bool tarn_sweep_some(struct tarn_store *store, size_t units, size_t most) {
 void tarn_sweep_all(struct tarn_store *store) {
   while (tarn_sweep_some(store, SIZE_MAX, SIZE_MAX))
     ;
+}
+
+void tarn_sweep_wait(const struct tarn_store *store) {
+  /* Acquire: pairs with count_off. */
+  for (unsigned tries = 1; atomic_load_explicit(&store->unswept, memory_order_acquire); tries++) {
+    if (tries % 64 == 0)
+      (void)sched_yield();
+    tarn_os_pause();
+  }
 }
 
 void tarn_sweep_before_growth(struct tarn_store *store, size_t units) {

@@ -13,7 +13,8 @@
  *     and a few of any class before it takes a unit that is free already, so that the heap does not
  *     grow while dead pools lie about;
  *   - the sweeper (collect/sweeper.h), ahead of the others;
- *   - who is about to collect: all that is left, and who found no memory.
+ *   - who is about to collect, and who found no memory: all that is left.  The latter waits for
+ * what others are sweeping, too: it is not to fail for want of memory that comes in a moment.
  *
  * An unswept pool has no owner, its cursor stands at 0, its free list is empty, and `used` is what
  * it was, which is not too small.  Its live blocks have the mark of the epoch, and all other bytes
@@ -59,6 +60,10 @@ bool tarn_sweep_some(struct tarn_store *store, size_t units, size_t most);
 
 /* All that are left, but for those that other threads are sweeping. */
 void tarn_sweep_all(struct tarn_store *store);
+
+/* Until others are done with those, too: a few microseconds a pool, if they are not preempted.  The
+ * caller is running, holds no lock, and has swept all that was left. */
+void tarn_sweep_wait(const struct tarn_store *store);
 
 /* Before units are taken for pools or large objects, `units` of them: sweeps a few pools. */
 void tarn_sweep_before_growth(struct tarn_store *store, size_t units);

@@ -209,6 +209,34 @@ static void a_request_sweeps_all_and_so_does_the_next_collection(void **state) {
   end(&f);
 }
 
+/* As the sweeper does it: the pool is on no list. */
+static atomic_bool has_swept;
+static void *sweep_slowly(void *data) {
+  struct timespec nap = {.tv_nsec = 50000000};
+  struct fixture *f = data;
+  (void)nanosleep(&nap, NULL);
+  atomic_store(&has_swept, true);
+  atomic_fetch_sub(&f->world->store.unswept, 1);
+  return NULL;
+}
+
+static void who_finds_no_memory_waits_for_what_others_sweep(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0,sweeper=0,hard-limit=8M");
+  pthread_t thread;
+  hold(&f, 1);
+  collect(&f);
+  tarn_sweep_all(&f.world->store);
+  atomic_store(&has_swept, false);
+  atomic_fetch_add(&f.world->store.unswept, 1);
+  assert_int_equal(pthread_create(&thread, NULL, sweep_slowly, &f), 0);
+  assert_null(tarn_alloc_atomic(f.self, 9 * MIB));
+  assert_true(atomic_load(&has_swept));
+  assert_int_equal(tarn_thread_status(f.self), TARN_ELIMIT);
+  assert_int_equal(pthread_join(thread, NULL), 0);
+  end(&f);
+}
+
 /* --- frees by hand --------------------------------------------------------------------------- */
 
 static void *free_some(void *data) {
@@ -381,6 +409,7 @@ int main(void) {
       cmocka_unit_test(dead_pools_of_other_classes_are_used_before_the_heap_grows),
       cmocka_unit_test(what_is_dead_is_found_before_the_limit_is_in_the_way),
       cmocka_unit_test(a_request_sweeps_all_and_so_does_the_next_collection),
+      cmocka_unit_test(who_finds_no_memory_waits_for_what_others_sweep),
       cmocka_unit_test(what_is_freed_in_unswept_pools_comes_back),
       cmocka_unit_test(the_sweeper_needs_nobody_to_allocate),
       cmocka_unit_test(an_idle_world_is_collected_once),
