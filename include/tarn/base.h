@@ -49,7 +49,8 @@ typedef enum tarn_status {
   TARN_EHELP = 6,        /* TARN_HELP=1: the help was printed, no world was made */
   TARN_EDETACHED = 7,    /* the thread is not attached to the world */
   TARN_EWRONGTHREAD = 8, /* a tarn_thread was used by another thread than its own */
-  TARN_EHELD = 9,        /* not possible between tarn_gc_hold and tarn_gc_release */
+  TARN_EHELD = 9, /* not possible between tarn_gc_hold and tarn_gc_release, or inside a function
+                     that the library called */
   TARN_EUNBALANCED = 10, /* a hold, frame or blocked region was left open, or closed twice */
   TARN_ETHREADS = 11,    /* more threads than TARN_MAX_THREADS */
   TARN_EWORLDS = 12,     /* more worlds than a process can have, or no address space for one */

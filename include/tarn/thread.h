@@ -49,7 +49,8 @@ TARN_API tarn_status tarn_thread_attach(tarn_world *world, tarn_thread **out);
  * Detaches; the handle is invalid afterwards.  What the thread allocated stays.
  * TARN_EUNBALANCED: a hold, a frame or a blocked region was still open; it was closed, and the
  * thread is detached all the same.  Other errors: TARN_EINVAL (NULL), TARN_EWRONGTHREAD,
- * TARN_EDETACHED (was not attached); nothing is done then.
+ * TARN_EDETACHED (was not attached), TARN_EHELD (inside a function of a type, or of a weak handle,
+ * that the library called: it goes on with the thread); nothing is done then.
  */
 TARN_API tarn_status tarn_thread_detach(tarn_thread *self);
 

@@ -383,8 +383,13 @@ static void after_fork(tarn_world *world) {
   tarn_finalizers_after_fork(collector);
 }
 
+static bool runs_functions(const struct tarn_mutator *self) {
+  return tarn_cycles_runs(self->world->collector, self);
+}
+
 const struct tarn_collect_hooks tarn_collector_hooks = {.release = release_at_poll,
                                                         .collect = collect_if_due,
+                                                        .runs_functions = runs_functions,
                                                         .after_fork = after_fork,
                                                         .before_fork = before_fork,
                                                         .parent_fork = parent_fork};

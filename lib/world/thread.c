@@ -392,6 +392,13 @@ static bool detach_now(struct tarn_mutator *mutator) {
   return balanced;
 }
 
+/* Is the program inside a function that the library called?  It goes on with the thread then. */
+static bool is_inside_function(const struct tarn_mutator *mutator) {
+  const struct tarn_collect_hooks *hooks = mutator->world->collect_hooks;
+  return mutator->running_free || mutator->dying ||
+         (hooks && hooks->runs_functions && hooks->runs_functions(mutator));
+}
+
 tarn_status tarn_thread_detach(tarn_thread *self) {
   tarn_status status = tarn_thread_check(self);
   if (status != TARN_OK)
@@ -401,6 +408,8 @@ tarn_status tarn_thread_detach(tarn_thread *self) {
     mutator->attached--;
     return TARN_OK;
   }
+  if (is_inside_function(mutator))
+    return TARN_EHELD;
   return detach_now(mutator) ? TARN_OK : TARN_EUNBALANCED;
 }
 

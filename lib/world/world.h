@@ -25,6 +25,8 @@ struct tarn_collect_hooks {
   void (*release)(struct tarn_mutator *self);
   /* The same for the bit COLLECT, which the function takes off: collect, if that is due. */
   void (*collect)(struct tarn_mutator *self);
+  /* Is `self`, the caller, inside a function of the program that a collection of cycles calls? */
+  bool (*runs_functions)(const struct tarn_mutator *self);
   /* In the child of a fork, after the registry: locks of the collector are made anew. */
   void (*after_fork)(tarn_world *world);
   /* Around fork in the parent and child: take and give all locks of the collector. */

@@ -931,6 +931,33 @@ static void no_heap_goes_inside_a_function_of_a_collection(void **state) {
   end(&f);
 }
 
+static unsigned refusals;
+static void detach_in_function(tarn_thread *self, void *object) {
+  (void)object;
+  refusals += tarn_thread_detach(self) == TARN_EHELD;
+}
+static void detach_in_free(tarn_world *world, void *object) {
+  detach_in_function(tarn_thread_self(world), object);
+}
+
+/* By a collection: finalize, clear, free.  By the last tarn_unref: finalize and free. */
+static void no_thread_goes_inside_a_function_that_the_library_calls(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0");
+  tarn_type_spec spec = node_spec();
+  spec.finalize = detach_in_function;
+  spec.clear = detach_in_function;
+  spec.free = detach_in_free;
+  const tarn_type *type = make_type(f.world, &spec);
+  refusals = 0;
+  tarn_unref(f.self, make_ring(&f, type, 3));
+  collect(&f, 2);
+  assert_int_equal(refusals, 9);
+  tarn_unref(f.self, make(&f, type));
+  assert_int_equal(refusals, 11);
+  end(&f);
+}
+
 /* --- verification, forks in the middle of a collection ---------------------------------------- */
 
 static void free_and_verify(tarn_world *world, void *object) {
@@ -1080,6 +1107,7 @@ int main(void) {
       cmocka_unit_test(a_child_collects_its_own),
       cmocka_unit_test(a_heap_goes_with_its_objects),
       cmocka_unit_test(no_heap_goes_inside_a_function_of_a_collection),
+      cmocka_unit_test(no_thread_goes_inside_a_function_that_the_library_calls),
       cmocka_unit_test(the_heap_can_be_verified_while_garbage_goes),
       cmocka_unit_test(a_child_goes_on_with_garbage_that_was_going),
       cmocka_unit_test(a_child_gives_back_though_others_were_giving_back),

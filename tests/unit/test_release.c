@@ -183,6 +183,27 @@ static void objects_that_die_behind_a_running_release_keep_their_data(void **sta
   assert_int_equal(count_freed(0, OBJECTS), OBJECTS);
 }
 
+static unsigned refusals;
+static void detach_in_function(tarn_world *world, void *object) {
+  (void)object;
+  refusals += tarn_thread_detach(tarn_thread_self(world)) == TARN_EHELD;
+}
+
+static void no_thread_is_detached_inside_a_function_it_runs(void **state) {
+  (void)state;
+  tarn_world *world = support_world("collect=0");
+  tarn_thread *self = support_attach(world);
+  const tarn_type *type = support_type(world, "thing", 32, 2, detach_in_function);
+  refusals = 0;
+  tarn_free(self, tarn_new(self, type));
+  assert_int_equal(refusals, 1);
+  assert_non_null(tarn_new(self, type));
+  assert_int_equal(tarn_collect(self, TARN_GENERATION_FULL), TARN_OK); /* which runs it, too */
+  assert_int_equal(refusals, 2);
+  assert_int_equal(tarn_thread_detach(self), TARN_OK);
+  support_end(world);
+}
+
 static void the_end_of_a_world_frees_each_object_once_though_functions_allocate(void **state) {
   (void)state;
   open_world("min-heap=64K");
@@ -473,6 +494,7 @@ int main(int count, char **arguments) {
       cmocka_unit_test(an_object_freed_by_hand_dies_once_though_its_function_collects),
       cmocka_unit_test(a_large_object_freed_by_hand_dies_once_though_its_function_collects),
       cmocka_unit_test(objects_that_die_behind_a_running_release_keep_their_data),
+      cmocka_unit_test(no_thread_is_detached_inside_a_function_it_runs),
       cmocka_unit_test(the_end_of_a_world_frees_each_object_once_though_functions_allocate),
       cmocka_unit_test(the_end_of_a_world_frees_large_objects_once_though_functions_allocate),
       cmocka_unit_test(functions_that_are_due_at_the_end_of_a_world_run_once),
