@@ -211,6 +211,8 @@ void tarn_handles_cut(struct tarn_collector *collector, const void *object,
 
 void tarn_handles_tell(struct tarn_collector *collector, tarn_thread *self,
                        struct tarn_pending *pending) {
+  struct tarn_mutator *mutator = tarn_mutator_of(self);
+  mutator->running_free++;
   while (pending->first) {
     tarn_weak_handle *handle = pending->first;
     pending->first = handle->next;
@@ -226,4 +228,5 @@ void tarn_handles_tell(struct tarn_collector *collector, tarn_thread *self,
     if (given_back)
       drop(collector, handle);
   }
+  mutator->running_free--;
 }

@@ -14,8 +14,7 @@ static const char *const sentences[] = {
     [TARN_EHELP] = "the help was asked for and printed",
     [TARN_EDETACHED] = "the thread is not attached to the world",
     [TARN_EWRONGTHREAD] = "the handle belongs to another thread",
-    [TARN_EHELD] = "not possible while the thread holds the collector off, or in a function that "
-                   "the library called",
+    [TARN_EHELD] = "not possible while collections are held off or inside a called function",
     [TARN_EUNBALANCED] = "a hold, frame or blocked region was left open, or closed twice",
     [TARN_ETHREADS] = "too many threads are attached",
     [TARN_EWORLDS] = "no room for another world",

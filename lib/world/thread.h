@@ -64,7 +64,7 @@ struct tarn_mutator {
   tarn_status status;
   int id;                    /* the kernel's */
   uint32_t waits_for_worlds; /* atomic: waits for the list of worlds and touches nothing */
-  uint32_t running_free;     /* inside a `free` function: polls run no others */
+  uint32_t running_free;     /* inside a `free` or a handle's function: polls run none */
   struct tarn_dying *dying;  /* collect/counts.c: what this thread has still to give back */
   void *releasing;           /* the pool or large object that this thread releases objects of */
   bool left_for_worlds;      /* left the running state for that; the owner's alone */

@@ -168,6 +168,34 @@ static void give_back(tarn_thread *self, tarn_weak_handle *handle, void *data) {
   told++;
 }
 
+static unsigned refusals;
+static void detach_in_function(tarn_thread *self, tarn_weak_handle *handle, void *data) {
+  (void)handle, (void)data;
+  refusals += tarn_thread_detach(self) == TARN_EHELD;
+}
+
+/* Of each of the three deaths. */
+static void no_thread_is_detached_inside_a_handles_function(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0");
+  refusals = 0;
+  struct node *freed_by_hand = make(&f, f.weak), *single = make(&f, f.weak);
+  struct node *pair = make_pair(&f, f.weak);
+  tarn_weak_handle *handles[] = {handle_to(&f, freed_by_hand, detach_in_function, NULL),
+                                 handle_to(&f, single, detach_in_function, NULL),
+                                 handle_to(&f, pair, detach_in_function, NULL)};
+  tarn_free(f.self, freed_by_hand);
+  assert_int_equal(refusals, 1);
+  tarn_unref(f.self, single);
+  assert_int_equal(refusals, 2);
+  tarn_unref(f.self, pair);
+  collect(&f, 2);
+  assert_int_equal(refusals, 3);
+  for (unsigned i = 0; i < 3; i++)
+    tarn_weak_handle_free(f.self, handles[i]);
+  end(&f);
+}
+
 static void a_function_may_give_handles_back(void **state) {
   (void)state;
   struct fixture f = begin("collect=0");
@@ -368,6 +396,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_handle_gives_the_object_while_it_lives),
       cmocka_unit_test(functions_are_told_of_either_death_once),
+      cmocka_unit_test(no_thread_is_detached_inside_a_handles_function),
       cmocka_unit_test(a_function_may_give_handles_back),
       cmocka_unit_test(finalizers_come_after_the_cut),
       cmocka_unit_test(handles_are_for_types_that_say_so),
