@@ -49,16 +49,17 @@
     .metric = "collect_cpu_ns", .unit = "processor time, ns a container / " #most              \
   }
 /* What else there is: a list of slots, and Python's objects with slots, which are smaller. */
-#define SLOTS_RATIOS                                                       \
-  AGAINST("tarn", "python3-slots", "tarn/python3-slots", "collect_ns",     \
-          "objects with slots in Python"),                                 \
-      AGAINST("tarn-slots", "python3", "tarn-slots/python3", "collect_ns", \
+#define SLOTS_RATIOS                                                                   \
+  AGAINST("tarn-kinds", "python3-slots", "tarn-kinds/python3-slots", "collect_ns",     \
+          "objects with slots in Python, whose class is visited, and in Tarn a kind"), \
+      AGAINST("tarn-slots", "python3", "tarn-slots/python3", "collect_ns",             \
               "list of slots in Tarn")
 #define SHAPE(name_, what, mode, shape, most, unit_)                                \
   {                                                                                 \
     .name = name_, .warm = true, .title = what,                                     \
     .subjects = {TARN(mode, shape, "1000000", "3"),                                 \
                  TARN_AS("tarn-slots", mode, shape, "1000000", "3", "slots"),       \
+                 TARN_AS("tarn-kinds", mode, shape, "1000000", "3", "kinds"),       \
                  PYTHON(mode, shape, "1000000", "1"),                               \
                  PYTHON_AS("python3-slots", mode, shape, "1000000", "1", "slots")}, \
     .comparisons = {                                                                \
@@ -79,6 +80,7 @@ static const struct bench_case cases[] = {
      .warm = true,
      .subjects = {TARN("live", "random", "1000000", "3"),
                   TARN_AS("tarn-slots", "live", "random", "1000000", "3", "slots"),
+                  TARN_AS("tarn-kinds", "live", "random", "1000000", "3", "kinds"),
                   TARN_AS("tarn-unknown", "live", "random", "1000000", "3", "unknown"),
                   PYTHON("live", "random", "1000000", "1"),
                   PYTHON_AS("python3-slots", "live", "random", "1000000", "1", "slots")},

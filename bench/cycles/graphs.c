@@ -2,11 +2,11 @@
 /*
  * bench/cycles/graphs.c: what a collection of cycles costs for each container.
  *
- *   cycles_graphs MODE SHAPE COUNT TIMES [unknown] [slots] [later]
+ *   cycles_graphs MODE SHAPE COUNT TIMES [unknown] [slots] [kinds] [later]
  *
- * COUNT nodes of 48 bytes: the type, the count of references, the kind (an object that all of them
- * refer to, as all of a class do), an atom (one of 256, without references), and up to two
- * references to nodes.  All of these are counted.  Shapes:
+ * COUNT nodes of 48 bytes: the type, the count of references, an atom (one of 256, without
+ * references), and up to two references to nodes.  These are counted.  With `kinds` there is one
+ * more, to the kind, an object that all nodes refer to, as all of a class do.  Shapes:
  *   random  one reference along a random circle through all nodes, the other to any
  *   lists   an array of nodes without references
  *   chain   a node refers to the one that was made after it
@@ -77,7 +77,7 @@ static tarn_thread *self;
 static const tarn_type *node_type, *list_type;
 static struct kind *kind;
 static struct atom *atoms[ATOMS];
-static bool known = true, slots, later;
+static bool known = true, slots, kinds, later;
 
 /* --- types ------------------------------------------------------------------------------------ */
 
@@ -87,12 +87,16 @@ static void trace_kind(const void *object, tarn_visitor *visitor) {
 
 static void trace_node(const void *object, tarn_visitor *visitor) {
   const struct node *node = object;
-  tarn_visit(visitor, node->kind);
   tarn_visit(visitor, node->atom);
   if (node->left)
     tarn_visit(visitor, node->left);
   if (node->right)
     tarn_visit(visitor, node->right);
+}
+
+static void trace_node_of_kind(const void *object, tarn_visitor *visitor) {
+  tarn_visit(visitor, ((const struct node *)object)->kind);
+  trace_node(object, visitor);
 }
 
 static void trace_list(const void *object, tarn_visitor *visitor) {
@@ -134,8 +138,8 @@ static void make_types(void) {
   spec.name = "node";
   spec.size = sizeof(struct node);
   spec.refs_at = offsetof(struct node, refs);
-  spec.trace = slots ? NULL : trace_node;
-  spec.slot_bits = slots ? 0x3c : 0;
+  spec.trace = slots ? NULL : kinds ? trace_node_of_kind : trace_node;
+  spec.slot_bits = !slots ? 0 : kinds ? 0x3c : 0x38;
   node_type = make_type(spec);
   for (size_t i = 0; i < ATOMS; i++) {
     atoms[i] = checked(tarn_new(self, atom_type));
@@ -165,8 +169,10 @@ static struct node *make_node(size_t number) {
   struct atom *atom = atoms[number & (ATOMS - 1)];
   struct node *node = checked(tarn_new(self, node_type));
   node->refs = 1;
-  node->kind = kind;
-  kind->refs++;
+  if (kinds) {
+    node->kind = kind;
+    kind->refs++;
+  }
   node->atom = atom;
   atom->refs++;
   return node;
@@ -518,10 +524,11 @@ static const struct mode {
 
 int main(int argc, char **argv) {
   if (argc < 5)
-    subject_fail(SUBJECT, "usage: MODE SHAPE COUNT TIMES [unknown] [slots] [later]");
+    subject_fail(SUBJECT, "usage: MODE SHAPE COUNT TIMES [unknown] [slots] [kinds] [later]");
   for (int i = 5; i < argc; i++) {
     known = known && strcmp(argv[i], "unknown") != 0;
     slots = slots || strcmp(argv[i], "slots") == 0;
+    kinds = kinds || strcmp(argv[i], "kinds") == 0;
     later = later || strcmp(argv[i], "later") == 0;
   }
   size_t count = (size_t)subject_number(argv[3]), times = (size_t)subject_number(argv[4]);

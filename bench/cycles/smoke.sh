@@ -27,6 +27,7 @@ run() { # MODE SHAPE COUNT TIMES
   expected=$(compare '' "$tarn" "$@")
   compare "$expected" "$tarn" "$@" unknown >/dev/null
   compare "$expected" "$tarn" "$@" slots >/dev/null
+  compare "$expected" "$tarn" "$@" kinds >/dev/null
   if [ ${#python[@]} -gt 0 ]; then
     compare "$expected" "${python[@]}" "$@" >/dev/null
     compare "$expected" "${python[@]}" "$@" slots >/dev/null

@@ -65,7 +65,7 @@ void tarn_store_outline(tarn_thread *self, void *object, void **slot, void *valu
 /* --- scanning -------------------------------------------------------------------------------- */
 
 struct scan {
-  struct tarn_visitor visitor; /* must be first: visit() gets it */
+  struct tarn_visits visits; /* must be first: take() gets it */
   struct tarn_collector *collector;
   uintptr_t card;
   bool keep; /* an object with the epoch refers to one without: the card stays dirty */
@@ -73,11 +73,8 @@ struct scan {
 };
 
 /* What carries the epoch is marked, and will stay older than everything else. */
-static void visit(struct tarn_visitor *visitor, uintptr_t word) {
-  struct scan *scan = (struct scan *)(void *)visitor;
-  struct tarn_marker *marker = &scan->collector->marker;
+static void look_at(struct scan *scan, struct tarn_marker *marker, uintptr_t word) {
   struct tarn_place place;
-  word &= ~marker->tag_mask;
   if (!tarn_find(marker->store->id, word, false, &place))
     return;
   uint8_t byte = tarn_mark_load(word);
@@ -88,12 +85,17 @@ static void visit(struct tarn_visitor *visitor, uintptr_t word) {
     tarn_mark_word(marker, word);
 }
 
-/* Before that: a card of an array holds sixteen references to anywhere, whose mark bytes would be
- * waited for one by one. */
-static void fetch(struct tarn_visitor *visitor, uintptr_t word) {
-  word &= ~visitor->marker->tag_mask;
-  if (tarn_space_holds(word))
-    __builtin_prefetch(tarn_mark_byte(word), 1);
+/* A card of an array holds sixteen references to anywhere, whose mark bytes would be waited for one
+ * by one. */
+static void take(struct tarn_visits *visits, const uintptr_t *words, size_t count) {
+  struct scan *scan = (struct scan *)(void *)visits;
+  struct tarn_marker *marker = &scan->collector->marker;
+  const uintptr_t keep = ~marker->tag_mask;
+  for (size_t i = 0; i < count; i++)
+    if (tarn_space_holds(words[i] & keep))
+      __builtin_prefetch(tarn_mark_byte(words[i] & keep), 1);
+  for (size_t i = 0; i < count; i++)
+    look_at(scan, marker, words[i] & keep);
 }
 
 /* Does a weak reference, or a key or value, name something younger? */
@@ -134,10 +136,7 @@ static void scan_object(struct scan *scan, uintptr_t block, size_t size) {
   uintptr_t end = scan->card + CARD_SIZE;
   if (end > block + size)
     end = block + size;
-  struct tarn_visitor fetcher = {.visit = fetch, .marker = scan->visitor.marker};
-  if (size > CARD_SIZE)
-    tarn_scan_elements(&fetcher, (const void *)block, size, from, end);
-  tarn_scan_part(&scan->visitor, (const void *)block, size, from, end);
+  tarn_scan_part(&scan->visits, (const void *)block, size, from, end);
 }
 
 static void scan_pool_card(struct scan *scan, uint64_t map) {
@@ -194,8 +193,9 @@ static void each_dirty_of_eight(struct scan *scan, size_t first,
 /* Calls for each dirty unit of the world's; false: it is clean from now on. */
 static void each_dirty(struct tarn_collector *collector, bool (*fn)(struct scan *, size_t)) {
   struct tarn_store *store = &collector->world->store;
-  struct scan scan = {.visitor = {.visit = visit, .marker = &collector->marker},
-                      .collector = collector};
+  struct scan scan;
+  scan.collector = collector;
+  tarn_visits_begin(&scan.visits, take);
   tarn_store_walk_begin(store);
   for (const struct tarn_arena *arena = store->arenas; arena; arena = arena->next) {
     size_t first = tarn_unit_of(arena->base);

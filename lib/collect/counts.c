@@ -178,15 +178,15 @@ bool tarn_ref_living(tarn_thread *self, void *object) {
   }
 }
 
-/* The last reference goes; true: it was that. */
-static bool count_down(const tarn_type *type, void *object) {
+/* So many references go; true: the last ones. */
+static bool count_down(const tarn_type *type, void *object, int by) {
   if (is_immortal(type, object))
     return false;
-  size_t before = change(type, object, -1, true);
-  if (before == 0)
+  size_t before = change(type, object, -by, true);
+  if (before < (size_t)by)
     type->world->store.hooks->corrupt(&type->world->store, object,
                                       "a reference was given up, but there is none");
-  if (before != 1)
+  if (before != (size_t)by)
     return false;
   acquire(type, object);
   return true;
@@ -217,23 +217,27 @@ static bool grow(struct tarn_dying *dying) {
   return true;
 }
 
-struct unref_visitor {
-  tarn_visitor visitor; /* must be first: visit() gets it */
+struct unref_visits {
+  struct tarn_visits visits; /* must be first: take() gets it */
   tarn_thread *self;
 };
 
-static void visit(struct tarn_visitor *visitor, uintptr_t word) {
-  struct unref_visitor *unref = (struct unref_visitor *)(void *)visitor;
-  tarn_world *world = tarn_mutator_of(unref->self)->world;
+static void take(struct tarn_visits *visits, const uintptr_t *words, size_t count) {
+  tarn_thread *self = ((struct unref_visits *)(void *)visits)->self;
+  tarn_world *world = tarn_mutator_of(self)->world;
+  const uintptr_t keep = ~world->tag_mask;
   struct tarn_place place;
-  word &= ~world->tag_mask;
-  if (tarn_find(world->store.id, word, false, &place) && tarn_map_kind(place.map) != TARN_KIND_RAW)
-    tarn_give_up(unref->self, (void *)word);
+  for (size_t i = 0; i < count; i++)
+    if (tarn_find(world->store.id, words[i] & keep, false, &place) &&
+        tarn_map_kind(place.map) != TARN_KIND_RAW)
+      tarn_give_up(self, (void *)(words[i] & keep));
 }
 
-void tarn_give_up_all(tarn_thread *self, const void *object) {
-  struct unref_visitor unref = {.visitor = {.visit = visit}, .self = self};
-  tarn_scan_object(&unref.visitor, object);
+static void give_up_all(tarn_thread *self, const void *object) {
+  struct unref_visits unref;
+  unref.self = self;
+  tarn_visits_begin(&unref.visits, take);
+  tarn_scan_object_now(&unref.visits, object);
 }
 
 /* True: a function of the program has made a new reference. */
@@ -243,13 +247,13 @@ static bool is_saved(struct tarn_mutator *self, void *object) {
     return false;
   (void)change(type, object, 1, false); /* for the time of the call */
   (void)tarn_finalize(self->world->collector, tarn_thread_of(self), object);
-  return !count_down(type, object);
+  return !count_down(type, object, 1);
 }
 
 static void die(struct tarn_mutator *self, void *object) {
   if (is_saved(self, object))
     return;
-  tarn_give_up_all(tarn_thread_of(self), object);
+  give_up_all(tarn_thread_of(self), object);
   tarn_free_outline(tarn_thread_of(self), object);
 }
 
@@ -279,9 +283,9 @@ static void die_now(struct tarn_mutator *self, void *object) {
 }
 
 /* As the library does it, for types without functions of their own. */
-static void unref(struct tarn_mutator *self, void *object) {
+static void unref(struct tarn_mutator *self, void *object, int by) {
   const tarn_type *type = tarn_type_of(object);
-  if (!type->refs_at || !count_down(type, object))
+  if (!type->refs_at || !count_down(type, object, by))
     return;
   if (self->dying)
     die_later(self, object);
@@ -289,12 +293,15 @@ static void unref(struct tarn_mutator *self, void *object) {
     die_now(self, object);
 }
 
-void tarn_give_up(tarn_thread *self, void *object) {
-  const tarn_type *type = tarn_type_of(object);
-  if (type->unref)
-    type->unref(self, object);
+void tarn_give_up(tarn_thread *self, void *object) { tarn_give_up_many(self, object, 1); }
+
+void tarn_give_up_many(tarn_thread *self, void *object, uint32_t count) {
+  tarn_count_fn function = tarn_type_of(object)->unref;
+  if (!function)
+    unref(tarn_mutator_of(self), object, (int)count);
   else
-    unref(tarn_mutator_of(self), object);
+    for (; count; count--)
+      function(self, object);
 }
 
 void tarn_unref(tarn_thread *self, void *object) {
@@ -307,7 +314,7 @@ void tarn_unref(tarn_thread *self, void *object) {
   }
   const tarn_type *type = tarn_type_of(object);
   if (type->refs_at)
-    unref(tarn_mutator_of(self), object);
+    unref(tarn_mutator_of(self), object, 1);
   else if (type->unref)
     type->unref(self, object);
 }

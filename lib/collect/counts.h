@@ -56,7 +56,8 @@ static inline size_t tarn_refs_of_object(const tarn_type *type, const void *obje
   return __atomic_load_n((const size_t *)(const void *)at, __ATOMIC_RELAXED);
 }
 
-/* Gives up a reference to a counted object, as the program would. */
+/* Gives up a reference to a counted object, as the program would; or many, at most 2^30. */
 void tarn_give_up(tarn_thread *self, void *object);
+void tarn_give_up_many(tarn_thread *self, void *object, uint32_t count);
 
 #endif

@@ -47,6 +47,7 @@ static void drop_some(struct tarn_vector *vector) {
 
 static void drop_work(struct tarn_cycles *cycles) {
   drop_some(&cycles->candidates);
+  tarn_links_drop(&cycles->links);
   tarn_refs_drop(&cycles->refs);
 }
 
@@ -59,90 +60,88 @@ struct reference {
 };
 
 struct pass {
-  tarn_visitor visitor; /* must be first: visit() gets it */
+  struct tarn_visits visits; /* must be first: take functions get it */
   struct tarn_collector *collector;
-  void (*meet)(struct pass *pass, const struct reference *reference);
-  uintptr_t keep;      /* the bits of a word that are no tag */
+  uintptr_t keep; /* the bits of a word that are no tag */
+  unsigned world; /* its number */
+  int32_t *ints;
   unsigned met, noted; /* references: those between are underway, at their numbers modulo RING */
   struct reference ring[RING];
 };
 
-static bool is_marked(const struct tarn_cycles *cycles, uintptr_t object) {
-  return cycles->rooted && tarn_mark_load(object) == cycles->epoch;
+static inline bool is_marked(const struct tarn_cycles *cycles, uintptr_t object) {
+  return cycles->skips && tarn_mark_load(object) == cycles->epoch;
 }
 
-/* A word leads to a unit with ints, of this world or another.  To an object of this one?  Where its
- * int is. */
-static inline bool is_candidate(const struct tarn_collector *collector, uintptr_t word, size_t unit,
-                                int32_t **ref) {
-  uint64_t map = tarn_map_get(unit);
-  if (tarn_map_world(map) != collector->world->store.id)
-    return false;
-  uint32_t offset = (uint32_t)(word & (TARN_UNIT_SIZE - 1));
-  size_t index = 0;
-  if (tarn_map_form(map) == TARN_FORM_POOL) {
-    index = tarn_block_index(map, offset);
-    if (index * tarn_map_block_size(map) != offset)
-      return false;
-  } else if (tarn_map_form(map) != TARN_FORM_LARGE || offset != 0) {
-    return false;
-  }
-  *ref = tarn_refs_of_unit(&collector->cycles.refs, unit) + index;
-  return true;
-}
-
-static __attribute__((noinline)) void note(struct pass *pass, uintptr_t word, size_t unit) {
-  int32_t *ref;
-  if ((word & 7) != 0 || !is_candidate(pass->collector, word, unit, &ref))
-    return;
-  struct reference *reference = &pass->ring[pass->noted % RING];
-  if (pass->noted++ - pass->met == RING) {
-    pass->meet(pass, reference);
-    pass->met++;
-  }
-  __builtin_prefetch(ref, 1);
-  if (pass->collector->cycles.rooted)
-    __builtin_prefetch(tarn_mark_byte(word), 0);
-  *reference = (struct reference){ref, word};
-}
-
-/* Most words that are met, young collections meet most of all, lead to what is no candidate. */
-static inline void visit(struct tarn_visitor *visitor, uintptr_t word) {
-  struct pass *pass = (struct pass *)(void *)visitor;
-  word &= pass->keep;
+/* The int of what a word names; NULL: no candidate.  Most words that are met, young collections
+ * meet most of all, lead to units without ints.  Others may be another world's. */
+static TARN_ALWAYS_INLINE int32_t *find_int(const struct pass *pass, uintptr_t word) {
+  uint32_t index;
   if (!tarn_space_holds(word))
-    return;
+    return NULL;
   size_t unit = tarn_unit_of(word);
-  if (tarn_refs_has(unit))
-    note(pass, word, unit);
+  uint32_t part = tarn_refs_part(unit);
+  if (part == 0)
+    return NULL;
+  uint64_t map = tarn_map_get(unit);
+  if (tarn_map_world(map) != pass->world ||
+      !tarn_starts_exactly(map, (uint32_t)(word & (TARN_UNIT_SIZE - 1)), &index))
+    return NULL;
+  return pass->ints + part + index;
 }
 
-/* All that are underway. */
-static void flush(struct pass *pass) {
+/* What is done with a reference whose int is here.  A constant at every call of what follows. */
+typedef void (*meet_fn)(struct pass *pass, const struct reference *reference);
+
+static TARN_ALWAYS_INLINE void note_words(struct pass *pass, const uintptr_t *words, size_t count,
+                                          meet_fn meet) {
+  for (size_t i = 0; i < count; i++) {
+    uintptr_t word = words[i] & pass->keep;
+    int32_t *ref = find_int(pass, word);
+    if (!ref)
+      continue;
+    struct reference *reference = &pass->ring[pass->noted % RING];
+    if (pass->noted++ - pass->met == RING) {
+      meet(pass, reference);
+      pass->met++;
+    }
+    __builtin_prefetch(ref, 1);
+    if (pass->collector->cycles.skips)
+      __builtin_prefetch(tarn_mark_byte(word), 0);
+    *reference = (struct reference){ref, word};
+  }
+}
+
+/* All that were visited, and all that are underway. */
+static TARN_ALWAYS_INLINE void flush(struct pass *pass, meet_fn meet) {
+  tarn_visits_take(&pass->visits);
   while (pass->met != pass->noted) {
     struct reference reference = pass->ring[pass->met++ % RING];
-    pass->meet(pass, &reference);
+    meet(pass, &reference);
   }
 }
 
-static inline void scan(struct pass *pass, const void *object) {
+/* The words wait for more of them. */
+static TARN_ALWAYS_INLINE void scan(struct pass *pass, const void *object) {
   const tarn_type *type = tarn_type_of(object);
   if (type->scan == TARN_SCAN_TRACE) {
-    type->trace(object, &pass->visitor);
-  } else if (type->scan == TARN_SCAN_BITS && pass->visitor.visit == visit) {
+    type->trace(object, &pass->visits.visitor);
+  } else if (type->scan == TARN_SCAN_BITS) {
     for (uint64_t bits = type->bits; bits; bits &= bits - 1)
-      visit(&pass->visitor, ((const uintptr_t *)object)[__builtin_ctzll(bits)]);
+      tarn_visit(&pass->visits.visitor, ((const void *const *)object)[__builtin_ctzll(bits)]);
   } else {
-    tarn_scan_object(&pass->visitor, object);
+    tarn_scan_object(&pass->visits, object);
   }
 }
 
-static struct pass pass_of(struct tarn_collector *collector,
-                           void (*meet)(struct pass *, const struct reference *)) {
-  return (struct pass){.visitor = {.visit = visit},
-                       .collector = collector,
-                       .meet = meet,
-                       .keep = ~collector->world->tag_mask};
+static void begin_pass(struct pass *pass, struct tarn_collector *collector,
+                       void (*take)(struct tarn_visits *, const uintptr_t *, size_t)) {
+  pass->collector = collector;
+  pass->keep = ~collector->world->tag_mask;
+  pass->world = collector->world->store.id;
+  pass->ints = collector->cycles.refs.ints;
+  pass->met = pass->noted = 0;
+  tarn_visits_begin(&pass->visits, take);
 }
 
 /* --- candidates ------------------------------------------------------------------------------ */
@@ -197,13 +196,14 @@ static void choose(struct choice *choice, size_t unit, size_t blocks) {
   choice->good = choice->good && tarn_vector_add(&choice->collector->cycles.candidates, unit);
 }
 
-/* Is there an object in it that known roots do not reach? */
-static bool has_candidates(const struct tarn_cycles *cycles, const struct tarn_pool *pool) {
+/* The first candidate of a pool; all of its blocks are passed by if there is none. */
+static unsigned first_candidate(const struct tarn_cycles *cycles, const struct tarn_pool *pool) {
   size_t size = tarn_pool_block_size(pool);
   uintptr_t block = tarn_pool_base(pool), end = block + pool->own.cursor;
-  while (block < end && (is_marked(cycles, block) || *(const uintptr_t *)block == 0))
+  unsigned index = 0;
+  for (; block < end && (is_marked(cycles, block) || *(const uintptr_t *)block == 0); index++)
     block += size;
-  return block < end;
+  return block < end ? index : pool->capacity;
 }
 
 static void choose_pool(struct tarn_pool *pool, void *data) {
@@ -211,10 +211,15 @@ static void choose_pool(struct tarn_pool *pool, void *data) {
   const struct tarn_collector *collector = choice->collector;
   bool first = collector->generations.first_pool && collector->cycles.generation == 0;
   pool->live = 0;
-  if (tarn_flavour_kind((tarn_flavour)pool->flavour) == TARN_KIND_CONTAINER &&
-      pool->list != TARN_LIST_CONDEMNED && pool->list != TARN_LIST_FROZEN &&
-      (!first || pool->list == TARN_LIST_CURRENT) && has_candidates(&collector->cycles, pool))
-    choose(choice, tarn_pool_unit(pool), pool->capacity);
+  if (tarn_flavour_kind((tarn_flavour)pool->flavour) != TARN_KIND_CONTAINER ||
+      pool->list == TARN_LIST_CONDEMNED || pool->list == TARN_LIST_FROZEN ||
+      (first && pool->list != TARN_LIST_CURRENT))
+    return;
+  unsigned index = first_candidate(&collector->cycles, pool);
+  if (index == pool->capacity)
+    return;
+  pool->live = (uint16_t)index; /* for walk_blocks */
+  choose(choice, tarn_pool_unit(pool), pool->capacity);
 }
 
 /* Large objects have ages of their own, and condemned ones wait for their functions. */
@@ -242,6 +247,7 @@ static bool choose_all(struct tarn_collector *collector) {
   each_large(collector, choose_large, &choice);
   if (!choice.good || !tarn_refs_make(&cycles->refs, choice.blocks))
     return false;
+  tarn_links_make(&cycles->links, cycles->refs.count);
   for (size_t i = 0; i < cycles->candidates.count; i++) {
     size_t unit = cycles->candidates.items[i];
     bool is_pool = tarn_map_form(tarn_map_get(unit)) == TARN_FORM_POOL;
@@ -260,22 +266,60 @@ static int32_t *ref_of_large(const struct tarn_collector *collector,
 
 /* --- 1. what they refer to is taken off ------------------------------------------------------- */
 
-static void take_off(struct pass *pass, const struct reference *reference) {
+static inline void take_off(struct pass *pass, const struct reference *reference) {
   if (!is_marked(&pass->collector->cycles, reference->object))
     --*reference->ref;
 }
 
-static void walk_past(struct pass *pass, int32_t *ref, const void *object) {
-  size_t count = tarn_refs_of_object(tarn_type_of(object), object);
-  pass->collector->cycles.looked_at++;
-  *ref += TARN_REFS_SEEN + (int32_t)(count == 0 || count > BIG ? BIG : count);
-  if (count != 0) /* else it is being made, or given back */
+static void take_to_count(struct tarn_visits *visits, const uintptr_t *words, size_t count) {
+  note_words((struct pass *)(void *)visits, words, count, take_off);
+}
+
+/* The same, of few candidates, whose ints are in the caches. */
+static TARN_ALWAYS_INLINE void link_words(struct pass *pass, const uintptr_t *words, size_t count) {
+  struct tarn_cycles *cycles = &pass->collector->cycles;
+  for (const uintptr_t *end = words + count; words < end; words++) {
+    uintptr_t word = *words & pass->keep;
+    int32_t *ref = find_int(pass, word);
+    if (!ref || is_marked(cycles, word))
+      continue;
+    --*ref;
+    tarn_links_add(&cycles->links, (uint32_t)(ref - pass->ints));
+  }
+}
+
+static void take_to_link(struct tarn_visits *visits, const uintptr_t *words, size_t count) {
+  link_words((struct pass *)(void *)visits, words, count);
+}
+
+static TARN_ALWAYS_INLINE void scan_and_link(struct pass *pass, uint32_t from, const void *object) {
+  struct tarn_links *links = &pass->collector->cycles.links;
+  tarn_links_begin_row(links, from);
+  scan(pass, object);
+  size_t count = (size_t)(pass->visits.visitor.tarn_next - pass->visits.words);
+  pass->visits.visitor.tarn_next = pass->visits.words;
+  link_words(pass, pass->visits.words, count);
+  tarn_links_end_row(links);
+}
+
+/* `links` is a constant at every call.  Without a count it is being made, or given back. */
+static TARN_ALWAYS_INLINE void walk_past(struct pass *pass, int32_t *ref, const tarn_type *type,
+                                         const void *object, bool links) {
+  size_t count = tarn_refs_of_object(type, object);
+  bool counts = TARN_LIKELY(count - 1 < BIG);
+  *ref += TARN_REFS_SEEN + (int32_t)(counts ? count : BIG);
+  uint32_t number = (uint32_t)(ref - pass->ints);
+  if (count == 0 && links)
+    tarn_links_empty_row(&pass->collector->cycles.links, number);
+  else if (count != 0 && links)
+    scan_and_link(pass, number, object);
+  else if (count != 0)
     scan(pass, object);
 }
 
 /* A mark of the collection before goes, for the next one's will be the same. */
-static bool passes_by(const struct tarn_cycles *cycles, uintptr_t block) {
-  if (!cycles->rooted)
+static inline bool passes_by(const struct tarn_cycles *cycles, uintptr_t block) {
+  if (!cycles->skips)
     return true;
   uint8_t mark = tarn_mark_load(block);
   if (mark == cycles->epoch)
@@ -285,27 +329,49 @@ static bool passes_by(const struct tarn_cycles *cycles, uintptr_t block) {
   return true;
 }
 
-static void walk_pool(struct tarn_pool *pool, void *data) {
-  struct pass *pass = data;
+static TARN_ALWAYS_INLINE void walk_blocks(struct pass *pass, struct tarn_pool *pool, bool links) {
   const struct tarn_cycles *cycles = &pass->collector->cycles;
   uint32_t size = (uint32_t)tarn_pool_block_size(pool);
   uintptr_t block = tarn_pool_base(pool), end = block + pool->own.cursor;
-  int32_t *ref = refs_of_pool(pass->collector, pool);
-  for (; block < end; block += size, ref++)
-    if (passes_by(cycles, block) && *(const uintptr_t *)block != 0)
-      walk_past(pass, ref, (const void *)block);
+  int32_t *ref = refs_of_pool(pass->collector, pool) + pool->live;
+  bool special = false;
+  uint64_t looked_at = 0;
+  for (block += (size_t)size * pool->live; block < end; block += size, ref++) {
+    const tarn_type *type;
+    if (!passes_by(cycles, block) || !(type = tarn_type_of((const void *)block)))
+      continue;
+    special |= type->special;
+    looked_at++;
+    walk_past(pass, ref, type, (const void *)block, links);
+  }
+  pass->collector->cycles.looked_at += looked_at;
+  pool->live = special; /* for gather_pool, which looks at its objects only then */
+}
+
+static void walk_pool(struct tarn_pool *pool, void *data) { walk_blocks(data, pool, false); }
+static void walk_and_link_pool(struct tarn_pool *pool, void *data) {
+  walk_blocks(data, pool, true);
 }
 
 static void walk_large(struct tarn_large *large, void *data) {
   struct pass *pass = data;
-  if (passes_by(&pass->collector->cycles, large->base))
-    walk_past(pass, ref_of_large(pass->collector, large), (const void *)large->base);
+  int32_t *ref = ref_of_large(pass->collector, large);
+  const void *object = (const void *)large->base;
+  if (!passes_by(&pass->collector->cycles, large->base))
+    return;
+  pass->collector->cycles.looked_at++;
+  if (pass->visits.take == take_to_link)
+    walk_past(pass, ref, tarn_type_of(object), object, true);
+  else
+    walk_past(pass, ref, tarn_type_of(object), object, false);
 }
 
 static void take_off_all(struct tarn_collector *collector) {
-  struct pass pass = pass_of(collector, take_off);
-  each_candidate(collector, walk_pool, walk_large, &pass);
-  flush(&pass);
+  struct pass pass;
+  bool links = collector->cycles.links.on;
+  begin_pass(&pass, collector, links ? take_to_link : take_to_count);
+  each_candidate(collector, links ? walk_and_link_pool : walk_pool, walk_large, &pass);
+  flush(&pass, take_off);
 }
 
 /* --- 2. what has some left lives ------------------------------------------------------------- */
@@ -353,7 +419,7 @@ static void drain(struct pass *pass) {
       queue[(first + count++) % QUEUE] = object;
     }
     if (count == 0) {
-      flush(pass);
+      flush(pass, revive);
       if (stack->count == 0)
         return;
       continue;
@@ -410,8 +476,64 @@ static void rescan_large(struct tarn_large *large, void *data) {
   drain(pass);
 }
 
+static void take_to_revive(struct tarn_visits *visits, const uintptr_t *words, size_t count) {
+  note_words((struct pass *)(void *)visits, words, count, revive);
+}
+
+/* The block whose int it is, for a message. */
+static uintptr_t block_of_int(const struct tarn_collector *collector, uint32_t number) {
+  const struct tarn_cycles *cycles = &collector->cycles;
+  for (size_t i = 0; i < cycles->candidates.count; i++) {
+    size_t unit = cycles->candidates.items[i];
+    uint32_t part = tarn_refs_part(unit);
+    if (tarn_map_form(tarn_map_get(unit)) != TARN_FORM_POOL && part == number)
+      return tarn_unit_base(unit);
+    const struct tarn_pool *pool = &tarn_space.pools[unit];
+    if (tarn_map_form(tarn_map_get(unit)) == TARN_FORM_POOL && number - part < pool->capacity)
+      return tarn_unit_base(unit) + (number - part) * tarn_pool_block_size(pool);
+  }
+  return 0;
+}
+
+/* What a candidate that lives refers to, as the first pass noted it. */
+static size_t revive_row(struct tarn_collector *collector, uint32_t from, size_t depth) {
+  struct tarn_links *links = &collector->cycles.links;
+  int32_t *ints = collector->cycles.refs.ints;
+  for (const uint32_t *to = links->to + links->rows[from]; *to; to++) {
+    if (ints[*to] == TARN_REFS_ALIVE)
+      continue;
+    if (ints[*to] < TARN_REFS_SEEN)
+      die_of_count(collector, block_of_int(collector, *to), ints[*to]);
+    ints[*to] = TARN_REFS_ALIVE;
+    links->stack[depth++] = *to;
+  }
+  return depth;
+}
+
+static void revive_linked(struct tarn_collector *collector) {
+  struct tarn_cycles *cycles = &collector->cycles;
+  int32_t *ints = cycles->refs.ints;
+  uint32_t end = (uint32_t)cycles->refs.used;
+  for (uint32_t i = 1; i < end; i++) {
+    int32_t value = ints[i];
+    if (value == TARN_REFS_ALIVE || value == TARN_REFS_SEEN || value == 0)
+      continue;
+    if (value < TARN_REFS_SEEN)
+      die_of_count(collector, block_of_int(collector, i), value);
+    ints[i] = TARN_REFS_ALIVE;
+    size_t depth = revive_row(collector, i, 0);
+    while (depth)
+      depth = revive_row(collector, cycles->links.stack[depth - 1], depth - 1);
+  }
+}
+
 static void revive_all(struct tarn_collector *collector) {
-  struct pass pass = pass_of(collector, revive);
+  struct pass pass;
+  if (collector->cycles.links.on) {
+    revive_linked(collector);
+    return;
+  }
+  begin_pass(&pass, collector, take_to_revive);
   each_candidate(collector, judge_pool, judge_large, &pass);
   while (collector->cycles.overflow) {
     collector->cycles.overflow = false;
@@ -421,41 +543,53 @@ static void revive_all(struct tarn_collector *collector) {
 
 /* --- 3. the rest is garbage ------------------------------------------------------------------- */
 
-/* True: it is garbage. */
-static bool sentence(struct tarn_collector *collector, int32_t *ref, uintptr_t block, size_t size) {
-  struct tarn_cycles *cycles = &collector->cycles;
-  if (*ref != TARN_REFS_SEEN) {
-    *ref = 0;
-    return false;
+/* The ints say who lives no more, from here on. */
+static unsigned sentence(int32_t *refs, unsigned count) {
+  unsigned found = 0;
+  for (unsigned i = 0; i < count; i++) {
+    bool is_garbage = refs[i] == TARN_REFS_SEEN;
+    refs[i] = is_garbage ? TARN_REFS_TRASH : 0;
+    found += is_garbage;
   }
-  const tarn_type *type = tarn_type_of((const void *)block);
-  *ref = TARN_REFS_TRASH;
-  cycles->found++;
-  cycles->found_bytes += size;
+  return found;
+}
+
+/* Garbage that has functions, or is referred to weakly. */
+static void look_at_special(struct tarn_collector *collector, const void *object) {
+  struct tarn_cycles *cycles = &collector->cycles;
+  const tarn_type *type = tarn_type_of(object);
   cycles->special |= type->clear || type->finalize;
   if (type->weakly)
-    tarn_handles_cut(collector, (const void *)block, &cycles->gone);
-  return true;
+    tarn_handles_cut(collector, object, &cycles->gone);
 }
 
 static void gather_pool(struct tarn_pool *pool, void *data) {
   struct tarn_collector *collector = data;
+  struct tarn_cycles *cycles = &collector->cycles;
   int32_t *refs = refs_of_pool(collector, pool);
   uintptr_t base = tarn_pool_base(pool);
   size_t size = tarn_pool_block_size(pool);
-  unsigned found = 0;
-  for (unsigned i = 0; i < pool->capacity; i++)
-    if (refs[i])
-      found += sentence(collector, &refs[i], base + i * size, size);
+  unsigned count = (unsigned)(pool->own.cursor / size);
+  bool special = pool->live != 0; /* as walk_blocks left it */
+  unsigned found = sentence(refs, count);
   pool->live = (uint16_t)found;
+  cycles->found += found;
+  cycles->found_bytes += found * size;
+  for (unsigned i = 0; special && i < count; i++)
+    if (refs[i])
+      look_at_special(collector, (const void *)(base + i * size));
 }
 
 static void gather_large(struct tarn_large *large, void *data) {
   struct tarn_collector *collector = data;
-  if (!sentence(collector, ref_of_large(collector, large), large->base, large->bytes))
+  struct tarn_cycles *cycles = &collector->cycles;
+  if (!sentence(ref_of_large(collector, large), 1))
     return;
-  large->limbo = collector->cycles.larges;
-  collector->cycles.larges = large;
+  cycles->found++;
+  cycles->found_bytes += large->bytes;
+  look_at_special(collector, (const void *)large->base);
+  large->limbo = cycles->larges;
+  cycles->larges = large;
 }
 
 /* Units without garbage lose their ints: from here on the candidates are those with some. */
@@ -570,11 +704,12 @@ static bool find(struct tarn_collector *collector) {
   uint64_t since = tarn_os_now();
   cycles->looked_at = cycles->found = cycles->found_bytes = 0;
   cycles->special = cycles->overflow = false;
-  cycles->rooted = false;
+  cycles->rooted = cycles->skips = false;
   tarn_space_keep_ages(); /* from the first one on, which is a full one */
   /* Marks of frozen objects would be written; what these refer to is counted, and lives. */
   if (cycles->generation == TARN_GENERATION_FULL && !cycles->frozen)
     cycles->rooted = mark_known_roots(collector);
+  cycles->skips = cycles->rooted || (cycles->generation != TARN_GENERATION_FULL && cycles->epoch);
   since = note_phase(cycles, TARN_PHASE_ROOTS, since);
   if (!choose_all(collector)) {
     drop_work(cycles);
@@ -594,93 +729,62 @@ static bool find(struct tarn_collector *collector) {
 
 /* --- those of the garbage --------------------------------------------------------------------- */
 
-static inline bool is_trash(int32_t value) {
-  return value == TARN_REFS_TRASH || value == TARN_REFS_GOING;
-}
-static inline bool is_trash_or_alive(int32_t value) {
-  return is_trash(value) || value == TARN_REFS_ALIVE;
-}
-static inline bool is_seen(int32_t value) { return value != 0; }
-
-/* `wanted` is a constant at every call, so it is asked without one. */
-static inline __attribute__((always_inline)) void
-each_int(struct tarn_collector *collector, bool (*wanted)(int32_t), tarn_trash_fn fn, void *data) {
-  struct tarn_cycles *cycles = &collector->cycles;
-  for (size_t i = 0; i < cycles->candidates.count; i++) {
-    const struct tarn_pool *pool = &tarn_space.pools[cycles->candidates.items[i]];
-    const int32_t *refs = refs_of_pool(collector, pool);
-    size_t size = tarn_pool_block_size(pool);
-    char *base = (char *)tarn_pool_base(pool);
-    for (unsigned k = 0; k < pool->capacity; k++)
-      if (wanted(refs[k]))
-        fn(collector, base + k * size, size, data);
-  }
-  struct tarn_large *next;
-  for (struct tarn_large *large = cycles->larges; large; large = next) {
-    next = large->limbo;
-    if (wanted(*ref_of_large(collector, large)))
-      fn(collector, (void *)large->base, large->bytes, data);
-  }
-}
-
-void tarn_trash_each(struct tarn_collector *collector, bool alive, tarn_trash_fn fn, void *data) {
-  if (alive)
-    each_int(collector, is_trash_or_alive, fn, data);
-  else
-    each_int(collector, is_trash, fn, data);
-}
-
 /* All of it, whatever its int says meanwhile. */
-static void each_seen(struct tarn_collector *collector, tarn_trash_fn fn, void *data) {
-  each_int(collector, is_seen, fn, data);
-}
+static bool is_seen(int32_t value) { return value != 0; }
 
 /* --- the second look -------------------------------------------------------------------------- */
 
-static int32_t *ref_of(const struct tarn_collector *collector, const void *object) {
-  uint64_t map = tarn_map_get(tarn_unit_of((uintptr_t)object));
-  return tarn_refs_at(&collector->cycles.refs, map, (uintptr_t)object);
-}
-
-static void copy_count(struct tarn_collector *collector, void *object, size_t size, void *data) {
+static void copy_count(void *object, size_t size, int32_t *ref, void *data) {
   size_t count = tarn_refs_of_object(tarn_type_of(object), object);
   (void)size, (void)data;
-  *ref_of(collector, object) = TARN_REFS_SEEN + (int32_t)(count > BIG ? BIG : count) - 1;
+  *ref = TARN_REFS_SEEN + (int32_t)(count > BIG ? BIG : count) - 1;
 }
 
 /* Only garbage has an int that is not 0. */
-static void visit_garbage(struct tarn_visitor *visitor, uintptr_t word) {
-  struct pass *pass = (struct pass *)(void *)visitor;
+static void meet_garbage(struct pass *pass, uintptr_t word, meet_fn meet) {
   struct tarn_place place;
-  word &= ~pass->collector->world->tag_mask;
   if (!tarn_find(pass->collector->world->store.id, word, false, &place) ||
       tarn_map_kind(place.map) != TARN_KIND_CONTAINER || !tarn_refs_has(tarn_unit_of(word)))
     return;
   struct reference reference = {tarn_refs_at(&pass->collector->cycles.refs, place.map, word), word};
   if (*reference.ref != 0)
-    pass->meet(pass, &reference);
+    meet(pass, &reference);
 }
 
-static void scan_seen(struct tarn_collector *collector, void *object, size_t size, void *data) {
-  struct pass *pass = data;
-  (void)collector, (void)size;
-  tarn_scan_object(&pass->visitor, object);
+static void take_to_count_garbage(struct tarn_visits *visits, const uintptr_t *words,
+                                  size_t count) {
+  struct pass *pass = (struct pass *)(void *)visits;
+  for (size_t i = 0; i < count; i++)
+    meet_garbage(pass, words[i] & pass->keep, take_off);
 }
 
-static void judge_seen(struct tarn_collector *collector, void *object, size_t size, void *data) {
+static void take_to_revive_garbage(struct tarn_visits *visits, const uintptr_t *words,
+                                   size_t count) {
+  struct pass *pass = (struct pass *)(void *)visits;
+  for (size_t i = 0; i < count; i++)
+    meet_garbage(pass, words[i] & pass->keep, revive);
+}
+
+static void scan_seen(void *object, size_t size, int32_t *ref, void *data) {
   struct pass *pass = data;
-  struct tarn_cycles *cycles = &collector->cycles;
+  (void)size, (void)ref;
+  tarn_scan_object_now(&pass->visits, object);
+}
+
+static void judge_seen(void *object, size_t size, int32_t *ref, void *data) {
+  struct pass *pass = data;
+  struct tarn_cycles *cycles = &pass->collector->cycles;
   (void)size;
-  judge(pass, ref_of(collector, object), (uintptr_t)object);
+  judge(pass, ref, (uintptr_t)object);
   while (cycles->overflow) {
     cycles->overflow = false;
-    each_seen(collector, scan_seen, data); /* of garbage too, whose turn then comes another time */
+    tarn_trash_each(cycles, is_seen, scan_seen,
+                    data); /* of garbage too, whose turn then comes another time */
   }
 }
 
-static void sentence_seen(struct tarn_collector *collector, void *object, size_t size, void *data) {
-  int32_t *ref = ref_of(collector, object);
-  (void)data;
+static void sentence_seen(void *object, size_t size, int32_t *ref, void *data) {
+  struct tarn_collector *collector = data;
   if (*ref == TARN_REFS_SEEN) {
     *ref = TARN_REFS_TRASH;
     if (tarn_type_of(object)->weakly)
@@ -707,16 +811,17 @@ static void part_larges(struct tarn_cycles *cycles) {
 }
 
 void tarn_cycles_look_again(struct tarn_collector *collector) {
-  struct pass count = {
-      .visitor = {.visit = visit_garbage}, .collector = collector, .meet = take_off};
-  struct pass alive = {.visitor = {.visit = visit_garbage}, .collector = collector, .meet = revive};
-  collector->cycles.rooted = false;
-  tarn_trash_each(collector, false, copy_count, NULL);
-  each_seen(collector, scan_seen, &count);
-  each_seen(collector, judge_seen, &alive);
-  each_seen(collector, sentence_seen, NULL);
-  part_larges(&collector->cycles);
-  drop_some(&collector->cycles.stack);
+  struct tarn_cycles *cycles = &collector->cycles;
+  struct pass count, alive;
+  begin_pass(&count, collector, take_to_count_garbage);
+  begin_pass(&alive, collector, take_to_revive_garbage);
+  cycles->skips = false;
+  tarn_trash_each(cycles, tarn_is_trash, copy_count, NULL);
+  tarn_trash_each(cycles, is_seen, scan_seen, &count);
+  tarn_trash_each(cycles, is_seen, judge_seen, &alive);
+  tarn_trash_each(cycles, is_seen, sentence_seen, collector);
+  part_larges(cycles);
+  drop_some(&cycles->stack);
 }
 
 /* --- one collection --------------------------------------------------------------------------- */
@@ -902,6 +1007,7 @@ void tarn_cycles_start(struct tarn_collector *collector) {
 
 void tarn_cycles_end(struct tarn_collector *collector) {
   tarn_vector_drop(&collector->cycles.candidates);
+  tarn_links_end(&collector->cycles.links);
   tarn_refs_end(&collector->cycles.refs); /* also what a fork left, and no collection came for */
   tarn_vector_drop(&collector->cycles.stack);
   tarn_handles_end(collector);

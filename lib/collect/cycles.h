@@ -32,9 +32,11 @@
 #ifndef TARN_COLLECT_CYCLES_H
 #define TARN_COLLECT_CYCLES_H
 
-#include "collect/counts.h"
+#include "collect/debts.h"
 #include "collect/handle.h"
+#include "collect/links.h"
 #include "collect/refs.h"
+#include "collect/scan.h"
 
 struct tarn_collector;
 struct tarn_mutator;
@@ -53,6 +55,13 @@ struct tarn_large;
 struct tarn_outward {
   const int32_t *ref;
   uintptr_t word;
+};
+
+/* Those underway, at their numbers modulo TARN_OUTWARD.  A child of a fork goes on with them, so
+ * they are right after each store. */
+struct tarn_outwards {
+  struct tarn_outward ring[TARN_OUTWARD];
+  uint32_t met, noted;
 };
 
 /* A growing array outside of the heap. */
@@ -104,15 +113,17 @@ struct tarn_cycles {
   /* Of the running collection: its thread's. */
   int generation;
   bool rooted;                   /* known roots were marked */
+  bool skips;                    /* what has the epoch's mark is no candidate */
   bool special;                  /* some garbage has a `clear` or `finalize` function */
   struct tarn_vector candidates; /* units that have ints; after the stop: TRASH pools */
   struct tarn_refs refs;
+  struct tarn_links links;
   struct tarn_large *larges; /* garbage; linked through limbo */
   struct tarn_vector saved;  /* large ones that finalizers saved, with a reference of ours */
   bool whole;                /* functions have run, and it goes */
   bool left;                 /* the rest of it, by a thread that a fork did not take along */
-  struct tarn_outward outward[TARN_OUTWARD]; /* a queue */
-  unsigned outward_first, outward_count;
+  struct tarn_outwards outwards;
+  struct tarn_debts debts;
   struct tarn_vector stack;  /* objects to scan */
   bool overflow;             /* it could not grow */
   uint64_t looked_at, found; /* candidates; and garbage */
@@ -157,11 +168,34 @@ void tarn_cycles_unlock(tarn_world *world);
 
 /* --- cycles.c, for trash.c --- */
 
-/* Calls for each object in the ints' state TRASH, or ALIVE too, of the TRASH pools and the large
- * garbage. */
-typedef void (*tarn_trash_fn)(struct tarn_collector *collector, void *object, size_t size,
-                              void *data);
-void tarn_trash_each(struct tarn_collector *collector, bool alive, tarn_trash_fn fn, void *data);
+/* Gets an object of garbage, its block's size and its int. */
+typedef void (*tarn_trash_fn)(void *object, size_t size, int32_t *ref, void *data);
+
+static inline bool tarn_is_trash(int32_t value) {
+  return value == TARN_REFS_TRASH || value == TARN_REFS_GOING;
+}
+
+/* Calls for each object of the TRASH pools and the large garbage whose int is wanted.  Both
+ * functions are constants at every call. */
+static TARN_ALWAYS_INLINE void tarn_trash_each(struct tarn_cycles *cycles, bool (*wanted)(int32_t),
+                                               tarn_trash_fn fn, void *data) {
+  for (size_t i = 0; i < cycles->candidates.count; i++) {
+    const struct tarn_pool *pool = &tarn_space.pools[cycles->candidates.items[i]];
+    int32_t *refs = tarn_refs_of_unit(&cycles->refs, tarn_pool_unit(pool));
+    size_t size = tarn_pool_block_size(pool);
+    char *base = (char *)tarn_pool_base(pool);
+    for (unsigned k = 0; k < pool->capacity; k++)
+      if (wanted(refs[k]))
+        fn(base + k * size, size, &refs[k], data);
+  }
+  struct tarn_large *next;
+  for (struct tarn_large *large = cycles->larges; large; large = next) {
+    next = large->limbo;
+    int32_t *ref = tarn_refs_of_unit(&cycles->refs, tarn_unit_of(large->base));
+    if (wanted(*ref))
+      fn((void *)large->base, large->bytes, ref, data);
+  }
+}
 
 /* The second look, with the world stopped: of the garbage, each of which has one reference of the
  * collection's own, what others refer to meanwhile becomes ALIVE, with all that it reaches. */

@@ -13,14 +13,6 @@
 
 /* --- the stack ------------------------------------------------------------------------------- */
 
-tarn_status tarn_marker_start(struct tarn_marker *marker, tarn_world *world, size_t limit_bytes) {
-  memset(marker, 0, sizeof *marker);
-  marker->store = &world->store;
-  marker->world = world;
-  marker->limit = limit_bytes / sizeof(uintptr_t);
-  return TARN_OK;
-}
-
 void tarn_marker_end(struct tarn_marker *marker) {
   if (marker->stack)
     tarn_os_unmap(marker->stack, marker->capacity * sizeof(uintptr_t));
@@ -194,16 +186,9 @@ bool tarn_is_marked(const struct tarn_marker *marker, uintptr_t word) {
          tarn_marker_says(marker, tarn_mark_load(place.block));
 }
 
-/* --- scanning -------------------------------------------------------------------------------- */
+/* --- the marker's own scan ------------------------------------------------------------------- */
 
-/*
- * `visit` is a constant at every call of the functions below, so that the compiler makes one copy
- * for the marker, without indirect calls, and one for visitors.
- */
-typedef void (*visit_fn)(void *context, uintptr_t word);
-#define ALWAYS_INLINE inline __attribute__((always_inline))
-
-static inline void visit_by_marker(void *context, uintptr_t word) {
+static inline void push_word(void *context, uintptr_t word) {
   struct tarn_marker *marker = context;
   push(marker, word & ~marker->tag_mask);
 }
@@ -220,10 +205,11 @@ static inline size_t put(uintptr_t *stack, size_t depth, uintptr_t word, uintptr
   return depth + ((offset >> 3 | offset << 61) < size >> 3);
 }
 
-static void push_words(struct tarn_marker *marker, const uintptr_t *words, size_t count) {
+static void push_words(void *context, const uintptr_t *words, size_t count) {
+  struct tarn_marker *marker = context;
   if (!has_room(marker, count)) {
     for (size_t i = 0; i < count; i++)
-      visit_by_marker(marker, words[i]);
+      push_word(marker, words[i]);
     return;
   }
   const uintptr_t keep = ~marker->tag_mask, base = tarn_space.base, size = tarn_space.size;
@@ -234,162 +220,6 @@ static void push_words(struct tarn_marker *marker, const uintptr_t *words, size_
   marker->depth = depth;
 }
 
-static ALWAYS_INLINE void visit_words(const uintptr_t *words, size_t count, visit_fn visit,
-                                      void *context) {
-  if (visit == visit_by_marker) {
-    push_words(context, words, count);
-    return;
-  }
-  for (size_t i = 0; i < count; i++)
-    visit(context, words[i]);
-}
-
-static ALWAYS_INLINE void visit_bits(const uintptr_t *words, uint64_t bits, visit_fn visit,
-                                     void *context) {
-  for (; bits; bits &= bits - 1)
-    visit(context, words[__builtin_ctzll(bits)]);
-}
-
-static ALWAYS_INLINE void visit_layout(const uintptr_t *words, const struct tarn_layout *layout,
-                                       size_t count, visit_fn visit, void *context) {
-  if (layout->all) {
-    visit_words(words, count, visit, context);
-    return;
-  }
-  visit_bits(words, layout->bits, visit, context);
-  for (uint32_t i = 0; i < layout->more_count; i++)
-    visit(context, words[layout->more[i]]);
-}
-
-/* The data block, if the pointer names one that is large enough: the user can write that word. */
-static const uintptr_t *data_block(const tarn_type *type, const uintptr_t *words, unsigned world) {
-  struct tarn_place place;
-  uintptr_t data = words[type->data_word];
-  if (!tarn_find(world, data, false, &place) || place.size < type->data_size)
-    return NULL;
-  return (const uintptr_t *)data;
-}
-
-static ALWAYS_INLINE void visit_data(const tarn_type *type, const uintptr_t *words, visit_fn visit,
-                                     void *context) {
-  const uintptr_t *data = data_block(type, words, type->world->store.id);
-  if (!data)
-    return;
-  visit(context, (uintptr_t)data);
-  visit_layout(data, &type->data, type->data_size / sizeof(uintptr_t), visit, context);
-}
-
-static bool has_traced(const struct tarn_layout *layout) {
-  return layout->all || layout->bits || layout->more_count;
-}
-
-/* Elements from `first` on, at most about PIECE_WORDS words of them; returns the next index. */
-static ALWAYS_INLINE size_t visit_elements(const tarn_type *type, const char *object, size_t first,
-                                           size_t count, size_t most, visit_fn visit,
-                                           void *context) {
-  size_t size = type->element_size;
-  size_t last = count - first > most ? first + most : count;
-  const char *element = object + type->size + first * size;
-  if (type->element.all) {
-    visit_words((const uintptr_t *)(const void *)element, (last - first) * size / sizeof(uintptr_t),
-                visit, context);
-    return last;
-  }
-  for (size_t i = first; i < last; i++, element += size)
-    visit_layout((const uintptr_t *)(const void *)element, &type->element, size / sizeof(uintptr_t),
-                 visit, context);
-  return last;
-}
-
-/* How many elements fit in the object, whatever its count says: the user can write that word. */
-static size_t element_count(const tarn_type *type, const void *object, size_t size) {
-  size_t fit = size > type->size ? (size - type->size) / type->element_size : 0;
-  size_t count = tarn_type_elements(type, object);
-  return count < fit ? count : fit;
-}
-
-/* Of an object. */
-static size_t block_size(const void *object) {
-  uint64_t map = tarn_map_get(tarn_unit_of((uintptr_t)object));
-  return tarn_map_form(map) == TARN_FORM_POOL ? tarn_map_block_size(map)
-                                              : tarn_large_of((uintptr_t)object)->bytes;
-}
-
-/* --- visitors -------------------------------------------------------------------------------- */
-
-void tarn_visit(tarn_visitor *visitor, const void *reference) {
-  if (visitor->visit)
-    visitor->visit(visitor, (uintptr_t)reference);
-  else
-    tarn_mark_word(visitor->marker, (uintptr_t)reference);
-}
-
-void tarn_visit_range(tarn_visitor *visitor, const void *first, size_t count) {
-  const uintptr_t *words = first;
-  for (size_t i = 0; i < count; i++)
-    tarn_visit(visitor, (const void *)words[i]);
-}
-
-static void visit_by_visitor(void *context, uintptr_t word) {
-  tarn_visit(context, (const void *)word);
-}
-
-/* Weak references and ephemerons have none. */
-static bool has_strong(const tarn_type *type) {
-  return type->scan == TARN_SCAN_BITS || type->scan == TARN_SCAN_GENERAL ||
-         type->scan == TARN_SCAN_TRACE;
-}
-
-void tarn_scan_object(struct tarn_visitor *visitor, const void *object) {
-  const tarn_type *type = tarn_type_of(object);
-  const uintptr_t *words = object;
-  if (type->scan == TARN_SCAN_TRACE) {
-    type->trace(object, visitor);
-    return;
-  }
-  if (!has_strong(type))
-    return;
-  visit_layout(words, &type->slots, type->words, visit_by_visitor, visitor);
-  if (type->is_array && has_traced(&type->element))
-    (void)visit_elements(type, object, 0, element_count(type, object, block_size(object)), SIZE_MAX,
-                         visit_by_visitor, visitor);
-  if (type->data_size)
-    visit_data(type, words, visit_by_visitor, visitor);
-  if (type->trace)
-    type->trace(object, visitor);
-}
-
-void tarn_scan_elements(struct tarn_visitor *visitor, const void *object, size_t size,
-                        uintptr_t from, uintptr_t to) {
-  const tarn_type *type = tarn_type_of(object);
-  uintptr_t elements = (uintptr_t)object + type->size;
-  if (!type->is_array || !has_traced(&type->element) || to <= elements)
-    return;
-  size_t count = element_count(type, object, size);
-  size_t first = from > elements ? (from - elements) / type->element_size : 0;
-  size_t end = (to - elements + type->element_size - 1) / type->element_size;
-  if (end > count)
-    end = count;
-  if (first < end)
-    (void)visit_elements(type, object, first, end, SIZE_MAX, visit_by_visitor, visitor);
-}
-
-void tarn_scan_part(struct tarn_visitor *visitor, const void *object, size_t size, uintptr_t from,
-                    uintptr_t to) {
-  const tarn_type *type = tarn_type_of(object);
-  if (!has_strong(type))
-    return;
-  if (from < (uintptr_t)object + type->size)
-    visit_layout(object, &type->slots, type->words, visit_by_visitor, visitor);
-  if (type->data_size)
-    visit_data(type, object, visit_by_visitor, visitor);
-  if (type->trace)
-    type->trace(object, visitor);
-  tarn_scan_elements(visitor, object, size, from, to);
-}
-
-/* --- the marker's own scan ------------------------------------------------------------------- */
-
 /*
  * Scans an array's elements from `first` on.  A long array is scanned in pieces, with a note of
  * where to go on left on the stack, so that the stack grows by a piece and not by the array.
@@ -397,7 +227,7 @@ void tarn_scan_part(struct tarn_visitor *visitor, const void *object, size_t siz
 static void scan_elements(struct tarn_marker *marker, const void *object, size_t size,
                           size_t first) {
   const tarn_type *type = tarn_type_of(object);
-  size_t count = element_count(type, object, size);
+  size_t count = tarn_scan_element_count(type, object, size);
   size_t words = type->element_size / sizeof(uintptr_t);
   size_t most = words < PIECE_WORDS ? PIECE_WORDS / (words ? words : 1) : 1;
   if (count - first > most) {
@@ -411,29 +241,44 @@ static void scan_elements(struct tarn_marker *marker, const void *object, size_t
       marker->stack[marker->depth++] = (first + most) << 3 | CONTINUES;
     }
   }
-  (void)visit_elements(type, object, first, count, most, visit_by_marker, marker);
+  if (most > count - first)
+    most = count - first;
+  tarn_scan_elements(type, object, first, most, push_word, push_words, marker);
+}
+
+static void take(struct tarn_visits *visits, const uintptr_t *words, size_t count) {
+  push_words(visits, words, count); /* a marker's are its first member */
+}
+
+tarn_status tarn_marker_start(struct tarn_marker *marker, tarn_world *world, size_t limit_bytes) {
+  memset(marker, 0, sizeof *marker);
+  tarn_visits_begin(&marker->visits, take);
+  marker->store = &world->store;
+  marker->world = world;
+  marker->limit = limit_bytes / sizeof(uintptr_t);
+  return TARN_OK;
 }
 
 static void trace(struct tarn_marker *marker, const tarn_type *type, const void *object) {
-  tarn_visitor visitor = {.marker = marker};
-  type->trace(object, &visitor);
+  type->trace(object, &marker->visits.visitor);
+  tarn_visits_take(&marker->visits);
 }
 
 static void scan_general(struct tarn_marker *marker, const void *object, size_t size) {
   const tarn_type *type = tarn_type_of(object);
-  visit_layout(object, &type->slots, type->words, visit_by_marker, marker);
+  tarn_scan_layout(object, &type->slots, type->words, push_word, push_words, marker);
   if (type->data_size)
-    visit_data(type, object, visit_by_marker, marker);
+    tarn_scan_data(type, object, push_word, push_words, marker);
   if (type->trace)
     trace(marker, type, object);
-  if (type->is_array && has_traced(&type->element))
+  if (type->is_array && tarn_layout_has_traced(&type->element))
     scan_elements(marker, object, size, 0);
 }
 
 static __attribute__((noinline)) void scan_other(struct tarn_marker *marker, void *object) {
   switch ((tarn_scan)tarn_type_of(object)->scan) {
   case TARN_SCAN_GENERAL:
-    scan_general(marker, object, tarn_type_of(object)->is_array ? block_size(object) : 0);
+    scan_general(marker, object, tarn_type_of(object)->is_array ? tarn_scan_block_size(object) : 0);
     break;
   case TARN_SCAN_TRACE:
     trace(marker, tarn_type_of(object), object);
@@ -469,7 +314,7 @@ static __attribute__((noinline)) void scan(struct tarn_marker *marker, uintptr_t
   const tarn_type *type = tarn_type_of(object);
   check_type(marker, object);
   if (type->scan == TARN_SCAN_BITS)
-    visit_bits(object, type->bits, visit_by_marker, marker);
+    tarn_scan_bits(object, type->bits, push_word, marker);
   else
     scan_other(marker, object);
 }
@@ -484,7 +329,7 @@ static __attribute__((noinline)) void scan(struct tarn_marker *marker, uintptr_t
 static __attribute__((noinline)) void go_on(struct tarn_marker *marker) {
   size_t next = marker->stack[--marker->depth] >> 3;
   const void *object = (const void *)marker->stack[--marker->depth];
-  scan_elements(marker, object, block_size(object), next);
+  scan_elements(marker, object, tarn_scan_block_size(object), next);
 }
 
 /* The first step: takes candidates off the stack, and fetches their mark bytes. */
@@ -525,6 +370,14 @@ static void fetch_early(const struct tarn_marker *marker, const uintptr_t *candi
       fetch(candidates[i], 8);
 }
 
+/* A block that lived through the last collection has the mark of that.  Where slots are trusted no
+ * mark tells that there is one. */
+static inline bool is_block(uint64_t map, uintptr_t word, bool trusts) {
+  uint32_t index;
+  return trusts ? tarn_starts_exactly(map, (uint32_t)(word & (TARN_UNIT_SIZE - 1)), &index)
+                : tarn_starts_block(map, word);
+}
+
 /*
  * The second step: marks, and fetches the objects that have to be scanned.  A block with the
  * previous epoch's mark lived through the last collection, so no look at it is needed; any other
@@ -553,7 +406,7 @@ static size_t mark_batch(struct tarn_marker *marker, const uintptr_t *candidates
     uint8_t old = __atomic_load_n(byte, __ATOMIC_RELAXED);
     if (tarn_marker_says(marker, old))
       continue;
-    bool sure = (old & asks) == lived && tarn_starts_block(map, word);
+    bool sure = (old & asks) == lived && is_block(map, word, !asks);
     if (TARN_LIKELY(sure)) {
       __atomic_store_n(byte, marker->mark, __ATOMIC_RELAXED);
       marked++;
@@ -619,7 +472,10 @@ static void scan_batch(struct tarn_marker *marker, const uintptr_t *objects, siz
     check_type(marker, words);
     if (TARN_UNLIKELY(type->scan != TARN_SCAN_BITS || depth >= most)) {
       marker->depth = depth;
-      scan(marker, object);
+      if (type->scan == TARN_SCAN_TRACE)
+        trace(marker, type, words);
+      else
+        scan(marker, object);
       stack = marker->stack;
       depth = marker->depth;
       most = safe_depth(marker);
@@ -638,11 +494,26 @@ static void share(struct tarn_marker *marker, size_t scanned) {
     marker->until_share -= (uint32_t)scanned;
 }
 
+/*
+ * A narrow graph, such as a list, never has a batch's worth of candidates.  What little there is
+ * was fetched when it was taken, the objects too; more steps between would only add to the wait.
+ */
+static bool is_narrow(size_t taken, const size_t counts[2]) {
+  return taken < TARN_BATCH / 4 && counts[0] + counts[1] == 0;
+}
+
 void tarn_mark_drain_stack(struct tarn_marker *marker) {
   uintptr_t candidates[TARN_BATCH], batches[2][TARN_BATCH];
   size_t taken = 0, counts[2] = {0, 0};
   unsigned older = 0; /* the batch to scan next, while the other is being fetched */
   do {
+    while (taken && is_narrow(taken, counts)) {
+      size_t found = mark_batch(marker, candidates, taken, batches[older]);
+      scan_batch(marker, batches[older], found);
+      share(marker, found);
+      taken = take_batch(marker, candidates);
+      fetch_early(marker, candidates, taken);
+    }
     scan_batch(marker, batches[older], counts[older]);
     share(marker, counts[older]);
     counts[older] = mark_batch(marker, candidates, taken, batches[older]);
@@ -746,8 +617,9 @@ static void mark_thread(struct tarn_marker *marker, struct tarn_mutator *mutator
 static void mark_slot(void **slot, void *data) { mark_root(data, (uintptr_t)*slot); }
 
 static void mark_provider(tarn_root_fn fn, void *fn_data, void *data) {
-  tarn_visitor visitor = {.marker = data};
-  fn(&visitor, fn_data);
+  struct tarn_marker *marker = data;
+  fn(&marker->visits.visitor, fn_data);
+  tarn_visits_take(&marker->visits);
 }
 
 void tarn_mark_roots(struct tarn_marker *marker) {

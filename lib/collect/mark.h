@@ -26,12 +26,12 @@
 #ifndef TARN_COLLECT_MARK_H
 #define TARN_COLLECT_MARK_H
 
-#include "heap/find.h"
-#include "world/type.h"
+#include "collect/scan.h"
 
 #define TARN_BATCH ((size_t)24) /* candidates in one step of the drain */
 
 struct tarn_marker {
+  struct tarn_visits visits; /* must be first; what the program's functions visit */
   struct tarn_store *store;
   tarn_world *world;
   uint8_t epoch;    /* what a block carries that lives for good: the world's epoch afterwards */
@@ -53,12 +53,6 @@ struct tarn_marker {
 static inline bool tarn_marker_says(const struct tarn_marker *marker, uint8_t byte) {
   return byte == marker->epoch || byte == marker->mark;
 }
-
-/* What trace functions and providers get. */
-struct tarn_visitor {
-  void (*visit)(struct tarn_visitor *visitor, uintptr_t word); /* NULL: the marker's own */
-  struct tarn_marker *marker;
-};
 
 tarn_status tarn_marker_start(struct tarn_marker *marker, tarn_world *world, size_t limit_bytes);
 void tarn_marker_end(struct tarn_marker *marker);
@@ -96,21 +90,5 @@ void tarn_mark_roots(struct tarn_marker *marker);
 
 /* Keeps the block at `address` until the next full collection, if it is not freed. */
 void tarn_mark_keep(struct tarn_marker *marker, uintptr_t address);
-
-/* Tells the visitor every strong reference of an object. */
-void tarn_scan_object(struct tarn_visitor *visitor, const void *object);
-
-/* The same for the elements, whole or in part, in the bytes from `from` up to `to` of an object in
- * a block of `size` bytes. */
-void tarn_scan_elements(struct tarn_visitor *visitor, const void *object, size_t size,
-                        uintptr_t from, uintptr_t to);
-
-/*
- * The same for those in the bytes from `from` up to `to` of an object in a block of `size` bytes,
- * and for some others of it: all of its fixed part, and all that its data block holds and its trace
- * function visits.
- */
-void tarn_scan_part(struct tarn_visitor *visitor, const void *object, size_t size, uintptr_t from,
-                    uintptr_t to);
 
 #endif

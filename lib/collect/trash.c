@@ -18,7 +18,7 @@
 #define POLL_EVERY 64u
 
 struct treat {
-  tarn_visitor visitor; /* must be first: visit functions get it */
+  struct tarn_visits visits; /* must be first: take() gets it */
   struct tarn_collector *collector;
   struct tarn_mutator *self;
   unsigned count;
@@ -35,45 +35,63 @@ static tarn_thread *thread_of(const struct treat *treat) { return tarn_thread_of
 /* --- all at once ----------------------------------------------------------------------------- */
 
 /* The oldest of those underway; what it names lives as long as that has not been given up. */
-static void meet_outside(struct treat *treat) {
-  struct tarn_cycles *cycles = &treat->collector->cycles;
-  struct tarn_outward outward = cycles->outward[cycles->outward_first];
-  cycles->outward_first = (cycles->outward_first + 1) % TARN_OUTWARD;
-  cycles->outward_count--;
+static inline void meet_outside(struct tarn_cycles *cycles, tarn_thread *self) {
+  struct tarn_outwards *outwards = &cycles->outwards;
+  struct tarn_outward outward = outwards->ring[outwards->met % TARN_OUTWARD];
+  /* First, so that a child of a fork in between gives nothing up twice. */
+  __atomic_store_n(&outwards->met, outwards->met + 1, __ATOMIC_RELEASE);
+  __atomic_signal_fence(__ATOMIC_SEQ_CST);
   if (*outward.ref < TARN_REFS_TRASH)
-    tarn_give_up(thread_of(treat), (void *)outward.word);
+    tarn_debts_add(&cycles->debts, self, outward.word);
 }
 
-/* A reference of garbage to something else is given up. */
-static void visit_outside(struct tarn_visitor *visitor, uintptr_t word) {
-  struct treat *treat = (struct treat *)(void *)visitor;
-  struct tarn_place place;
-  word &= ~treat->collector->world->tag_mask;
-  if (!tarn_find(treat->collector->world->store.id, word, false, &place) ||
-      tarn_map_kind(place.map) == TARN_KIND_RAW)
-    return;
-  if (tarn_map_kind(place.map) != TARN_KIND_CONTAINER || !tarn_refs_has(tarn_unit_of(word))) {
-    tarn_give_up(thread_of(treat), (void *)word);
-    return;
-  }
+static inline void note_outside(struct tarn_cycles *cycles, tarn_thread *self, const int32_t *ref,
+                                uintptr_t word) {
+  struct tarn_outwards *outwards = &cycles->outwards;
+  __builtin_prefetch(ref, 0);
+  if (outwards->noted - outwards->met == TARN_OUTWARD)
+    meet_outside(cycles, self);
+  outwards->ring[outwards->noted % TARN_OUTWARD] = (struct tarn_outward){ref, word};
+  /* Release: after what it counts, for a child. */
+  __atomic_store_n(&outwards->noted, outwards->noted + 1, __ATOMIC_RELEASE);
+}
+
+/* References of garbage to something else are given up.  Units of leaves have no ints. */
+static void take(struct tarn_visits *visits, const uintptr_t *words, size_t count) {
+  struct treat *treat = (struct treat *)(void *)visits;
   struct tarn_cycles *cycles = &treat->collector->cycles;
-  if (cycles->outward_count == TARN_OUTWARD)
-    meet_outside(treat);
-  struct tarn_outward *outward =
-      &cycles->outward[(cycles->outward_first + cycles->outward_count++) % TARN_OUTWARD];
-  *outward = (struct tarn_outward){tarn_refs_at(&cycles->refs, place.map, word), word};
-  __builtin_prefetch(outward->ref, 0);
+  tarn_thread *self = thread_of(treat);
+  const unsigned world = treat->collector->world->store.id;
+  const uintptr_t keep = ~treat->collector->world->tag_mask;
+  for (size_t i = 0; i < count; i++) {
+    uintptr_t word = words[i] & keep;
+    uint32_t index;
+    if (!tarn_space_holds(word))
+      continue;
+    size_t unit = tarn_unit_of(word);
+    uint64_t map = tarn_map_get(unit);
+    if (tarn_map_world(map) != world || tarn_map_kind(map) == TARN_KIND_RAW ||
+        !tarn_starts_exactly(map, (uint32_t)(word & (TARN_UNIT_SIZE - 1)), &index))
+      continue;
+    uint32_t part = tarn_refs_part(unit);
+    if (part)
+      note_outside(cycles, self, cycles->refs.ints + part + index, word);
+    else
+      tarn_debts_add(&cycles->debts, self, word);
+  }
 }
 
-static void give_up_outside(struct treat *treat, void *object) {
+static void give_up_outside(struct treat *treat, const void *object) {
   const tarn_type *type = tarn_type_of(object);
-  treat->visitor.visit = visit_outside;
+  uintptr_t words[64];
+  size_t count = 0;
   if (type->scan != TARN_SCAN_BITS) {
-    tarn_scan_object(&treat->visitor, object);
+    tarn_scan_object_now(&treat->visits, object);
     return;
   }
   for (uint64_t bits = type->bits; bits; bits &= bits - 1)
-    visit_outside(&treat->visitor, ((const uintptr_t *)object)[__builtin_ctzll(bits)]);
+    words[count++] = ((const uintptr_t *)object)[__builtin_ctzll(bits)];
+  take(&treat->visits, words, count);
 }
 
 static bool is_large(const void *object) {
@@ -94,13 +112,10 @@ static void free_block(struct tarn_store *store, struct tarn_pool *pool, void *b
   tarn_pool_set_room(pool, pool->own.room - 1); /* = used, on this list */
 }
 
-static void release_and_free(struct tarn_collector *collector, void *object, size_t size,
-                             void *data) {
+static void release_and_free(void *object, size_t size, int32_t *ref, void *data) {
   struct treat *treat = data;
   const tarn_type *type = tarn_type_of(object);
-  struct tarn_store *store = &collector->world->store;
-  int32_t *ref = tarn_refs_at(&collector->cycles.refs,
-                              tarn_map_get(tarn_unit_of((uintptr_t)object)), (uintptr_t)object);
+  struct tarn_store *store = &treat->collector->world->store;
   (void)size;
   if (*ref == TARN_REFS_TRASH) { /* else a fork came in between */
     *ref = TARN_REFS_GOING;
@@ -114,6 +129,14 @@ static void release_and_free(struct tarn_collector *collector, void *object, siz
   poll(treat);
 }
 
+/* All that is left of what was noted. */
+static void settle(struct treat *treat) {
+  struct tarn_cycles *cycles = &treat->collector->cycles;
+  while (cycles->outwards.met != cycles->outwards.noted)
+    meet_outside(cycles, thread_of(treat));
+  tarn_debts_settle_all(&cycles->debts, thread_of(treat));
+}
+
 static void free_larges(struct tarn_cycles *cycles) {
   while (cycles->larges) {
     struct tarn_large *large = cycles->larges;
@@ -125,36 +148,35 @@ static void free_larges(struct tarn_cycles *cycles) {
 
 /* --- functions ------------------------------------------------------------------------------- */
 
-static void hold(struct tarn_collector *collector, void *object, size_t size, void *data) {
+static void hold(void *object, size_t size, int32_t *ref, void *data) {
   struct treat *treat = data;
-  (void)collector, (void)size;
+  (void)size, (void)ref;
   tarn_ref(thread_of(treat), object);
 }
 
-static void finalize(struct tarn_collector *collector, void *object, size_t size, void *data) {
+static void finalize(void *object, size_t size, int32_t *ref, void *data) {
   struct treat *treat = data;
-  (void)size;
-  treat->finalized += tarn_finalize(collector, thread_of(treat), object);
+  (void)size, (void)ref;
+  treat->finalized += tarn_finalize(treat->collector, thread_of(treat), object);
   poll(treat);
 }
 
-static void clear(struct tarn_collector *collector, void *object, size_t size, void *data) {
+static void clear(void *object, size_t size, int32_t *ref, void *data) {
   struct treat *treat = data;
   const tarn_type *type = tarn_type_of(object);
-  (void)collector, (void)size;
+  (void)size, (void)ref;
   if (!type->clear)
     return;
   type->clear(thread_of(treat), object);
   poll(treat);
 }
 
+static bool is_alive(int32_t value) { return value == TARN_REFS_ALIVE; }
+
 /* What lives on: ours was one of its references. */
-static void let_go(struct tarn_collector *collector, void *object, size_t size, void *data) {
+static void let_go(void *object, size_t size, int32_t *ref, void *data) {
   struct treat *treat = data;
-  uint64_t map = tarn_map_get(tarn_unit_of((uintptr_t)object));
-  (void)size;
-  if (*tarn_refs_at(&collector->cycles.refs, map, (uintptr_t)object) != TARN_REFS_ALIVE)
-    return;
+  (void)size, (void)ref;
   tarn_give_up(thread_of(treat), object);
   poll(treat);
 }
@@ -179,14 +201,14 @@ static void look_again(struct treat *treat) {
 
 static void run_functions(struct treat *treat) {
   struct tarn_collector *collector = treat->collector;
-  tarn_trash_each(collector, false, hold, treat);
-  tarn_trash_each(collector, false, finalize, treat);
+  tarn_trash_each(&collector->cycles, tarn_is_trash, hold, treat);
+  tarn_trash_each(&collector->cycles, tarn_is_trash, finalize, treat);
   if (treat->finalized) {
     look_again(treat);
-    tarn_trash_each(collector, true, let_go, treat);
+    tarn_trash_each(&collector->cycles, is_alive, let_go, treat);
     let_saved_go(treat);
   }
-  tarn_trash_each(collector, false, clear, treat);
+  tarn_trash_each(&collector->cycles, tarn_is_trash, clear, treat);
   atomic_fetch_add_explicit(&collector->cycles.finalizers, treat->finalized, memory_order_relaxed);
 }
 
@@ -209,13 +231,17 @@ void tarn_trash_after_fork(struct tarn_collector *collector) {
 
 void tarn_trash_treat(struct tarn_collector *collector, struct tarn_mutator *self) {
   struct tarn_cycles *cycles = &collector->cycles;
-  struct treat treat = {.collector = collector, .self = self};
+  struct treat treat;
+  treat.collector = collector;
+  treat.self = self;
+  treat.count = 0;
+  treat.finalized = 0;
+  tarn_visits_begin(&treat.visits, take);
   if (cycles->special && !cycles->left)
     run_functions(&treat);
   cycles->whole = true;
-  tarn_trash_each(collector, false, release_and_free, &treat);
-  while (cycles->outward_count)
-    meet_outside(&treat);
+  tarn_trash_each(cycles, tarn_is_trash, release_and_free, &treat);
+  settle(&treat);
   free_larges(cycles);
   cycles->whole = false;
   for (size_t i = 0; i < cycles->candidates.count; i++) {

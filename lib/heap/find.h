@@ -53,6 +53,20 @@ static inline bool tarn_starts_block(uint64_t map, uintptr_t word) {
   return tarn_inline_is_start((uint32_t)(word & (TARN_UNIT_SIZE - 1)), tarn_map_low(map));
 }
 
+/*
+ * Does a block start at that offset of a unit with that map word, whatever the mark bytes say?
+ * `*index`: which one of the unit's; that of a large object is 0.  One product tells both: see
+ * tarn_inline_is_start.
+ */
+static inline bool tarn_starts_exactly(uint64_t map, uint32_t offset, uint32_t *index) {
+  uint64_t product = (uint64_t)offset * tarn_map_low(map);
+  *index = (uint32_t)(product >> 32);
+  if (TARN_LIKELY(tarn_map_form(map) == TARN_FORM_POOL)) /* not behind the last one either */
+    return (uint32_t)product < tarn_map_low(map) &&
+           offset + tarn_map_block_size(map) <= TARN_UNIT_SIZE;
+  return tarn_map_form(map) == TARN_FORM_LARGE && offset == 0;
+}
+
 /* The heap of the block; the caller knows that it is in use. */
 static inline struct tarn_heap *tarn_heap_of(const struct tarn_place *place) {
   return tarn_pool_of(place->block)->heap; /* also of the first unit of a large object */

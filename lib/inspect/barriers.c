@@ -16,7 +16,7 @@
 enum age { AGE_NEW, AGE_SURVIVED, AGE_OLD };
 
 struct barriers {
-  struct tarn_visitor visitor; /* must be first: visit() gets it */
+  struct tarn_visits visits; /* must be first: take() gets it */
   tarn_world *world;
   uintptr_t block; /* the object that is looked at */
   size_t size;
@@ -80,8 +80,9 @@ static void check_word(struct barriers *barriers, uintptr_t word) {
     expect_note(barriers, word, &target);
 }
 
-static void visit(struct tarn_visitor *visitor, uintptr_t word) {
-  check_word((struct barriers *)(void *)visitor, word);
+static void take(struct tarn_visits *visits, const uintptr_t *words, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    check_word((struct barriers *)(void *)visits, words[i]);
 }
 
 /* After an object was freed by hand a weak reference may lead to whatever has its block now; then
@@ -106,14 +107,13 @@ static bool check_block(const struct tarn_walked *walked, void *data) {
     return true;
   const uintptr_t *words = (const uintptr_t *)barriers->block;
   check_weak(barriers, words, (tarn_scan)tarn_type_of(words)->scan);
-  tarn_scan_object(&barriers->visitor, words);
+  tarn_scan_object_now(&barriers->visits, words);
   return true;
 }
 
 void tarn_barriers_check(tarn_world *world) {
   struct barriers barriers = {.world = world};
-  barriers.visitor.visit = visit;
-  barriers.visitor.marker = &world->collector->marker;
+  tarn_visits_begin(&barriers.visits, take);
   /* Before the first collection nothing is older than anything. */
   if (world->collector->generations.on && world->store.epoch != TARN_MARK_NONE)
     (void)tarn_walk_stopped(world, check_block, &barriers);

@@ -25,7 +25,7 @@
 #define WORDS_PER_ARENA (GRANULES_PER_ARENA / 64)
 
 struct shadow {
-  struct tarn_visitor visitor; /* must be first: visit() gets it */
+  struct tarn_visits visits; /* must be first: take() gets it */
   tarn_world *world;
   size_t bytes;            /* of these pages: the structure, then what the next three point to */
   const tarn_type **types; /* a hash table of all types, so that a damaged type word is named */
@@ -183,8 +183,9 @@ static void note_conservative(struct shadow *shadow, uintptr_t word) {
     note_place(shadow, &place);
 }
 
-static void visit(struct tarn_visitor *visitor, uintptr_t word) {
-  note_word((struct shadow *)(void *)visitor, word);
+static void take(struct tarn_visits *visits, const uintptr_t *words, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    note_word((struct shadow *)(void *)visits, words[i]);
 }
 
 static void drain(struct shadow *shadow) {
@@ -196,7 +197,7 @@ static void drain(struct shadow *shadow) {
                   "word %p is not a type of the world",
                   object, (void *)((uintptr_t)object & ~(uintptr_t)(TARN_UNIT_SIZE - 1)),
                   (const void *)type);
-    tarn_scan_object(&shadow->visitor, object);
+    tarn_scan_object_now(&shadow->visits, object);
   }
 }
 
@@ -226,7 +227,8 @@ static void note_slot(void **slot, void *data) {
 static void note_provider(tarn_root_fn fn, void *fn_data, void *data) {
   struct shadow *shadow = data;
   sum_provider(fn, fn_data, &shadow->sum);
-  fn(&shadow->visitor, fn_data);
+  fn(&shadow->visits.visitor, fn_data);
+  tarn_visits_take(&shadow->visits);
 }
 
 static void note_stack_word(void *data, uintptr_t word) { note_conservative(data, word); }
@@ -274,8 +276,7 @@ void tarn_shadow_note(tarn_world *world, uintptr_t frame) {
   world->collector->shadow = shadow;
   if (!shadow)
     return;
-  shadow->visitor.visit = visit;
-  shadow->visitor.marker = &world->collector->marker;
+  tarn_visits_begin(&shadow->visits, take);
   cds_list_for_each_entry(mutator, &world->registry.list, node) note_thread(shadow, mutator, frame);
   tarn_roots_each(world, note_slot, note_provider, shadow);
   drain(shadow);

@@ -441,6 +441,7 @@ static void fill_plain(tarn_world *world, const tarn_type_spec *spec, tarn_type 
   type->refs = spec->refs;
   type->try_ref = spec->try_ref;
   type->weakly = (spec->flags & TARN_TYPE_WEAK) != 0;
+  type->special = type->weakly || spec->clear || spec->finalize;
   type->ref = spec->ref;
   type->unref = spec->unref;
   type->clear = spec->clear;

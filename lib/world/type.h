@@ -61,7 +61,8 @@ struct tarn_type {
   /* In worlds that count references. */
   uint32_t refs_at; /* 0: the functions say it, or nothing is counted */
   uint8_t refs_size;
-  bool weakly; /* weak handles */
+  bool weakly;  /* weak handles */
+  bool special; /* weakly, or with `clear` or `finalize`: garbage of it does not just go */
   tarn_try_ref_fn try_ref;
   tarn_refs_fn refs;
   tarn_count_fn ref, unref, clear, finalize;

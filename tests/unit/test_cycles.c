@@ -671,6 +671,63 @@ static void counts_may_be_split_and_references_anywhere(void **state) {
   end(&f);
 }
 
+/* A pool's last bytes are too few for a block; an address there looks like a block's start. */
+static void words_that_lead_behind_the_last_block_of_a_pool_are_ignored(void **state) {
+  (void)state;
+  enum { POOLS = 3, BLOCKS = TARN_UNIT_SIZE / sizeof(struct node) };
+  struct node *nodes[POOLS * BLOCKS];
+  for (int known = 0; known <= 1; known++) {
+    struct fixture f = begin("collect=0");
+    for (size_t i = 0; i < POOLS * BLOCKS; i++) {
+      nodes[i] = make(&f, f.node);
+      uintptr_t base = (uintptr_t)nodes[i] & ~(uintptr_t)(TARN_UNIT_SIZE - 1);
+      nodes[i]->left = (struct node *)(base + BLOCKS * sizeof(struct node));
+      if (known)
+        assert_int_equal(tarn_root_add(f.world, (void **)&nodes[i]), TARN_OK);
+    }
+    collect(&f, 2);
+    assert_int_equal(count_freed(0, ids), 0);
+    for (size_t i = 0; i < POOLS * BLOCKS; i++) {
+      if (known)
+        assert_int_equal(tarn_root_remove(f.world, (void **)&nodes[i]), TARN_OK);
+      nodes[i]->right = nodes[i]; /* the reference from outside becomes its own */
+    }
+    collect(&f, 2);
+    assert_int_equal(count_freed(0, ids), ids);
+    end(&f);
+  }
+}
+
+static void words_that_lead_into_large_objects_are_ignored(void **state) {
+  (void)state;
+  enum { ELEMENTS = 4 * TARN_UNIT_SIZE / sizeof(void *) };
+  for (int known = 0; known <= 1; known++) {
+    struct fixture f = begin("collect=0");
+    struct array *array = tarn_new_array(f.self, f.array, ELEMENTS);
+    assert_non_null(array);
+    array->refs = 1;
+    array->id = ids++;
+    for (size_t i = 0; i < ELEMENTS; i++)
+      array->elements[i] = (struct node *)sizeof(void *); /* no type, if it were the first word */
+    struct node *node = make(&f, f.node);
+    void *root = node;
+    for (size_t unit = 1; unit <= 3; unit++) {
+      array->elements[unit] = (struct node *)((uintptr_t)array + unit * TARN_UNIT_SIZE);
+      node->left = array->elements[unit];
+      if (known)
+        assert_int_equal(tarn_root_add(f.world, &root), TARN_OK);
+      collect(&f, 2);
+      if (known)
+        assert_int_equal(tarn_root_remove(f.world, &root), TARN_OK);
+    }
+    assert_int_equal(count_freed(0, ids), 0);
+    tarn_unref(f.self, node);
+    tarn_unref(f.self, array);
+    assert_int_equal(count_freed(0, ids), ids);
+    end(&f);
+  }
+}
+
 /* In one collection with a type that has a finalizer: the library cannot clear what a trace
  * function visits. */
 static void references_that_only_a_trace_function_knows_go_beside_finalizers(void **state) {
@@ -1095,6 +1152,8 @@ int main(void) {
       cmocka_unit_test(words_of_stacks_may_name_what_is_free),
       cmocka_unit_test(arrays_of_any_size_are_in_circles),
       cmocka_unit_test(counts_may_be_split_and_references_anywhere),
+      cmocka_unit_test(words_that_lead_behind_the_last_block_of_a_pool_are_ignored),
+      cmocka_unit_test(words_that_lead_into_large_objects_are_ignored),
       cmocka_unit_test(references_that_only_a_trace_function_knows_go_beside_finalizers),
       cmocka_unit_test(long_chains_need_no_stack),
       cmocka_unit_test(objects_without_a_count_yet_are_left_alone),
