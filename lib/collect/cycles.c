@@ -1001,6 +1001,7 @@ tarn_status tarn_collect_cycles(tarn_thread *self, int generation) {
 void tarn_cycles_start(struct tarn_collector *collector) {
   collector->cycles.patience = collector->cycles.young_patience = 1;
   (void)pthread_mutex_init(&collector->cycles.lock, NULL);
+  tarn_links_start(&collector->cycles.links);
   tarn_finalized_start(collector);
   tarn_handles_start(collector);
 }

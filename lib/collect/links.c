@@ -7,12 +7,14 @@
 
 #define KEPT ((size_t)128 << 10) /* bytes that stay for the next collection */
 
+void tarn_links_start(struct tarn_links *links) { links->most = TARN_LINKS_MOST; }
+
 /* Pages that were used before hold anything: what is read must have been written. */
 void tarn_links_make(struct tarn_links *links, size_t ints) {
   size_t room = (2 + TARN_LINKS_EACH) * ints + 1;
   size_t bytes = (room * sizeof *links->to + 4095) & ~(size_t)4095;
   links->on = false;
-  if (ints > TARN_LINKS_MOST)
+  if (ints > links->most)
     return;
   if (bytes > links->bytes) {
     tarn_links_end(links);
@@ -38,5 +40,5 @@ void tarn_links_drop(struct tarn_links *links) {
 void tarn_links_end(struct tarn_links *links) {
   if (links->rows)
     tarn_os_unmap(links->rows, links->bytes);
-  *links = (struct tarn_links){0};
+  *links = (struct tarn_links){.most = links->most};
 }

@@ -26,8 +26,11 @@ struct tarn_links {
   uint32_t *stack;            /* room for each once */
   uint32_t *to, *next, *last; /* the rows; where they go on; the last place */
   bool on;
+  size_t most;  /* ints; tests set it lower */
   size_t bytes; /* of the mapping */
 };
+
+void tarn_links_start(struct tarn_links *links);
 
 /* Room for those of `ints` ints; `on` tells whether there is. */
 void tarn_links_make(struct tarn_links *links, size_t ints);

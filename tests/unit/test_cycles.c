@@ -290,8 +290,10 @@ static void random_graphs_lose_what_nobody_reaches(void **state) {
   static const unsigned helds[] = {0, 1, 5, 20, 60, 100};
   uint64_t seed = 88172645463325252u;
   for (unsigned i = 0; i < sizeof helds / sizeof *helds; i++)
-    for (int markers = 1; markers <= 2; markers++) {
-      struct fixture f = begin(markers == 1 ? "collect=0,markers=1" : "collect=0,markers=2");
+    for (int links = 0; links <= 1; links++) { /* noted in the first pass, or traced again */
+      struct fixture f = begin("collect=0");
+      if (!links)
+        f.world->collector->cycles.links.most = 0;
       build_model(&f, &seed, helds[i]);
       collect(&f, 2);
       check_model(&f);
@@ -600,6 +602,123 @@ static void arrays_of_any_size_are_in_circles(void **state) {
       assert_int_equal(freed[id], !holds);
       assert_int_equal(count_freed(from, ids), holds ? 0 : ids - from);
     }
+  end(&f);
+}
+
+/* More references than are noted in the first pass, and than fit in a visitor: one of those that
+ * live keeps all. */
+static void dense_graphs_lose_what_nobody_reaches(void **state) {
+  (void)state;
+  enum { ARRAYS = 60, ELEMENTS = 50 };
+  struct array *arrays[ARRAYS];
+  for (int holds = 1; holds >= 0; holds--) {
+    struct fixture f = begin("collect=0");
+    uint64_t seed = 42;
+    for (unsigned i = 0; i < ARRAYS; i++) {
+      arrays[i] = tarn_new_array(f.self, f.array, ELEMENTS);
+      assert_non_null(arrays[i]);
+      arrays[i]->id = ids++;
+      arrays[i]->refs = holds && i == 0;
+    }
+    for (unsigned i = 0; i < ARRAYS; i++)
+      for (unsigned k = 0; k < ELEMENTS; k++) {
+        struct array *to = arrays[k ? next_random(&seed) % ARRAYS : (i + 1) % ARRAYS];
+        arrays[i]->elements[k] = (struct node *)(void *)to;
+        to->refs++;
+      }
+    collect(&f, 2);
+    assert_int_equal(count_freed(0, ids), holds ? 0 : ARRAYS);
+    end(&f);
+  }
+}
+
+/* The last one, and it alone, has more references than are noted. */
+static void a_long_object_keeps_what_its_last_elements_name(void **state) {
+  (void)state;
+  enum { OTHERS = 5, ELEMENTS = 500 };
+  struct fixture f = begin("collect=0");
+  struct array *arrays[OTHERS + 1], *last;
+  for (unsigned i = 0; i <= OTHERS; i++) {
+    last = arrays[i] = tarn_new_array(f.self, f.array, ELEMENTS);
+    assert_non_null(last);
+    last->id = ids++;
+    last->refs = 1; /* the last one's from outside, the others' from that */
+  }
+  for (unsigned k = 0; k < ELEMENTS; k++)
+    if (k < ELEMENTS - OTHERS) {
+      last->elements[k] = (struct node *)(void *)last;
+      last->refs++;
+    } else {
+      last->elements[k] = (struct node *)(void *)arrays[k - (ELEMENTS - OTHERS)];
+    }
+  collect(&f, 2);
+  assert_int_equal(count_freed(0, ids), 0);
+  last->refs--;
+  collect(&f, 2);
+  assert_int_equal(count_freed(0, ids), OTHERS + 1);
+  end(&f);
+}
+
+/* So many that garbage refers to that they share places in the table of debts. */
+static void shared_objects_lose_each_reference_of_garbage(void **state) {
+  (void)state;
+  enum { SHARED = 2000, NODES_EACH = 7 };
+  static struct node *shared[SHARED];
+  struct leaf *leaf;
+  struct fixture f = begin("collect=0");
+  leaf = tarn_new(f.self, f.leaf);
+  leaf->refs = 1 + SHARED * NODES_EACH;
+  for (unsigned i = 0; i < SHARED; i++)
+    shared[i] = make(&f, f.node);
+  for (unsigned k = 0; k < NODES_EACH; k++)
+    for (unsigned i = 0; i < SHARED; i++) {
+      struct node *node = make_ring(&f, f.node, 1);
+      node->right = share(shared[i]);
+      node->leaf = leaf;
+      tarn_unref(f.self, node);
+    }
+  for (unsigned i = 0; i < SHARED; i += 2)
+    tarn_unref(f.self, shared[i]); /* these go with the last of the garbage */
+  collect(&f, 2);
+  for (unsigned i = 0; i < SHARED; i++) {
+    assert_int_equal(freed[i], i % 2 == 0);
+    if (i % 2)
+      assert_int_equal(shared[i]->refs, 1);
+  }
+  assert_int_equal(count_freed(SHARED, ids), SHARED * NODES_EACH);
+  assert_int_equal(leaf->refs, 1);
+  end(&f);
+}
+
+/* Though they lie in one pool with new ones. */
+static void young_collections_pass_by_what_full_ones_marked(void **state) {
+  (void)state;
+  enum { OLD = 300, YOUNG = 20 };
+  struct fixture f = begin("collect=0");
+  const struct tarn_cycles *cycles = &f.world->collector->cycles;
+  struct node *old = make_ring(&f, f.node, OLD), *root = old;
+  assert_int_equal(tarn_root_add(f.world, (void **)&root), TARN_OK);
+  collect(&f, 2);
+  for (int i = 0; i < 3; i++) {
+    struct node *held = make(&f, f.node), *ring = make_ring(&f, f.node, YOUNG);
+    held->right = share(old);
+    ring->right = share(old);
+    ring->left->right = make(&f, f.node); /* of a place that may have been another's */
+    tarn_unref(f.self, ring);
+    uintptr_t before = ids - YOUNG - 1;
+    collect(&f, 0);
+    assert_int_equal(cycles->looked_at, YOUNG + 2);
+    assert_int_equal(count_freed(before, ids), YOUNG + 1);
+    assert_int_equal(old->refs, 3);
+    tarn_unref(f.self, held);
+  }
+  assert_int_equal(count_freed(0, OLD), 0);
+  root = NULL;
+  tarn_unref(f.self, old);
+  collect(&f, 1); /* for that they are too old */
+  assert_int_equal(count_freed(0, OLD), 0);
+  collect(&f, 2);
+  assert_int_equal(count_freed(0, OLD), OLD);
   end(&f);
 }
 
@@ -1151,6 +1270,10 @@ int main(void) {
       cmocka_unit_test(collections_do_not_look_into_what_is_being_given_back),
       cmocka_unit_test(words_of_stacks_may_name_what_is_free),
       cmocka_unit_test(arrays_of_any_size_are_in_circles),
+      cmocka_unit_test(dense_graphs_lose_what_nobody_reaches),
+      cmocka_unit_test(a_long_object_keeps_what_its_last_elements_name),
+      cmocka_unit_test(shared_objects_lose_each_reference_of_garbage),
+      cmocka_unit_test(young_collections_pass_by_what_full_ones_marked),
       cmocka_unit_test(counts_may_be_split_and_references_anywhere),
       cmocka_unit_test(words_that_lead_behind_the_last_block_of_a_pool_are_ignored),
       cmocka_unit_test(words_that_lead_into_large_objects_are_ignored),
