@@ -2,7 +2,7 @@
 /*
  * bench/cycles/graphs.c: what a collection of cycles costs for each container.
  *
- *   cycles_graphs MODE SHAPE COUNT TIMES [unknown] [slots] [kinds] [later]
+ *   cycles_graphs MODE SHAPE COUNT TIMES [unknown] [slots] [kinds] [two] [later]
  *
  * COUNT nodes of 48 bytes: the type, the count of references, an atom (one of 256, without
  * references), and up to two references to nodes.  These are counted.  With `kinds` there is one
@@ -14,7 +14,7 @@
  *   rings   circles of ten nodes
  * They are built with collections off, and kept by one reference from outside, to the first node
  * (or the array); it is registered as a root, but not if it is `unknown`.  Nodes are traced by a
- * function, or with `slots` by the list of their slots.
+ * function, or with `slots` by the list of their slots.  One marker, or with `two` two.
  *
  * Modes:
  *   live     full collections while the graph is kept: the first one, and the median of TIMES more
@@ -77,7 +77,7 @@ static tarn_thread *self;
 static const tarn_type *node_type, *list_type;
 static struct kind *kind;
 static struct atom *atoms[ATOMS];
-static bool known = true, slots, kinds, later;
+static bool known = true, slots, kinds, two, later;
 
 /* --- types ------------------------------------------------------------------------------------ */
 
@@ -154,7 +154,7 @@ static void make_types(void) {
 
 static void begin(void) {
   tarn_options options = TARN_OPTIONS_INIT;
-  options.set = "strict=1,markers=1";
+  options.set = two ? "strict=1,markers=2" : "strict=1,markers=1";
   options.flags = TARN_OPTIONS_COUNTING;
   if (tarn_world_create(&options, &world) != TARN_OK || tarn_thread_attach(world, &self) != TARN_OK)
     subject_fail(SUBJECT, "cannot make a world");
@@ -524,11 +524,12 @@ static const struct mode {
 
 int main(int argc, char **argv) {
   if (argc < 5)
-    subject_fail(SUBJECT, "usage: MODE SHAPE COUNT TIMES [unknown] [slots] [kinds] [later]");
+    subject_fail(SUBJECT, "usage: MODE SHAPE COUNT TIMES [unknown] [slots] [kinds] [two] [later]");
   for (int i = 5; i < argc; i++) {
     known = known && strcmp(argv[i], "unknown") != 0;
     slots = slots || strcmp(argv[i], "slots") == 0;
     kinds = kinds || strcmp(argv[i], "kinds") == 0;
+    two = two || strcmp(argv[i], "two") == 0;
     later = later || strcmp(argv[i], "later") == 0;
   }
   size_t count = (size_t)subject_number(argv[3]), times = (size_t)subject_number(argv[4]);

@@ -890,6 +890,7 @@ static void finish(struct tarn_collector *collector, struct tarn_mutator *self,
                    struct tarn_cycles_report *report) {
   struct tarn_cycles *cycles = &collector->cycles;
   uint64_t since = tarn_os_now();
+  tarn_markers_tend(collector);
   report->found = cycles->found;
   tarn_handles_tell(collector, tarn_thread_of(self), &cycles->gone);
   if (cycles->found)
@@ -918,6 +919,8 @@ uint64_t tarn_cycles_note_pause(struct tarn_collector *collector) {
 static tarn_status run(tarn_world *world, struct tarn_mutator *self, int generation, bool asked) {
   struct tarn_collector *collector = world->collector;
   struct tarn_cycles *cycles = &collector->cycles;
+  if (generation == TARN_GENERATION_FULL)
+    tarn_markers_foresee(collector);
   tarn_stop_begin_always(world, self);
   if (!tarn_refs_start() || !collect_stopped(collector, generation, asked)) {
     tarn_stop_end(world, self);

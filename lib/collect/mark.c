@@ -379,22 +379,22 @@ static inline bool is_block(uint64_t map, uintptr_t word, bool trusts) {
 }
 
 /*
- * The second step: marks, and fetches the objects that have to be scanned.  A block with the
- * previous epoch's mark lived through the last collection, so no look at it is needed; any other
- * one that is not marked goes on as it is, unsure.  The bytes of large objects and of pools need no
- * telling apart here: see tarn_starts_block.
+ * The second step (`trusts` is a constant at every call): marks, and fetches the objects that have
+ * to be scanned.  A block with the previous epoch's mark lived through the last collection, so no
+ * look at it is needed; any other one that is not marked goes on as it is, unsure.  The bytes of
+ * large objects and of pools need no telling apart here: see tarn_starts_block.
  *
  * The map word comes before the mark byte: that of a word of another world may be written by its
  * threads just now, or not be there.
  */
-static size_t mark_batch(struct tarn_marker *marker, const uintptr_t *candidates, size_t count,
-                         uintptr_t *objects) {
+static TARN_ALWAYS_INLINE size_t mark_all_of(struct tarn_marker *marker,
+                                             const uintptr_t *candidates, size_t count,
+                                             uintptr_t *objects, bool trusts) {
   const struct tarn_space space = tarn_space;
   const unsigned id = marker->store->id;
-  const unsigned lived = marker->trusts                       ? 0
-                         : marker->previous != TARN_MARK_NONE ? marker->previous
-                                                              : UINT8_MAX + 1u;
-  const unsigned asks = marker->trusts ? 0 : UINT8_MAX;
+  const uint8_t epoch = marker->epoch, mark = marker->mark;
+  const unsigned lived =
+      marker->previous != TARN_MARK_NONE ? marker->previous : UINT8_MAX + 1u; /* never */
   size_t found = 0, marked = 0, bytes = 0;
   for (size_t i = 0; i < count; i++) {
     uintptr_t word = candidates[i], offset = word - space.base;
@@ -404,11 +404,11 @@ static size_t mark_batch(struct tarn_marker *marker, const uintptr_t *candidates
       continue;
     uint8_t *byte = &space.marks[offset >> TARN_GRANULE_SHIFT];
     uint8_t old = __atomic_load_n(byte, __ATOMIC_RELAXED);
-    if (tarn_marker_says(marker, old))
+    if (old == epoch || (!trusts && old == mark)) /* as tarn_marker_says; one of them there */
       continue;
-    bool sure = (old & asks) == lived && is_block(map, word, !asks);
+    bool sure = (trusts || old == lived) && is_block(map, word, trusts);
     if (TARN_LIKELY(sure)) {
-      __atomic_store_n(byte, marker->mark, __ATOMIC_RELAXED);
+      __atomic_store_n(byte, mark, __ATOMIC_RELAXED);
       marked++;
       bytes += tarn_map_block_size(map);
     }
@@ -420,6 +420,12 @@ static size_t mark_batch(struct tarn_marker *marker, const uintptr_t *candidates
   marker->marked += marked;
   marker->marked_bytes += bytes;
   return found;
+}
+
+static size_t mark_batch(struct tarn_marker *marker, const uintptr_t *candidates, size_t count,
+                         uintptr_t *objects) {
+  return marker->trusts ? mark_all_of(marker, candidates, count, objects, true)
+                        : mark_all_of(marker, candidates, count, objects, false);
 }
 
 /*
@@ -460,6 +466,7 @@ static void scan_batch(struct tarn_marker *marker, const uintptr_t *objects, siz
   const uintptr_t keep = ~marker->tag_mask, base = tarn_space.base, size = tarn_space.size;
   uintptr_t *stack = marker->stack;
   size_t depth = marker->depth, most = safe_depth(marker);
+  tarn_visitor *visitor = &marker->visits.visitor;
   for (size_t i = 0; i < count; i++) {
     uintptr_t object = objects[i];
     if (object & UNSURE) {
@@ -470,21 +477,28 @@ static void scan_batch(struct tarn_marker *marker, const uintptr_t *objects, siz
     const uintptr_t *words = (const uintptr_t *)object;
     const tarn_type *type = tarn_type_of(words);
     check_type(marker, words);
-    if (TARN_UNLIKELY(type->scan != TARN_SCAN_BITS || depth >= most)) {
-      marker->depth = depth;
-      if (type->scan == TARN_SCAN_TRACE)
-        trace(marker, type, words);
-      else
-        scan(marker, object);
-      stack = marker->stack;
-      depth = marker->depth;
-      most = safe_depth(marker);
+    if (TARN_LIKELY(type->scan == TARN_SCAN_BITS && depth < most)) {
+      for (uint64_t bits = type->bits; bits; bits &= bits - 1)
+        depth = put(stack, depth, words[__builtin_ctzll(bits)] & keep, base, size);
       continue;
     }
-    for (uint64_t bits = type->bits; bits; bits &= bits - 1)
-      depth = put(stack, depth, words[__builtin_ctzll(bits)] & keep, base, size);
+    marker->depth = depth;
+    if (type->scan == TARN_SCAN_TRACE)
+      type->trace(words, visitor);
+    else
+      scan(marker, object);
+    stack = marker->stack;
+    depth = marker->depth;
+    most = safe_depth(marker);
+    const uintptr_t *visited = marker->visits.words, *end = visitor->tarn_next;
+    if (TARN_UNLIKELY(depth >= most))
+      continue; /* they wait for the next object's, or for the end */
+    for (; visited < end; visited++)
+      depth = put(stack, depth, *visited & keep, base, size);
+    visitor->tarn_next = marker->visits.words;
   }
   marker->depth = depth;
+  tarn_visits_take(&marker->visits);
 }
 
 static void share(struct tarn_marker *marker, size_t scanned) {

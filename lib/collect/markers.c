@@ -17,6 +17,7 @@
 /* Looks at the parcels before a helper sleeps: some 30 us, since the next one comes soon or not at
  * all. */
 #define SPINS 1000u
+#define MUCH ((uint64_t)32 << 20) /* bytes of a heap whose full collection wants helpers */
 
 static struct tarn_markers *markers_of(const struct tarn_marker *marker) {
   return &marker->world->collector->markers;
@@ -309,6 +310,16 @@ void tarn_markers_tend(struct tarn_collector *collector) {
   }
   markers->making = false;
   unlock(markers);
+}
+
+void tarn_markers_foresee(struct tarn_collector *collector) {
+  struct tarn_markers *markers = &collector->markers;
+  /* Relaxed: only guesses. */
+  if (atomic_load_explicit(&collector->world->store.bytes, memory_order_relaxed) < MUCH ||
+      __atomic_load_n(&markers->threads, __ATOMIC_RELAXED) >= markers->wanted)
+    return;
+  __atomic_store_n(&markers->short_of_helpers, true, __ATOMIC_RELAXED);
+  tarn_markers_tend(collector);
 }
 
 /* --- start, end, fork ------------------------------------------------------------------------ */

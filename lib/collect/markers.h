@@ -68,6 +68,8 @@ void tarn_markers_end(struct tarn_collector *collector);
 /* With the world running: makes the helpers that the last collections could have used.  Calls
  * malloc. */
 void tarn_markers_tend(struct tarn_collector *collector);
+/* The same before a collection that will have much to mark, so that it need not be short first. */
+void tarn_markers_foresee(struct tarn_collector *collector);
 
 /* By a marker that has work: the next time to ask, in objects, and a parcel if somebody is hungry.
  */

@@ -320,6 +320,45 @@ static void known_roots_make_no_difference_but_in_work(void **state) {
   end(&f);
 }
 
+static struct node *make_tree(struct fixture *f, unsigned depth) {
+  struct node *node = make(f, f->plain);
+  if (depth) {
+    node->left = make_tree(f, depth - 1);
+    node->right = make_tree(f, depth - 1);
+  }
+  return node;
+}
+
+static void helpers_mark_what_known_roots_reach(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0,markers=2");
+  struct node *root = make_tree(&f, 15);
+  assert_int_equal(tarn_root_add(f.world, (void **)&root), TARN_OK);
+  const struct tarn_collector *collector = f.world->collector;
+  collect(&f, 2);
+  assert_int_equal(__atomic_load_n(&collector->markers.threads, __ATOMIC_RELAXED), 1);
+  for (int i = 0; i < 3; i++) {
+    collect(&f, 2);
+    assert_int_equal(collector->cycles.looked_at, 0);
+  }
+  end(&f);
+}
+
+static void helpers_are_there_when_the_first_collection_has_much_to_mark(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0,markers=2");
+  struct array *array = tarn_new_array(f.self, f.array, 5u << 20);
+  assert_non_null(array);
+  array->refs = 1;
+  array->id = ids++;
+  assert_int_equal(tarn_collect_cycles(f.self, 1), TARN_OK);
+  assert_int_equal(__atomic_load_n(&f.world->collector->markers.threads, __ATOMIC_RELAXED), 0);
+  collect(&f, 2);
+  assert_int_equal(__atomic_load_n(&f.world->collector->markers.threads, __ATOMIC_RELAXED), 1);
+  tarn_unref(f.self, array);
+  end(&f);
+}
+
 static void what_was_known_once_is_garbage_like_the_rest(void **state) {
   (void)state;
   struct fixture f = begin("collect=0");
@@ -1259,6 +1298,8 @@ int main(void) {
       cmocka_unit_test(what_garbage_refers_to_loses_its_references),
       cmocka_unit_test(random_graphs_lose_what_nobody_reaches),
       cmocka_unit_test(known_roots_make_no_difference_but_in_work),
+      cmocka_unit_test(helpers_mark_what_known_roots_reach),
+      cmocka_unit_test(helpers_are_there_when_the_first_collection_has_much_to_mark),
       cmocka_unit_test(what_was_known_once_is_garbage_like_the_rest),
       cmocka_unit_test(each_generation_finds_garbage_of_its_age),
       cmocka_unit_test(references_from_older_objects_keep_young_ones),
