@@ -9,6 +9,7 @@
  */
 #include "collect/cycles.h"
 #include "collect/collector.h"
+#include <string.h>
 
 #define RING 16u /* references whose ints are being fetched */
 #define QUEUE 8u /* objects that are */
@@ -196,11 +197,36 @@ static void choose(struct choice *choice, size_t unit, size_t blocks) {
   choice->good = choice->good && tarn_vector_add(&choice->collector->cycles.candidates, unit);
 }
 
+/*
+ * Do known roots reach all that is in use?  Only block starts have marks, and only blocks in use
+ * have the epoch's.  Eight bytes at a time: those of a word that are the epoch's are added to eight
+ * sums, which go on to 255.
+ */
+static bool is_all_marked(const struct tarn_cycles *cycles, const struct tarn_pool *pool) {
+  const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
+  const char *marks = (const char *)tarn_mark_byte(tarn_pool_base(pool));
+  const char *end = marks + (TARN_UNIT_SIZE >> TARN_GRANULE_SHIFT);
+  unsigned marked = 0;
+  while (marks < end) {
+    uint64_t sums = 0;
+    for (const char *stop = marks + 128; marks < stop; marks += sizeof sums) {
+      uint64_t others;
+      memcpy(&others, marks, sizeof others);
+      others ^= ones * cycles->epoch;
+      sums += (~(((others & ~highs) + ~highs) | others) & highs) >> 7;
+    }
+    marked += (unsigned)(sums * ones >> 56);
+  }
+  return marked == tarn_pool_used(pool);
+}
+
 /* The first candidate of a pool; all of its blocks are passed by if there is none. */
 static unsigned first_candidate(const struct tarn_cycles *cycles, const struct tarn_pool *pool) {
   size_t size = tarn_pool_block_size(pool);
   uintptr_t block = tarn_pool_base(pool), end = block + pool->own.cursor;
   unsigned index = 0;
+  if (cycles->rooted && is_all_marked(cycles, pool))
+    return pool->capacity;
   for (; block < end && (is_marked(cycles, block) || *(const uintptr_t *)block == 0); index++)
     block += size;
   return block < end ? index : pool->capacity;
