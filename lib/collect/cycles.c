@@ -14,7 +14,8 @@
 #define RING 16u /* references whose ints are being fetched */
 #define QUEUE 8u /* objects that are */
 #define BIG ((size_t)TARN_REFS_IMMORTAL)
-#define STACK_KEPT ((size_t)2048) /* entries that stay for the next collection */
+#define KEPT ((size_t)16 << 10) /* bytes of each that stay for the next collection */
+#define PAGE_SHIFT 9u           /* ints whose candidates begin at one place: see object_of */
 #define MARK_STACK_KEPT ((size_t)32768)
 #define FUTILE_PART 64u
 #define PATIENCE_MOST 4u
@@ -22,15 +23,30 @@
 
 /* --- vectors --------------------------------------------------------------------------------- */
 
+/* Items of `size` bytes; what there is room for afterwards, or 0. */
+static size_t grow(void **items, size_t capacity, size_t size) {
+  size_t bytes = capacity * size, more = bytes ? bytes * 2 : (size_t)16 << 10;
+  void *larger = bytes ? tarn_os_remap(*items, bytes, more) : tarn_os_map(more);
+  if (!larger)
+    return 0;
+  *items = larger;
+  return more / size;
+}
+
 bool tarn_vector_grow(struct tarn_vector *vector) {
-  size_t bytes = vector->capacity * sizeof *vector->items,
-         more = bytes ? bytes * 2 : (size_t)16 << 10;
-  uintptr_t *items = bytes ? tarn_os_remap(vector->items, bytes, more) : tarn_os_map(more);
-  if (!items)
-    return false;
-  vector->items = items;
-  vector->capacity = more / sizeof *items;
-  return true;
+  void *items = vector->items;
+  size_t capacity = grow(&items, vector->capacity, sizeof *vector->items);
+  if (capacity)
+    *vector = (struct tarn_vector){items, vector->count, capacity};
+  return capacity != 0;
+}
+
+bool tarn_numbers_grow(struct tarn_numbers *numbers) {
+  void *items = numbers->items;
+  size_t capacity = grow(&items, numbers->capacity, sizeof *numbers->items);
+  if (capacity)
+    *numbers = (struct tarn_numbers){items, numbers->count, capacity};
+  return capacity != 0;
 }
 
 void tarn_vector_drop(struct tarn_vector *vector) {
@@ -39,15 +55,27 @@ void tarn_vector_drop(struct tarn_vector *vector) {
   *vector = (struct tarn_vector){0};
 }
 
+static void drop_numbers(struct tarn_numbers *numbers) {
+  if (numbers->capacity)
+    tarn_os_unmap(numbers->items, numbers->capacity * sizeof *numbers->items);
+  *numbers = (struct tarn_numbers){0};
+}
+
 /* Little stays for the next collection. */
 static void drop_some(struct tarn_vector *vector) {
-  if (vector->capacity > STACK_KEPT)
+  if (vector->capacity * sizeof *vector->items > KEPT)
     tarn_vector_drop(vector);
   vector->count = 0;
+}
+static void drop_some_numbers(struct tarn_numbers *numbers) {
+  if (numbers->capacity * sizeof *numbers->items > KEPT)
+    drop_numbers(numbers);
+  numbers->count = 0;
 }
 
 static void drop_work(struct tarn_cycles *cycles) {
   drop_some(&cycles->candidates);
+  drop_some_numbers(&cycles->pages);
   tarn_links_drop(&cycles->links);
   tarn_refs_drop(&cycles->refs);
 }
@@ -265,6 +293,20 @@ static void choose_large(struct tarn_large *large, void *data) {
     choose(choice, tarn_unit_of(large->base), 1);
 }
 
+static uint32_t blocks_of(size_t unit) {
+  return tarn_map_form(tarn_map_get(unit)) == TARN_FORM_POOL ? tarn_space.pools[unit].capacity : 1;
+}
+
+/* Of each page of ints, the first of the candidates that may have some there.  There is room. */
+static void number_candidates(struct tarn_cycles *cycles) {
+  cycles->pages.count = 0;
+  for (size_t i = 0; i < cycles->candidates.count; i++) {
+    size_t unit = cycles->candidates.items[i];
+    while (cycles->pages.count << PAGE_SHIFT < tarn_refs_part(unit) + (size_t)blocks_of(unit))
+      cycles->pages.items[cycles->pages.count++] = (uint32_t)i;
+  }
+}
+
 /* Each candidate's unit gets its ints; false: no memory. */
 static bool choose_all(struct tarn_collector *collector) {
   struct tarn_cycles *cycles = &collector->cycles;
@@ -273,13 +315,37 @@ static bool choose_all(struct tarn_collector *collector) {
   each_large(collector, choose_large, &choice);
   if (!choice.good || !tarn_refs_make(&cycles->refs, choice.blocks))
     return false;
+  while (cycles->pages.capacity << PAGE_SHIFT < cycles->refs.count)
+    if (!tarn_numbers_grow(&cycles->pages))
+      return false;
   tarn_links_make(&cycles->links, cycles->refs.count);
-  for (size_t i = 0; i < cycles->candidates.count; i++) {
-    size_t unit = cycles->candidates.items[i];
-    bool is_pool = tarn_map_form(tarn_map_get(unit)) == TARN_FORM_POOL;
-    tarn_refs_add(&cycles->refs, unit, is_pool ? tarn_space.pools[unit].capacity : 1);
-  }
+  for (size_t i = 0; i < cycles->candidates.count; i++)
+    tarn_refs_add(&cycles->refs, cycles->candidates.items[i],
+                  blocks_of(cycles->candidates.items[i]));
+  number_candidates(cycles);
   return true;
+}
+
+/* Large garbage is on a list of its own after the first look. */
+static uintptr_t large_of_number(const struct tarn_cycles *cycles, uint32_t number) {
+  const struct tarn_large *large = cycles->larges;
+  while (large && tarn_refs_part(tarn_unit_of(large->base)) != number)
+    large = large->limbo;
+  return large ? large->base : 0;
+}
+
+/* The object whose int has the number. */
+static uintptr_t object_of(const struct tarn_cycles *cycles, uint32_t number) {
+  const struct tarn_vector *units = &cycles->candidates;
+  size_t page = number >> PAGE_SHIFT;
+  size_t at = page < cycles->pages.count ? cycles->pages.items[page] : units->count;
+  while (at + 1 < units->count && tarn_refs_part(units->items[at + 1]) <= number)
+    at++;
+  size_t unit = at < units->count ? units->items[at] : 0;
+  uint32_t index = number - tarn_refs_part(unit);
+  if (TARN_UNLIKELY(cycles->larges != NULL) && (at == units->count || index >= blocks_of(unit)))
+    return large_of_number(cycles, number);
+  return tarn_unit_base(unit) + index * tarn_map_block_size(tarn_map_get(unit));
 }
 
 static int32_t *refs_of_pool(const struct tarn_collector *collector, const struct tarn_pool *pool) {
@@ -402,9 +468,8 @@ static void take_off_all(struct tarn_collector *collector) {
 
 /* --- 2. what has some left lives ------------------------------------------------------------- */
 
-static void push(struct tarn_collector *collector, uintptr_t object) {
-  struct tarn_cycles *cycles = &collector->cycles;
-  if (!tarn_vector_add(&cycles->stack, object))
+static void push(struct tarn_cycles *cycles, const int32_t *ref) {
+  if (!tarn_numbers_add(&cycles->stack, (uint32_t)(ref - cycles->refs.ints)))
     cycles->overflow = true; /* it is ALIVE: see rescan */
 }
 
@@ -423,7 +488,7 @@ static void revive(struct pass *pass, const struct reference *reference) {
   if (*reference->ref < TARN_REFS_SEEN)
     die_of_count(pass->collector, reference->object, *reference->ref);
   *reference->ref = TARN_REFS_ALIVE;
-  push(pass->collector, reference->object);
+  push(&pass->collector->cycles, reference->ref);
 }
 
 /* What an object without a count refers to has its counts, if they were not given up already; then
@@ -435,12 +500,12 @@ static void scan_alive(struct pass *pass, const void *object) {
 
 /* Scans what is on the stack, and all it leads to.  A few objects are fetched ahead. */
 static void drain(struct pass *pass) {
-  struct tarn_vector *stack = &pass->collector->cycles.stack;
+  struct tarn_numbers *stack = &pass->collector->cycles.stack;
   uintptr_t queue[QUEUE];
   unsigned first = 0, count = 0;
   for (;;) {
     while (count < QUEUE && stack->count) {
-      uintptr_t object = stack->items[--stack->count];
+      uintptr_t object = object_of(&pass->collector->cycles, stack->items[--stack->count]);
       __builtin_prefetch((const void *)object, 0);
       queue[(first + count++) % QUEUE] = object;
     }
@@ -463,7 +528,7 @@ static void judge(struct pass *pass, int32_t *ref, uintptr_t block) {
   if (value < TARN_REFS_SEEN)
     die_of_count(pass->collector, block, value);
   *ref = TARN_REFS_ALIVE;
-  push(pass->collector, block);
+  push(&pass->collector->cycles, ref);
   drain(pass);
 }
 
@@ -506,21 +571,6 @@ static void take_to_revive(struct tarn_visits *visits, const uintptr_t *words, s
   note_words((struct pass *)(void *)visits, words, count, revive);
 }
 
-/* The block whose int it is, for a message. */
-static uintptr_t block_of_int(const struct tarn_collector *collector, uint32_t number) {
-  const struct tarn_cycles *cycles = &collector->cycles;
-  for (size_t i = 0; i < cycles->candidates.count; i++) {
-    size_t unit = cycles->candidates.items[i];
-    uint32_t part = tarn_refs_part(unit);
-    if (tarn_map_form(tarn_map_get(unit)) != TARN_FORM_POOL && part == number)
-      return tarn_unit_base(unit);
-    const struct tarn_pool *pool = &tarn_space.pools[unit];
-    if (tarn_map_form(tarn_map_get(unit)) == TARN_FORM_POOL && number - part < pool->capacity)
-      return tarn_unit_base(unit) + (number - part) * tarn_pool_block_size(pool);
-  }
-  return 0;
-}
-
 /* What a candidate that lives refers to, as the first pass noted it. */
 static size_t revive_row(struct tarn_collector *collector, uint32_t from, size_t depth) {
   struct tarn_links *links = &collector->cycles.links;
@@ -529,7 +579,7 @@ static size_t revive_row(struct tarn_collector *collector, uint32_t from, size_t
     if (ints[*to] == TARN_REFS_ALIVE)
       continue;
     if (ints[*to] < TARN_REFS_SEEN)
-      die_of_count(collector, block_of_int(collector, *to), ints[*to]);
+      die_of_count(collector, object_of(&collector->cycles, *to), ints[*to]);
     ints[*to] = TARN_REFS_ALIVE;
     links->stack[depth++] = *to;
   }
@@ -545,7 +595,7 @@ static void revive_linked(struct tarn_collector *collector) {
     if (value == TARN_REFS_ALIVE || value == TARN_REFS_SEEN || value == 0)
       continue;
     if (value < TARN_REFS_SEEN)
-      die_of_count(collector, block_of_int(collector, i), value);
+      die_of_count(collector, object_of(&collector->cycles, i), value);
     ints[i] = TARN_REFS_ALIVE;
     size_t depth = revive_row(collector, i, 0);
     while (depth)
@@ -631,6 +681,7 @@ static void keep_garbage(struct tarn_collector *collector) {
       tarn_refs_take(unit);
   }
   units->count = kept; /* large garbage is on a list */
+  number_candidates(&collector->cycles);
 }
 
 /* --- pools and ages --------------------------------------------------------------------------- */
@@ -748,7 +799,7 @@ static bool find(struct tarn_collector *collector) {
   each_candidate(collector, gather_pool, gather_large, collector);
   keep_garbage(collector);
   settle(collector);
-  drop_some(&cycles->stack);
+  drop_some_numbers(&cycles->stack);
   (void)note_phase(cycles, TARN_PHASE_GARBAGE, since);
   return true;
 }
@@ -847,7 +898,7 @@ void tarn_cycles_look_again(struct tarn_collector *collector) {
   tarn_trash_each(cycles, is_seen, judge_seen, &alive);
   tarn_trash_each(cycles, is_seen, sentence_seen, collector);
   part_larges(cycles);
-  drop_some(&cycles->stack);
+  drop_some_numbers(&cycles->stack);
 }
 
 /* --- one collection --------------------------------------------------------------------------- */
@@ -1039,7 +1090,8 @@ void tarn_cycles_end(struct tarn_collector *collector) {
   tarn_vector_drop(&collector->cycles.candidates);
   tarn_links_end(&collector->cycles.links);
   tarn_refs_end(&collector->cycles.refs); /* also what a fork left, and no collection came for */
-  tarn_vector_drop(&collector->cycles.stack);
+  drop_numbers(&collector->cycles.stack);
+  drop_numbers(&collector->cycles.pages);
   tarn_handles_end(collector);
   tarn_finalized_end(collector);
   (void)pthread_mutex_destroy(&collector->cycles.lock);

@@ -80,6 +80,20 @@ static inline bool tarn_vector_add(struct tarn_vector *vector, uintptr_t item) {
   return true;
 }
 
+/* The same for numbers of ints. */
+struct tarn_numbers {
+  uint32_t *items;
+  size_t count, capacity;
+};
+bool tarn_numbers_grow(struct tarn_numbers *numbers);
+
+static inline bool tarn_numbers_add(struct tarn_numbers *numbers, uint32_t item) {
+  if (TARN_UNLIKELY(numbers->count == numbers->capacity) && !tarn_numbers_grow(numbers))
+    return false;
+  numbers->items[numbers->count++] = item;
+  return true;
+}
+
 /* Of one collection, in nanoseconds: known roots; counting and taking off; what lives; the garbage
  * and its pools; and, with the world running, freeing. */
 enum {
@@ -124,7 +138,8 @@ struct tarn_cycles {
   bool left;                 /* the rest of it, by a thread that a fork did not take along */
   struct tarn_outwards outwards;
   struct tarn_debts debts;
-  struct tarn_vector stack;  /* objects to scan */
+  struct tarn_numbers stack; /* objects to scan */
+  struct tarn_numbers pages; /* where in the candidates those of each page of ints begin */
   bool overflow;             /* it could not grow */
   uint64_t looked_at, found; /* candidates; and garbage */
   uint64_t found_bytes;

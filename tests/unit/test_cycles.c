@@ -486,6 +486,52 @@ static void the_stop_after_finalizers_counts_as_a_pause(void **state) {
   }
 }
 
+/* The saved one refers to a large object, and that to others: behind thousands that live, and
+ * beside some that do not. */
+static void what_a_finalizer_saves_lives_with_large_objects_and_what_they_reach(void **state) {
+  (void)state;
+  enum { ELEMENTS = 2 * TARN_UNIT_SIZE / sizeof(void *), LIVING = 4000, REACHED = 2000 };
+  struct fixture f = begin("collect=0");
+  current = &f;
+  saves = true;
+  const tarn_type *type = special_type(&f, true, false);
+  struct node *living = make_ring(&f, f.node, LIVING);
+  uintptr_t first = ids;
+  struct array *array = tarn_new_array(f.self, f.array, ELEMENTS);
+  struct array *gone = tarn_new_array(f.self, f.array, ELEMENTS);
+  assert_true(array && gone);
+  array->id = ids++;
+  gone->id = ids++;
+  struct node *ring = make_ring(&f, f.node, REACHED);
+  while (ids % 10 != 3)
+    tarn_unref(f.self, make(&f, f.node));
+  uintptr_t saver_id = ids;
+  struct node *saver = make(&f, type);
+  saver->right = (struct node *)(void *)array;
+  array->refs = 1;
+  array->elements[0] = saver; /* its reference was ours */
+  array->elements[ELEMENTS - 1] = ring;
+  gone->refs = 1;
+  gone->elements[0] = (struct node *)(void *)gone;
+  gone->elements[1] = share(ring);
+  collect(&f, 2);
+  assert_ptr_equal(saved, saver);
+  assert_int_equal(freed[first], 0);
+  assert_int_equal(freed[first + 1], 1);
+  assert_int_equal(freed[saver_id], 0);
+  assert_int_equal(count_freed(first + 2, first + 2 + REACHED), 0);
+  assert_int_equal(ring->refs, 2);
+  saves = false;
+  tarn_unref(f.self, saved);
+  collect(&f, 2);
+  assert_int_equal(count_freed(0, LIVING), 0);
+  assert_int_equal(count_freed(first, saver_id + 1), saver_id + 1 - first);
+  tarn_unref(f.self, living);
+  collect(&f, 2);
+  assert_int_equal(count_freed(0, ids), ids);
+  end(&f);
+}
+
 static void what_a_finalizer_saves_lives_with_all_it_reaches(void **state) {
   (void)state;
   for (int clears = 0; clears <= 1; clears++) {
@@ -1305,6 +1351,7 @@ int main(void) {
       cmocka_unit_test(references_from_older_objects_keep_young_ones),
       cmocka_unit_test(finalizers_run_once_and_before_anything_is_cleared),
       cmocka_unit_test(the_stop_after_finalizers_counts_as_a_pause),
+      cmocka_unit_test(what_a_finalizer_saves_lives_with_large_objects_and_what_they_reach),
       cmocka_unit_test(what_a_finalizer_saves_lives_with_all_it_reaches),
       cmocka_unit_test(types_with_and_without_functions_may_be_in_one_circle),
       cmocka_unit_test(objects_that_die_by_their_count_are_finalized_too),
