@@ -150,19 +150,6 @@ static TARN_ALWAYS_INLINE void flush(struct pass *pass, meet_fn meet) {
   }
 }
 
-/* The words wait for more of them. */
-static TARN_ALWAYS_INLINE void scan(struct pass *pass, const void *object) {
-  const tarn_type *type = tarn_type_of(object);
-  if (type->scan == TARN_SCAN_TRACE) {
-    type->trace(object, &pass->visits.visitor);
-  } else if (type->scan == TARN_SCAN_BITS) {
-    for (uint64_t bits = type->bits; bits; bits &= bits - 1)
-      tarn_visit(&pass->visits.visitor, ((const void *const *)object)[__builtin_ctzll(bits)]);
-  } else {
-    tarn_scan_object(&pass->visits, object);
-  }
-}
-
 static void begin_pass(struct pass *pass, struct tarn_collector *collector,
                        void (*take)(struct tarn_visits *, const uintptr_t *, size_t)) {
   pass->collector = collector;
@@ -384,10 +371,11 @@ static void take_to_link(struct tarn_visits *visits, const uintptr_t *words, siz
   link_words((struct pass *)(void *)visits, words, count);
 }
 
-static TARN_ALWAYS_INLINE void scan_and_link(struct pass *pass, uint32_t from, const void *object) {
+static TARN_ALWAYS_INLINE void scan_and_link(struct pass *pass, uint32_t from,
+                                             const tarn_type *type, const void *object) {
   struct tarn_links *links = &pass->collector->cycles.links;
   tarn_links_begin_row(links, from);
-  scan(pass, object);
+  tarn_scan_object_inline(&pass->visits, type, object);
   size_t count = (size_t)(pass->visits.visitor.tarn_next - pass->visits.words);
   pass->visits.visitor.tarn_next = pass->visits.words;
   link_words(pass, pass->visits.words, count);
@@ -404,9 +392,9 @@ static TARN_ALWAYS_INLINE void walk_past(struct pass *pass, int32_t *ref, const 
   if (count == 0 && links)
     tarn_links_empty_row(&pass->collector->cycles.links, number);
   else if (count != 0 && links)
-    scan_and_link(pass, number, object);
+    scan_and_link(pass, number, type, object);
   else if (count != 0)
-    scan(pass, object);
+    tarn_scan_object_inline(&pass->visits, type, object);
 }
 
 /* A mark of the collection before goes, for the next one's will be the same. */
@@ -494,8 +482,9 @@ static void revive(struct pass *pass, const struct reference *reference) {
 /* What an object without a count refers to has its counts, if they were not given up already; then
  * it may be gone. */
 static void scan_alive(struct pass *pass, const void *object) {
-  if (tarn_refs_of_object(tarn_type_of(object), object) != 0)
-    scan(pass, object);
+  const tarn_type *type = tarn_type_of(object);
+  if (tarn_refs_of_object(type, object) != 0)
+    tarn_scan_object_inline(&pass->visits, type, object);
 }
 
 /* Scans what is on the stack, and all it leads to.  A few objects are fetched ahead. */
@@ -1082,6 +1071,7 @@ void tarn_cycles_start(struct tarn_collector *collector) {
   collector->cycles.patience = collector->cycles.young_patience = 1;
   (void)pthread_mutex_init(&collector->cycles.lock, NULL);
   tarn_links_start(&collector->cycles.links);
+  tarn_trash_start(collector);
   tarn_finalized_start(collector);
   tarn_handles_start(collector);
 }

@@ -49,21 +49,6 @@ struct tarn_large;
 #define TARN_REFS_GOING (TARN_REFS_ALIVE + 2)
 #define TARN_REFS_GONE (TARN_REFS_ALIVE + 3)
 
-/* A reference of garbage, to be given up unless it names garbage; the int that says so is being
- * fetched. */
-#define TARN_OUTWARD 16u
-struct tarn_outward {
-  const int32_t *ref;
-  uintptr_t word;
-};
-
-/* Those underway, at their numbers modulo TARN_OUTWARD.  A child of a fork goes on with them, so
- * they are right after each store. */
-struct tarn_outwards {
-  struct tarn_outward ring[TARN_OUTWARD];
-  uint32_t met, noted;
-};
-
 /* A growing array outside of the heap. */
 struct tarn_vector {
   uintptr_t *items;
@@ -136,7 +121,9 @@ struct tarn_cycles {
   struct tarn_vector saved;  /* large ones that finalizers saved, with a reference of ours */
   bool whole;                /* functions have run, and it goes */
   bool left;                 /* the rest of it, by a thread that a fork did not take along */
-  struct tarn_outwards outwards;
+  /* What garbage that goes refers to, to be given up unless it is garbage; and what is to be given
+   * up.  Right after each store, for a child of a fork goes on with it. */
+  struct tarn_visits outside;
   struct tarn_debts debts;
   struct tarn_numbers stack; /* objects to scan */
   struct tarn_numbers pages; /* where in the candidates those of each page of ints begin */
@@ -220,6 +207,8 @@ void tarn_cycles_look_again(struct tarn_collector *collector);
 uint64_t tarn_cycles_note_pause(struct tarn_collector *collector);
 
 /* --- trash.c --- */
+
+void tarn_trash_start(struct tarn_collector *collector);
 
 /* With the world running: what happens to garbage, and its pools. */
 void tarn_trash_treat(struct tarn_collector *collector, struct tarn_mutator *self);

@@ -17,6 +17,7 @@
 #include "world/type.h"
 
 #define TARN_VISITS 32u
+#define TARN_ALWAYS_INLINE inline __attribute__((always_inline))
 
 /* References that were visited and not taken yet. */
 struct tarn_visits {
@@ -49,6 +50,18 @@ static inline void tarn_visits_take(struct tarn_visits *visits) {
  */
 void tarn_scan_object(struct tarn_visits *visits, const void *object);
 
+/* The same, inlined for the most frequent sorts of types. */
+static TARN_ALWAYS_INLINE void tarn_scan_object_inline(struct tarn_visits *visits,
+                                                       const tarn_type *type, const void *object) {
+  if (type->scan == TARN_SCAN_TRACE)
+    type->trace(object, &visits->visitor);
+  else if (type->scan == TARN_SCAN_BITS)
+    for (uint64_t bits = type->bits; bits; bits &= bits - 1)
+      tarn_visit(&visits->visitor, ((const void *const *)object)[__builtin_ctzll(bits)]);
+  else
+    tarn_scan_object(visits, object);
+}
+
 /* The same, and all are taken when it returns. */
 static inline void tarn_scan_object_now(struct tarn_visits *visits, const void *object) {
   tarn_scan_object(visits, object);
@@ -64,8 +77,6 @@ void tarn_scan_part(struct tarn_visits *visits, const void *object, size_t size,
                     uintptr_t to);
 
 /* --- templates ------------------------------------------------------------------------------- */
-
-#define TARN_ALWAYS_INLINE inline __attribute__((always_inline))
 
 /* Get one word, and many in a row. */
 typedef void (*tarn_word_fn)(void *context, uintptr_t word);

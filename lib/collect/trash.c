@@ -18,7 +18,6 @@
 #define POLL_EVERY 64u
 
 struct treat {
-  struct tarn_visits visits; /* must be first: take() gets it */
   struct tarn_collector *collector;
   struct tarn_mutator *self;
   unsigned count;
@@ -34,64 +33,56 @@ static tarn_thread *thread_of(const struct treat *treat) { return tarn_thread_of
 
 /* --- all at once ----------------------------------------------------------------------------- */
 
-/* The oldest of those underway; what it names lives as long as that has not been given up. */
-static inline void meet_outside(struct tarn_cycles *cycles, tarn_thread *self) {
-  struct tarn_outwards *outwards = &cycles->outwards;
-  struct tarn_outward outward = outwards->ring[outwards->met % TARN_OUTWARD];
-  /* First, so that a child of a fork in between gives nothing up twice. */
-  __atomic_store_n(&outwards->met, outwards->met + 1, __ATOMIC_RELEASE);
-  __atomic_signal_fence(__ATOMIC_SEQ_CST);
-  if (*outward.ref < TARN_REFS_TRASH)
-    tarn_debts_add(&cycles->debts, self, outward.word);
+/* What a word names, if that has a count; `*ref` is its int, or NULL. */
+static inline bool find_counted(const struct tarn_collector *collector, uintptr_t word,
+                                const int32_t **ref) {
+  uint32_t index;
+  if (!tarn_space_holds(word))
+    return false;
+  size_t unit = tarn_unit_of(word);
+  uint64_t map = tarn_map_get(unit);
+  if (tarn_map_world(map) != collector->world->store.id || tarn_map_kind(map) == TARN_KIND_RAW ||
+      !tarn_starts_exactly(map, (uint32_t)(word & (TARN_UNIT_SIZE - 1)), &index))
+    return false;
+  uint32_t part = tarn_refs_part(unit);
+  *ref = part ? collector->cycles.refs.ints + part + index : NULL;
+  return true;
 }
 
-static inline void note_outside(struct tarn_cycles *cycles, tarn_thread *self, const int32_t *ref,
-                                uintptr_t word) {
-  struct tarn_outwards *outwards = &cycles->outwards;
-  __builtin_prefetch(ref, 0);
-  if (outwards->noted - outwards->met == TARN_OUTWARD)
-    meet_outside(cycles, self);
-  outwards->ring[outwards->noted % TARN_OUTWARD] = (struct tarn_outward){ref, word};
-  /* Release: after what it counts, for a child. */
-  __atomic_store_n(&outwards->noted, outwards->noted + 1, __ATOMIC_RELEASE);
-}
-
-/* References of garbage to something else are given up.  Units of leaves have no ints. */
-static void take(struct tarn_visits *visits, const uintptr_t *words, size_t count) {
-  struct treat *treat = (struct treat *)(void *)visits;
-  struct tarn_cycles *cycles = &treat->collector->cycles;
-  tarn_thread *self = thread_of(treat);
-  const unsigned world = treat->collector->world->store.id;
-  const uintptr_t keep = ~treat->collector->world->tag_mask;
+/* At most TARN_VISITS references of garbage: those to something else are given up.  All ints are
+ * fetched before one is looked at. */
+static void take_some(struct tarn_collector *collector, const uintptr_t *words, size_t count) {
+  struct tarn_cycles *cycles = &collector->cycles;
+  tarn_thread *self = tarn_thread_of(cycles->holder);
+  const uintptr_t keep = ~collector->world->tag_mask;
+  const int32_t *refs[TARN_VISITS];
+  uintptr_t objects[TARN_VISITS];
+  size_t found = 0;
   for (size_t i = 0; i < count; i++) {
     uintptr_t word = words[i] & keep;
-    uint32_t index;
-    if (!tarn_space_holds(word))
+    if (!find_counted(collector, word, &refs[found]))
       continue;
-    size_t unit = tarn_unit_of(word);
-    uint64_t map = tarn_map_get(unit);
-    if (tarn_map_world(map) != world || tarn_map_kind(map) == TARN_KIND_RAW ||
-        !tarn_starts_exactly(map, (uint32_t)(word & (TARN_UNIT_SIZE - 1)), &index))
-      continue;
-    uint32_t part = tarn_refs_part(unit);
-    if (part)
-      note_outside(cycles, self, cycles->refs.ints + part + index, word);
-    else
+    if (!refs[found]) {
       tarn_debts_add(&cycles->debts, self, word);
+      continue;
+    }
+    __builtin_prefetch(refs[found], 0);
+    objects[found++] = word;
   }
+  for (size_t i = 0; i < found; i++)
+    if (*refs[i] < TARN_REFS_TRASH)
+      tarn_debts_add(&cycles->debts, self, objects[i]);
 }
 
-static void give_up_outside(struct treat *treat, const void *object) {
-  const tarn_type *type = tarn_type_of(object);
-  uintptr_t words[64];
-  size_t count = 0;
-  if (type->scan != TARN_SCAN_BITS) {
-    tarn_scan_object_now(&treat->visits, object);
-    return;
-  }
-  for (uint64_t bits = type->bits; bits; bits &= bits - 1)
-    words[count++] = ((const uintptr_t *)object)[__builtin_ctzll(bits)];
-  take(&treat->visits, words, count);
+static void take(struct tarn_visits *visits, const uintptr_t *words, size_t count) {
+  struct tarn_collector *collector =
+      caa_container_of(visits, struct tarn_collector, cycles.outside);
+  for (; count > TARN_VISITS; words += TARN_VISITS, count -= TARN_VISITS)
+    take_some(collector, words, TARN_VISITS);
+  take_some(collector, words, count);
+  /* So that a word that a child of a fork finds counted, but not written yet, is none. */
+  if (words == visits->words)
+    memset(visits->words, 0, count * sizeof *words);
 }
 
 static bool is_large(const void *object) {
@@ -119,7 +110,7 @@ static void release_and_free(void *object, size_t size, int32_t *ref, void *data
   (void)size;
   if (*ref == TARN_REFS_TRASH) { /* else a fork came in between */
     *ref = TARN_REFS_GOING;
-    give_up_outside(treat, object);
+    tarn_scan_object_inline(&treat->collector->cycles.outside, type, object);
   }
   *ref = TARN_REFS_GONE;
   if (tarn_flavour_resource((tarn_flavour)type->flavour) || type->data_size)
@@ -132,8 +123,7 @@ static void release_and_free(void *object, size_t size, int32_t *ref, void *data
 /* All that is left of what was noted. */
 static void settle(struct treat *treat) {
   struct tarn_cycles *cycles = &treat->collector->cycles;
-  while (cycles->outwards.met != cycles->outwards.noted)
-    meet_outside(cycles, thread_of(treat));
+  tarn_visits_take(&cycles->outside);
   tarn_debts_settle_all(&cycles->debts, thread_of(treat));
 }
 
@@ -236,7 +226,6 @@ void tarn_trash_treat(struct tarn_collector *collector, struct tarn_mutator *sel
   treat.self = self;
   treat.count = 0;
   treat.finalized = 0;
-  tarn_visits_begin(&treat.visits, take);
   if (cycles->special && !cycles->left)
     run_functions(&treat);
   cycles->whole = true;
@@ -250,4 +239,8 @@ void tarn_trash_treat(struct tarn_collector *collector, struct tarn_mutator *sel
     tarn_heap_put_back(&tarn_space.pools[cycles->candidates.items[i]]);
   }
   atomic_fetch_add_explicit(&cycles->freed, cycles->found, memory_order_relaxed);
+}
+
+void tarn_trash_start(struct tarn_collector *collector) {
+  tarn_visits_begin(&collector->cycles.outside, take);
 }
