@@ -560,50 +560,47 @@ static void take_to_revive(struct tarn_visits *visits, const uintptr_t *words, s
   note_words((struct pass *)(void *)visits, words, count, revive);
 }
 
-/* What a candidate that lives refers to, as the first pass noted it. */
-static size_t revive_row(struct tarn_collector *collector, uint32_t from, size_t depth) {
-  struct tarn_links *links = &collector->cycles.links;
-  int32_t *ints = collector->cycles.refs.ints;
-  for (const uint32_t *to = links->to + links->rows[from]; *to; to++) {
-    if (ints[*to] == TARN_REFS_ALIVE)
-      continue;
-    if (ints[*to] < TARN_REFS_SEEN)
-      die_of_count(collector, object_of(&collector->cycles, *to), ints[*to]);
-    ints[*to] = TARN_REFS_ALIVE;
-    links->stack[depth++] = *to;
-  }
-  return depth;
-}
-
-static void revive_linked(struct tarn_collector *collector) {
+/* A candidate lives.  Once for each of them; returns how many there are. */
+static inline size_t revive_int(struct tarn_collector *collector, uint32_t number, size_t living) {
   struct tarn_cycles *cycles = &collector->cycles;
-  int32_t *ints = cycles->refs.ints;
-  uint32_t end = (uint32_t)cycles->refs.used;
-  for (uint32_t i = 1; i < end; i++) {
-    int32_t value = ints[i];
-    if (value == TARN_REFS_ALIVE || value == TARN_REFS_SEEN || value == 0)
-      continue;
-    if (value < TARN_REFS_SEEN)
-      die_of_count(collector, object_of(&collector->cycles, i), value);
-    ints[i] = TARN_REFS_ALIVE;
-    size_t depth = revive_row(collector, i, 0);
-    while (depth)
-      depth = revive_row(collector, cycles->links.stack[depth - 1], depth - 1);
-  }
+  if (cycles->refs.ints[number] < TARN_REFS_SEEN)
+    die_of_count(collector, object_of(cycles, number), cycles->refs.ints[number]);
+  cycles->refs.ints[number] = TARN_REFS_ALIVE;
+  cycles->links.queue[living] = number;
+  return living + 1;
 }
 
-static void revive_all(struct tarn_collector *collector) {
-  struct pass pass;
-  if (collector->cycles.links.on) {
-    revive_linked(collector);
-    return;
+/* By the rows that the first pass noted.  True: all of them live. */
+static bool revive_linked(struct tarn_collector *collector) {
+  struct tarn_cycles *cycles = &collector->cycles;
+  const struct tarn_links *links = &cycles->links;
+  const int32_t *ints = cycles->refs.ints;
+  uint32_t end = (uint32_t)cycles->refs.used;
+  size_t living = 0, scanned = 0;
+  for (uint32_t i = 1; i < end; i++) {
+    if (ints[i] == TARN_REFS_ALIVE || ints[i] == TARN_REFS_SEEN || ints[i] == 0)
+      continue;
+    living = revive_int(collector, i, living);
+    while (scanned < living)
+      for (const uint32_t *to = links->to + links->rows[links->queue[scanned++]]; *to; to++)
+        if (ints[*to] != TARN_REFS_ALIVE)
+          living = revive_int(collector, *to, living);
   }
+  return living == cycles->looked_at;
+}
+
+/* True: it is known that there is no garbage. */
+static bool revive_all(struct tarn_collector *collector) {
+  struct pass pass;
+  if (collector->cycles.links.on)
+    return revive_linked(collector);
   begin_pass(&pass, collector, take_to_revive);
   each_candidate(collector, judge_pool, judge_large, &pass);
   while (collector->cycles.overflow) {
     collector->cycles.overflow = false;
     each_candidate(collector, rescan_pool, rescan_large, &pass);
   }
+  return false;
 }
 
 /* --- 3. the rest is garbage ------------------------------------------------------------------- */
@@ -671,6 +668,16 @@ static void keep_garbage(struct tarn_collector *collector) {
   }
   units->count = kept; /* large garbage is on a list */
   number_candidates(&collector->cycles);
+}
+
+/* There is none. */
+static void keep_none(struct tarn_cycles *cycles) {
+  for (size_t i = 0; i < cycles->candidates.count; i++) {
+    size_t unit = cycles->candidates.items[i];
+    tarn_space.pools[unit].live = 0;
+    tarn_refs_take(unit);
+  }
+  cycles->candidates.count = cycles->pages.count = 0;
 }
 
 /* --- pools and ages --------------------------------------------------------------------------- */
@@ -783,10 +790,14 @@ static bool find(struct tarn_collector *collector) {
   }
   take_off_all(collector);
   since = note_phase(cycles, TARN_PHASE_COUNTS, since);
-  revive_all(collector);
+  bool all_live = revive_all(collector);
   since = note_phase(cycles, TARN_PHASE_LIVING, since);
-  each_candidate(collector, gather_pool, gather_large, collector);
-  keep_garbage(collector);
+  if (all_live) {
+    keep_none(cycles);
+  } else {
+    each_candidate(collector, gather_pool, gather_large, collector);
+    keep_garbage(collector);
+  }
   settle(collector);
   drop_some_numbers(&cycles->stack);
   (void)note_phase(cycles, TARN_PHASE_GARBAGE, since);

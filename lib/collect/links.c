@@ -24,8 +24,8 @@ void tarn_links_make(struct tarn_links *links, size_t ints) {
     tarn_os_populate(links->rows, bytes);
     links->bytes = bytes;
   }
-  links->stack = links->rows + ints;
-  links->to = links->next = links->stack + ints;
+  links->queue = links->rows + ints;
+  links->to = links->next = links->queue + ints;
   links->last = links->to + TARN_LINKS_EACH * ints;
   *links->next++ = 0;
   links->on = true;

@@ -23,7 +23,7 @@
 
 struct tarn_links {
   uint32_t *rows;             /* by number of int: where its row begins */
-  uint32_t *stack;            /* room for each once */
+  uint32_t *queue;            /* room for each once */
   uint32_t *to, *next, *last; /* the rows; where they go on; the last place */
   bool on;
   size_t most;  /* ints; tests set it lower */
