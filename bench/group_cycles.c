@@ -30,11 +30,16 @@
 
 #define AGAINST(subject_, peer_, label_, metric_, unit_) \
   { .subject = subject_, .peer = peer_, .label = label_, .metric = metric_, .unit = unit_ }
-#define AT_MOST(label_, metric_, unit_, most_)                                               \
-  {                                                                                          \
-    .subject = "tarn", .constant = most_, .label = label_, .metric = metric_, .unit = unit_, \
-    .bound = 1                                                                               \
+#define AT_MOST_OF(subject_, label_, metric_, unit_, most_)                                    \
+  {                                                                                            \
+    .subject = subject_, .constant = most_, .label = label_, .metric = metric_, .unit = unit_, \
+    .bound = 1                                                                                 \
   }
+#define AT_MOST(label_, metric_, unit_, most_) AT_MOST_OF("tarn", label_, metric_, unit_, most_)
+/* Two markers are what Tarn takes by itself where there are two processors. */
+#define TWO(label_, metric_, unit_, most_)                                    \
+  AGAINST("tarn-two", "python3", "tarn-two/python3", metric_, "two markers"), \
+      AT_MOST_OF("tarn-two", label_, metric_, unit_, most_)
 
 #define AGAINST_PYTHON(label_, metric_, unit_) AGAINST("tarn", "python3", label_, metric_, unit_)
 #define FIRST AGAINST_PYTHON("tarn/python3-first", "first_collect_ns", "the first time")
@@ -60,11 +65,13 @@
     .subjects = {TARN(mode, shape, "1000000", "3"),                                 \
                  TARN_AS("tarn-slots", mode, shape, "1000000", "3", "slots"),       \
                  TARN_AS("tarn-kinds", mode, shape, "1000000", "3", "kinds"),       \
+                 TARN_AS("tarn-two", mode, shape, "1000000", "3", "two"),           \
                  PYTHON(mode, shape, "1000000", "1"),                               \
                  PYTHON_AS("python3-slots", mode, shape, "1000000", "1", "slots")}, \
     .comparisons = {                                                                \
       RATIOS(most, unit_),                                                          \
-      SLOTS_RATIOS                                                                  \
+      SLOTS_RATIOS,                                                                 \
+      TWO("tarn-two/" #most "ns", "collect_ns", "two markers / " #most, most)       \
     }                                                                               \
   }
 #define UNKNOWN                                                            \
@@ -81,18 +88,22 @@ static const struct bench_case cases[] = {
      .subjects = {TARN("live", "random", "1000000", "3"),
                   TARN_AS("tarn-slots", "live", "random", "1000000", "3", "slots"),
                   TARN_AS("tarn-kinds", "live", "random", "1000000", "3", "kinds"),
+                  TARN_AS("tarn-two", "live", "random", "1000000", "3", "two"),
                   TARN_AS("tarn-unknown", "live", "random", "1000000", "3", "unknown"),
                   PYTHON("live", "random", "1000000", "1"),
                   PYTHON_AS("python3-slots", "live", "random", "1000000", "1", "slots")},
-     .comparisons = {RATIOS(40, "later collections"), SLOTS_RATIOS, UNKNOWN}},
+     .comparisons = {RATIOS(40, "later collections"), SLOTS_RATIOS, UNKNOWN,
+                     TWO("tarn-two/40ns", "collect_ns", "two markers / 40", 40)}},
     {.name = "one-root-10m",
      .title = "ten million of them, the root known",
      .rounds = 2,
      .warm = true,
      .subjects = {TARN("live", "random", "10000000", "2"),
+                  TARN_AS("tarn-two", "live", "random", "10000000", "2", "two"),
                   TARN_AS("tarn-unknown", "live", "random", "10000000", "2", "unknown"),
                   PYTHON("live", "random", "10000000", "1")},
-     .comparisons = {RATIOS(40, "later collections"), UNKNOWN}},
+     .comparisons = {RATIOS(40, "later collections"), UNKNOWN,
+                     TWO("tarn-two/40ns", "collect_ns", "two markers / 40", 40)}},
     LIVE("list-of-lists-1m",
          "a million live containers without references, in one list; it is "
          "a root that Tarn knows",
@@ -126,9 +137,12 @@ static const struct bench_case cases[] = {
               "random graph, one root, which Tarn knows",
      .rounds = 2,
      .warm = true,
-     .subjects = {TARN("gap", "random", "5000000", "1"), PYTHON("gap", "random", "5000000", "1")},
+     .subjects = {TARN("gap", "random", "5000000", "1"),
+                  TARN_AS("tarn-two", "gap", "random", "5000000", "1", "two"),
+                  PYTHON("gap", "random", "5000000", "1")},
      .comparisons = {AGAINST("tarn", "python3", "tarn/python3", "gap_ns", "longest gap"),
-                     AT_MOST("tarn/200ms", "gap_ns", "longest gap / 200 ms", 2e8)}},
+                     AT_MOST("tarn/200ms", "gap_ns", "longest gap / 200 ms", 2e8),
+                     TWO("tarn-two/200ms", "gap_ns", "longest gap, two markers / 200 ms", 2e8)}},
     {.name = "beside-1m",
      .title = "resident bytes a container beside its own 48: before the first collection, at the "
               "height of it, and after it; random graph",

@@ -28,6 +28,7 @@ run() { # MODE SHAPE COUNT TIMES
   compare "$expected" "$tarn" "$@" unknown >/dev/null
   compare "$expected" "$tarn" "$@" slots >/dev/null
   compare "$expected" "$tarn" "$@" kinds >/dev/null
+  compare "$expected" "$tarn" "$@" two >/dev/null
   if [ ${#python[@]} -gt 0 ]; then
     compare "$expected" "${python[@]}" "$@" >/dev/null
     compare "$expected" "${python[@]}" "$@" slots >/dev/null
