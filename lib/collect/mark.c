@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define STACK_FIRST ((size_t)8192) /* entries */
+#define NARROW ((size_t)5)         /* candidates that are too few for a batch */
 #define PIECE_WORDS ((size_t)1024) /* of a large array, at a time */
 #define CONTINUES ((uintptr_t)1)   /* tag of a stack entry that says where an array goes on */
 
@@ -378,47 +379,72 @@ static inline bool is_block(uint64_t map, uintptr_t word, bool trusts) {
                 : tarn_starts_block(map, word);
 }
 
+/* What the second step needs of the marker and of the space, and what it counts. */
+struct marking {
+  const struct tarn_space space;
+  const unsigned id,
+      lived; /* `lived`: the mark of what lived through the last collection, or none */
+  const uint8_t epoch, mark;
+  size_t marked, bytes;
+};
+
+static inline struct marking begin_marking(const struct tarn_marker *marker) {
+  return (struct marking){.space = tarn_space,
+                          .id = marker->store->id,
+                          .lived = marker->previous != TARN_MARK_NONE ? marker->previous
+                                                                      : UINT8_MAX + 1u,
+                          .epoch = marker->epoch,
+                          .mark = marker->mark};
+}
+
+static inline void end_marking(struct tarn_marker *marker, const struct marking *marking) {
+  marker->marked += marking->marked;
+  marker->marked_bytes += marking->bytes;
+}
+
 /*
- * The second step (`trusts` is a constant at every call): marks, and fetches the objects that have
- * to be scanned.  A block with the previous epoch's mark lived through the last collection, so no
- * look at it is needed; any other one that is not marked goes on as it is, unsure.  The bytes of
- * large objects and of pools need no telling apart here: see tarn_starts_block.
+ * Marks a candidate (`trusts` is a constant at every call); returns it if it has to be scanned, and
+ * 0 if not.  A block with the previous epoch's mark lived through the last collection, so no look
+ * at it is needed; any other one that is not marked goes on as it is, unsure.  The bytes of large
+ * objects and of pools need no telling apart here: see tarn_starts_block.
  *
  * The map word comes before the mark byte: that of a word of another world may be written by its
  * threads just now, or not be there.
  */
+static TARN_ALWAYS_INLINE uintptr_t mark_candidate(struct marking *marking, uintptr_t word,
+                                                   bool trusts, uint64_t *map) {
+  uintptr_t offset = word - marking->space.base;
+  *map = atomic_load_explicit(&marking->space.map[offset >> TARN_UNIT_SHIFT], memory_order_acquire);
+  if (TARN_UNLIKELY(tarn_map_world(*map) != marking->id))
+    return 0;
+  uint8_t *byte = &marking->space.marks[offset >> TARN_GRANULE_SHIFT];
+  uint8_t old = __atomic_load_n(byte, __ATOMIC_RELAXED);
+  /* As tarn_marker_says; the two are one where slots are trusted. */
+  if (old == marking->epoch || (!trusts && old == marking->mark))
+    return 0;
+  if (TARN_UNLIKELY(!(trusts || old == marking->lived) || !is_block(*map, word, trusts)))
+    return word | UNSURE;
+  __atomic_store_n(byte, marking->mark, __ATOMIC_RELAXED);
+  marking->marked++;
+  marking->bytes += tarn_map_block_size(*map);
+  return tarn_map_kind(*map) == TARN_KIND_CONTAINER ? word : 0;
+}
+
+/* The second step: marks, and fetches the objects that have to be scanned. */
 static TARN_ALWAYS_INLINE size_t mark_all_of(struct tarn_marker *marker,
                                              const uintptr_t *candidates, size_t count,
                                              uintptr_t *objects, bool trusts) {
-  const struct tarn_space space = tarn_space;
-  const unsigned id = marker->store->id;
-  const uint8_t epoch = marker->epoch, mark = marker->mark;
-  const unsigned lived =
-      marker->previous != TARN_MARK_NONE ? marker->previous : UINT8_MAX + 1u; /* never */
-  size_t found = 0, marked = 0, bytes = 0;
+  struct marking marking = begin_marking(marker);
+  size_t found = 0;
   for (size_t i = 0; i < count; i++) {
-    uintptr_t word = candidates[i], offset = word - space.base;
-    uint64_t map =
-        atomic_load_explicit(&space.map[offset >> TARN_UNIT_SHIFT], memory_order_acquire);
-    if (TARN_UNLIKELY(tarn_map_world(map) != id))
+    uint64_t map;
+    uintptr_t object = mark_candidate(&marking, candidates[i], trusts, &map);
+    if (!object)
       continue;
-    uint8_t *byte = &space.marks[offset >> TARN_GRANULE_SHIFT];
-    uint8_t old = __atomic_load_n(byte, __ATOMIC_RELAXED);
-    if (old == epoch || (!trusts && old == mark)) /* as tarn_marker_says; one of them there */
-      continue;
-    bool sure = (trusts || old == lived) && is_block(map, word, trusts);
-    if (TARN_LIKELY(sure)) {
-      __atomic_store_n(byte, mark, __ATOMIC_RELAXED);
-      marked++;
-      bytes += tarn_map_block_size(map);
-    }
-    if (sure && tarn_map_kind(map) != TARN_KIND_CONTAINER)
-      continue;
-    objects[found++] = sure ? word : word | UNSURE;
-    fetch(word, map >> 32 & 0x1fff);
+    objects[found++] = object;
+    fetch(candidates[i], map >> 32 & 0x1fff);
   }
-  marker->marked += marked;
-  marker->marked_bytes += bytes;
+  end_marking(marker, &marking);
   return found;
 }
 
@@ -461,43 +487,73 @@ static size_t safe_depth(const struct tarn_marker *marker) {
   return marker->capacity < 64 ? 0 : marker->capacity - 64 + 1;
 }
 
-/* The third step: marks what is unsure, and scans. */
-static void scan_batch(struct tarn_marker *marker, const uintptr_t *objects, size_t count) {
-  const uintptr_t keep = ~marker->tag_mask, base = tarn_space.base, size = tarn_space.size;
-  uintptr_t *stack = marker->stack;
-  size_t depth = marker->depth, most = safe_depth(marker);
+/* The stack, while objects are scanned; `most` is its depth up to which there is room for one.  And
+ * what `put` needs. */
+struct top {
+  uintptr_t *stack;
+  size_t depth, most;
+  uintptr_t keep, base;
+  size_t size;
+};
+
+static inline struct top top_of(const struct tarn_marker *marker) {
+  return (struct top){.stack = marker->stack,
+                      .depth = marker->depth,
+                      .most = safe_depth(marker),
+                      .keep = ~marker->tag_mask,
+                      .base = tarn_space.base,
+                      .size = tarn_space.size};
+}
+
+static TARN_ALWAYS_INLINE void put_top(struct top *top, uintptr_t word) {
+  top->depth = put(top->stack, top->depth, word & top->keep, top->base, top->size);
+}
+
+/* Of any type, not only slots; what a trace function visited is put on the stack here, too. */
+static TARN_ALWAYS_INLINE void scan_by_type(struct tarn_marker *marker, struct top *top,
+                                            uintptr_t object) {
+  const tarn_type *type = tarn_type_of((const void *)object);
   tarn_visitor *visitor = &marker->visits.visitor;
-  for (size_t i = 0; i < count; i++) {
-    uintptr_t object = objects[i];
-    if (object & UNSURE) {
-      object -= UNSURE;
-      if (!mark_unsure(marker, object))
-        continue;
-    }
-    const uintptr_t *words = (const uintptr_t *)object;
-    const tarn_type *type = tarn_type_of(words);
-    check_type(marker, words);
-    if (TARN_LIKELY(type->scan == TARN_SCAN_BITS && depth < most)) {
-      for (uint64_t bits = type->bits; bits; bits &= bits - 1)
-        depth = put(stack, depth, words[__builtin_ctzll(bits)] & keep, base, size);
-      continue;
-    }
-    marker->depth = depth;
-    if (type->scan == TARN_SCAN_TRACE)
-      type->trace(words, visitor);
-    else
-      scan(marker, object);
-    stack = marker->stack;
-    depth = marker->depth;
-    most = safe_depth(marker);
-    const uintptr_t *visited = marker->visits.words, *end = visitor->tarn_next;
-    if (TARN_UNLIKELY(depth >= most))
-      continue; /* they wait for the next object's, or for the end */
-    for (; visited < end; visited++)
-      depth = put(stack, depth, *visited & keep, base, size);
-    visitor->tarn_next = marker->visits.words;
+  marker->depth = top->depth;
+  if (type->scan == TARN_SCAN_TRACE)
+    type->trace((const void *)object, visitor);
+  else
+    scan(marker, object);
+  top->stack = marker->stack;
+  top->depth = marker->depth;
+  top->most = safe_depth(marker);
+  if (TARN_UNLIKELY(top->depth >= top->most))
+    return; /* they wait for the next object's, or for the end */
+  const uintptr_t *end = visitor->tarn_next;
+  for (const uintptr_t *word = marker->visits.words; word < end; word++)
+    put_top(top, *word);
+  visitor->tarn_next = marker->visits.words;
+}
+
+/* The third step, of one object: marks it if that is unsure, and scans. */
+static TARN_ALWAYS_INLINE void scan_one(struct tarn_marker *marker, struct top *top,
+                                        uintptr_t object) {
+  if (object & UNSURE) {
+    object -= UNSURE;
+    if (!mark_unsure(marker, object))
+      return;
   }
-  marker->depth = depth;
+  const uintptr_t *words = (const uintptr_t *)object;
+  const tarn_type *type = tarn_type_of(words);
+  check_type(marker, words);
+  if (TARN_UNLIKELY(type->scan != TARN_SCAN_BITS || top->depth >= top->most)) {
+    scan_by_type(marker, top, object);
+    return;
+  }
+  for (uint64_t bits = type->bits; bits; bits &= bits - 1)
+    put_top(top, words[__builtin_ctzll(bits)]);
+}
+
+static void scan_batch(struct tarn_marker *marker, const uintptr_t *objects, size_t count) {
+  struct top top = top_of(marker);
+  for (size_t i = 0; i < count; i++)
+    scan_one(marker, &top, objects[i]);
+  marker->depth = top.depth;
   tarn_visits_take(&marker->visits);
 }
 
@@ -508,12 +564,49 @@ static void share(struct tarn_marker *marker, size_t scanned) {
     marker->until_share -= (uint32_t)scanned;
 }
 
+/* Takes the few that there are; 0: none, too many, or an array's note is among them. */
+static inline size_t take_few(const struct tarn_marker *marker, const struct top *top,
+                              uintptr_t *few) {
+  size_t count = top->depth - marker->low;
+  uintptr_t bits = 0;
+  if (count > NARROW)
+    return 0;
+  for (size_t i = 0; i < count; i++)
+    bits |= few[i] = top->stack[marker->low + i];
+  return bits & CONTINUES ? 0 : count;
+}
+
 /*
- * A narrow graph, such as a list, never has a batch's worth of candidates.  What little there is
- * was fetched when it was taken, the objects too; more steps between would only add to the wait.
+ * A narrow graph, such as a list, never has a batch's worth of candidates: the steps of a batch
+ * would be gone through for one or two, with nothing to do while they are fetched.  So as long as
+ * there are few, and none underway, each is marked and scanned at once.
  */
-static bool is_narrow(size_t taken, const size_t counts[2]) {
-  return taken < TARN_BATCH / 4 && counts[0] + counts[1] == 0;
+static TARN_ALWAYS_INLINE void chase_as(struct tarn_marker *marker, bool trusts) {
+  struct marking marking = begin_marking(marker);
+  struct top top = top_of(marker);
+  uintptr_t few[NARROW];
+  for (size_t count; (count = take_few(marker, &top, few)) != 0;) {
+    top.depth = marker->low;
+    while (count) {
+      uint64_t map;
+      uintptr_t object = mark_candidate(&marking, few[--count], trusts, &map);
+      if (object)
+        scan_one(marker, &top, object);
+    }
+    marker->depth = top.depth;
+    share(marker, 1);
+    top.depth = marker->depth;
+  }
+  marker->depth = top.depth;
+  tarn_visits_take(&marker->visits);
+  end_marking(marker, &marking);
+}
+
+static void chase(struct tarn_marker *marker) {
+  if (marker->trusts)
+    chase_as(marker, true);
+  else
+    chase_as(marker, false);
 }
 
 void tarn_mark_drain_stack(struct tarn_marker *marker) {
@@ -521,16 +614,11 @@ void tarn_mark_drain_stack(struct tarn_marker *marker) {
   size_t taken = 0, counts[2] = {0, 0};
   unsigned older = 0; /* the batch to scan next, while the other is being fetched */
   do {
-    while (taken && is_narrow(taken, counts)) {
-      size_t found = mark_batch(marker, candidates, taken, batches[older]);
-      scan_batch(marker, batches[older], found);
-      share(marker, found);
-      taken = take_batch(marker, candidates);
-      fetch_early(marker, candidates, taken);
-    }
     scan_batch(marker, batches[older], counts[older]);
     share(marker, counts[older]);
     counts[older] = mark_batch(marker, candidates, taken, batches[older]);
+    if (counts[0] + counts[1] == 0)
+      chase(marker);
     taken = take_batch(marker, candidates);
     fetch_early(marker, candidates, taken);
     older ^= 1;
