@@ -85,12 +85,8 @@ static void take(struct tarn_visits *visits, const uintptr_t *words, size_t coun
     memset(visits->words, 0, count * sizeof *words);
 }
 
-static bool is_large(const void *object) {
-  return tarn_map_form(tarn_map_get(tarn_unit_of((uintptr_t)object))) == TARN_FORM_LARGE;
-}
-
 /* The pool is the collecting thread's. */
-static void free_block(struct tarn_store *store, struct tarn_pool *pool, void *block) {
+static inline void free_block(const struct tarn_store *store, struct tarn_pool *pool, void *block) {
   uintptr_t *words = tarn_block_words(block);
 #if TARN_CHECKING
   memset(words + 1, TARN_POISON, tarn_pool_block_size(pool) - sizeof *words);
@@ -103,21 +99,42 @@ static void free_block(struct tarn_store *store, struct tarn_pool *pool, void *b
   tarn_pool_set_room(pool, pool->own.room - 1); /* = used, on this list */
 }
 
-static void release_and_free(void *object, size_t size, int32_t *ref, void *data) {
-  struct treat *treat = data;
+/* All of an object but its memory goes.  `resource`: its type may have a `free` function. */
+static TARN_ALWAYS_INLINE void release(struct treat *treat, void *object, int32_t *ref,
+                                       bool resource) {
   const tarn_type *type = tarn_type_of(object);
-  struct tarn_store *store = &treat->collector->world->store;
-  (void)size;
   if (*ref == TARN_REFS_TRASH) { /* else a fork came in between */
     *ref = TARN_REFS_GOING;
     tarn_scan_object_inline(&treat->collector->cycles.outside, type, object);
   }
   *ref = TARN_REFS_GONE;
-  if (tarn_flavour_resource((tarn_flavour)type->flavour) || type->data_size)
-    store->hooks->release(&treat->self->local, object);
-  if (!is_large(object))
-    free_block(store, tarn_pool_of((uintptr_t)object), object);
+  if (resource || type->data_size)
+    treat->collector->world->store.hooks->release(&treat->self->local, object);
   poll(treat);
+}
+
+static void release_pool(struct treat *treat, struct tarn_pool *pool) {
+  const struct tarn_store *store = &treat->collector->world->store;
+  int32_t *refs = tarn_refs_of_unit(&treat->collector->cycles.refs, tarn_pool_unit(pool));
+  bool resource = tarn_flavour_resource((tarn_flavour)pool->flavour);
+  size_t size = tarn_pool_block_size(pool);
+  char *block = (char *)tarn_pool_base(pool);
+  for (unsigned i = 0; i < pool->capacity; i++, block += size)
+    if (tarn_is_trash(refs[i])) {
+      release(treat, block, &refs[i], resource);
+      free_block(store, pool, block);
+    }
+}
+
+static void release_larges(struct treat *treat) {
+  const struct tarn_cycles *cycles = &treat->collector->cycles;
+  struct tarn_large *next;
+  for (struct tarn_large *large = cycles->larges; large; large = next) {
+    next = large->limbo;
+    int32_t *ref = tarn_refs_of_unit(&cycles->refs, tarn_unit_of(large->base));
+    if (tarn_is_trash(*ref))
+      release(treat, (void *)large->base, ref, tarn_flavour_resource((tarn_flavour)large->flavour));
+  }
 }
 
 /* All that is left of what was noted. */
@@ -229,7 +246,9 @@ void tarn_trash_treat(struct tarn_collector *collector, struct tarn_mutator *sel
   if (cycles->special && !cycles->left)
     run_functions(&treat);
   cycles->whole = true;
-  tarn_trash_each(cycles, tarn_is_trash, release_and_free, &treat);
+  for (size_t i = 0; i < cycles->candidates.count; i++)
+    release_pool(&treat, &tarn_space.pools[cycles->candidates.items[i]]);
+  release_larges(&treat);
   settle(&treat);
   free_larges(cycles);
   cycles->whole = false;
