@@ -7,7 +7,8 @@
  *
  *   collect.c     the order of a collection; the hooks of the lower layers
  *   pace.c        when to start one, and what to do at a limit
- *   mark.c        the mark stack, scanning of objects, roots
+ *   scan.c        which words of an object are references
+ *   mark.c        the mark stack, marking, roots
  *   markers.c     threads that help to mark
  *   cards.c       what old objects refer to
  *   generation.c  which generation to collect
@@ -22,8 +23,12 @@
  *   counts.c      counts of references; the rest is of worlds that have such
  *   handle.c      weak handles
  *   refs.c        gc_refs, an int for each block
- *   cycles.c      finding cycles of garbage
- *   trash.c       what happens to these
+ *   links.c       the references among few of them
+ *   vector.c      growing arrays
+ *   cycles.c      collections of cycles, one at a time
+ *   trial.c       finding garbage
+ *   trash.c       what happens to it
+ *   debts.c       counts that it has to give up
  *   freeze.c      pools that collections of cycles leave alone
  */
 #ifndef TARN_COLLECT_COLLECTOR_H

@@ -3,26 +3,13 @@
  * collect/cycles.h: collections of cycles, in worlds that count references (tarn/cycles.h).
  *
  * One at a time: who begins another waits for its end.  Its thread is running and holds nothing
- * off; it stops the world to find garbage (cycles.c), once more if finalizers ran, and frees it
+ * off; it stops the world to find garbage (trial.h), once more if finalizers ran, and frees it
  * with the world running (trash.c).
- *
- * What the ints of collect/refs.h say while the world is stopped, of an object of the generation
- * that known roots do not reach ("a candidate"):
- *
- *     SEEN + n   it was walked past; so many of its count are left when the references of those
- *                that were walked past so far are taken off
- *     ALIVE      n was more than 0, or something alive refers to it
- *     TRASH      n is 0: garbage
- *
- * and of a candidate that was not walked past yet, -n: so many references from others.  All other
- * ints are 0.  After the stop only TRASH is left.
  *
  * A heap that lives and has no cycles is looked at ever more rarely: a collection that finds less
  * than a sixty-fourth of what it looked at to be garbage doubles the distance to the next one of
  * its kind, up to four times for full ones, whose distance is that of growth, and sixteen for young
  * ones.  One that finds more ends that.
- *
- * A candidate's unit has ints, and it has no mark of the running collection.
  *
  * Pools with garbage leave their owners and shelves and become TRASH pools: nobody allocates from
  * them, and what is freed in them is parked (heap/remote.h), until the collecting thread puts them
@@ -37,47 +24,19 @@
 #include "collect/links.h"
 #include "collect/refs.h"
 #include "collect/scan.h"
+#include "collect/vector.h"
 
 struct tarn_collector;
 struct tarn_mutator;
 struct tarn_large;
 
+/* What ints say: see collect/trial.h. */
 #define TARN_REFS_SEEN ((int32_t)1 << 29)
 #define TARN_REFS_ALIVE ((int32_t)1 << 30)
 #define TARN_REFS_TRASH (TARN_REFS_ALIVE + 1)
 /* Garbage that goes: its references are being given up; its function runs, or has. */
 #define TARN_REFS_GOING (TARN_REFS_ALIVE + 2)
 #define TARN_REFS_GONE (TARN_REFS_ALIVE + 3)
-
-/* A growing array outside of the heap. */
-struct tarn_vector {
-  uintptr_t *items;
-  size_t count, capacity;
-};
-bool tarn_vector_grow(struct tarn_vector *vector); /* false: no memory */
-void tarn_vector_drop(struct tarn_vector *vector);
-
-/* False: no memory. */
-static inline bool tarn_vector_add(struct tarn_vector *vector, uintptr_t item) {
-  if (TARN_UNLIKELY(vector->count == vector->capacity) && !tarn_vector_grow(vector))
-    return false;
-  vector->items[vector->count++] = item;
-  return true;
-}
-
-/* The same for numbers of ints. */
-struct tarn_numbers {
-  uint32_t *items;
-  size_t count, capacity;
-};
-bool tarn_numbers_grow(struct tarn_numbers *numbers);
-
-static inline bool tarn_numbers_add(struct tarn_numbers *numbers, uint32_t item) {
-  if (TARN_UNLIKELY(numbers->count == numbers->capacity) && !tarn_numbers_grow(numbers))
-    return false;
-  numbers->items[numbers->count++] = item;
-  return true;
-}
 
 /* Of one collection, in nanoseconds: known roots; counting and taking off; what lives; the garbage
  * and its pools; and, with the world running, freeing. */
@@ -198,10 +157,6 @@ static TARN_ALWAYS_INLINE void tarn_trash_each(struct tarn_cycles *cycles, bool 
       fn((void *)large->base, large->bytes, ref, data);
   }
 }
-
-/* The second look, with the world stopped: of the garbage, each of which has one reference of the
- * collection's own, what others refer to meanwhile becomes ALIVE, with all that it reaches. */
-void tarn_cycles_look_again(struct tarn_collector *collector);
 
 /* Counts the stop that is to end now among the pauses; its nanoseconds. */
 uint64_t tarn_cycles_note_pause(struct tarn_collector *collector);

@@ -12,6 +12,7 @@
  * tell; its `free` function runs; its block is free.
  */
 #include "collect/collector.h"
+#include "collect/trial.h"
 #include <string.h>
 
 /* A safepoint now and then, for a collection may take long. */
@@ -199,7 +200,7 @@ static void look_again(struct treat *treat) {
   struct tarn_collector *collector = treat->collector;
   uint64_t before = collector->cycles.found;
   tarn_stop_begin_always(collector->world, treat->self);
-  tarn_cycles_look_again(collector);
+  tarn_trial_again(collector);
   (void)tarn_cycles_note_pause(collector);
   tarn_stop_end(collector->world, treat->self);
   atomic_fetch_add_explicit(&collector->cycles.resurrected, before - collector->cycles.found,
