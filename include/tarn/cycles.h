@@ -57,9 +57,10 @@
  *   unref     does more, or less, than tarn_unref when a reference goes.
  *
  * Generations go by pool: 0 looks at pools that were allocated from since the last collection, 1
- * also at those that lived through one of 0 only, 2 at all.  References from older pools are
- * counted and not among those that are taken off, so they keep what they name alive, and nothing
- * has to be known of them.
+ * also at those that lived through one of 0 only, 2 at all.  What the last full collection reached
+ * from known roots is old in any pool, and only looked at by the next full one.  References from
+ * what is older are counted and not among those that are taken off, so they keep what they name
+ * alive, and nothing has to be known of them.
  */
 #ifndef TARN_CYCLES_H
 #define TARN_CYCLES_H

@@ -117,6 +117,64 @@ static void everything_reachable_is_kept_and_the_rest_goes(void **unused) {
   end(&state);
 }
 
+/* Its references are words of memory that the C library gave. */
+struct bag {
+  const tarn_type *type;
+  struct node **nodes;
+  size_t count;
+};
+
+/* One by one, many at a time, and none: fewer and more than the buffer behind a visitor holds. */
+static void visit_bag(const void *object, tarn_visitor *visitor) {
+  static const size_t runs[] = {1, 0, 5, TARN_VISITS, 1, TARN_VISITS + 1, 3 * TARN_VISITS};
+  const struct bag *bag = object;
+  size_t at = 0;
+  for (size_t i = 0; at < bag->count; i++) {
+    size_t run = runs[i % (sizeof runs / sizeof runs[0])];
+    run = run < bag->count - at ? run : bag->count - at;
+    if (i % 3 == 0)
+      tarn_visit_range(visitor, bag->nodes + at, run);
+    for (size_t k = 0; i % 3 && k < run; k++)
+      if (i % 2)
+        tarn_visit(visitor, bag->nodes[at + k]);
+      else
+        tarn_visit_outline(visitor, bag->nodes[at + k]);
+    at += run;
+  }
+}
+
+static void a_trace_function_may_visit_any_number(void **unused) {
+  (void)unused;
+  struct state state;
+  begin_with(&state, "collect=0,verify=1");
+  tarn_type_spec spec = TARN_TYPE_SPEC_INIT;
+  spec.name = "bag";
+  spec.size = sizeof(struct bag);
+  spec.trace = visit_bag;
+  const tarn_type *type = make_type(state.world, &spec);
+  struct bag *bag = NULL;
+  {
+    TARN_FRAME(state.self, &bag);
+    for (size_t count = 0; count <= 1000; count = count < 70 ? count + 1 : count + 465) {
+      struct node **nodes = calloc(count + 1, sizeof *nodes);
+      assert_non_null(nodes);
+      bag = tarn_new(state.self, type);
+      bag->nodes = nodes;
+      for (bag->count = 0; bag->count < count; bag->count++)
+        nodes[bag->count] = new_node(&state, NULL, NULL, bag->count);
+      (void)new_node(&state, NULL, NULL, count); /* garbage */
+      collect(&state);
+      assert_int_equal(stats_of(&state).live_objects, count + 1);
+      for (size_t i = 0; i < count; i++)
+        assert_int_equal(nodes[i]->value, i);
+      bag = NULL;
+      collect(&state);
+      free(nodes);
+    }
+  }
+  end(&state);
+}
+
 static void cycles_are_garbage(void **unused) {
   struct state state;
   (void)unused;
@@ -776,6 +834,7 @@ int main(void) {
     cmocka_unit_test(a_raw_block_is_never_scanned),
     cmocka_unit_test(words_of_another_world_are_ignored),
     cmocka_unit_test(everything_reachable_is_kept_and_the_rest_goes),
+    cmocka_unit_test(a_trace_function_may_visit_any_number),
     cmocka_unit_test(cycles_are_garbage),
     cmocka_unit_test(garbage_memory_is_used_again_zeroed),
     cmocka_unit_test(any_word_may_stand_in_a_slot),
