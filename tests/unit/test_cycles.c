@@ -722,7 +722,7 @@ static void a_long_object_keeps_what_its_last_elements_name(void **state) {
   (void)state;
   enum { OTHERS = 5, ELEMENTS = 500 };
   struct fixture f = begin("collect=0");
-  struct array *arrays[OTHERS + 1], *last;
+  struct array *arrays[OTHERS + 1], *last = NULL;
   for (unsigned i = 0; i <= OTHERS; i++) {
     last = arrays[i] = tarn_new_array(f.self, f.array, ELEMENTS);
     assert_non_null(last);
