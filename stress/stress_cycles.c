@@ -25,6 +25,8 @@
  *                collections, which must leave it alone.  What a function of it refers to may be
  *                known to others, so they use the words in the same way.
  *
+ *   weak handles give such a reference or none, whatever happens to the object meanwhile.
+ *
  * What nobody else knows has counts that the thread can tell: rings of its own, and "anchors" to
  * which only garbage refers: one reference is left of each when all the garbage is gone.
  *
@@ -54,6 +56,7 @@
 #define RING 12u
 #define GRAPH 24u
 #define BOX 6u
+#define WATCHED 6u
 #define SHORT 150u /* milliseconds of a short life */
 #define LIVES_LEAST 6u
 
@@ -110,11 +113,18 @@ static struct life {
 } life;
 static _Atomic bool saves; /* finalizers save their objects */
 static _Atomic bool ends;  /* the world does: nothing else is to run */
-static _Atomic uint64_t born, died, finalizers, savings, forks, refused, last_fork;
+static _Atomic uint64_t born, died, finalizers, savings, forks, refused, watched, last_fork;
+
+/* A weak handle, and how often its function was called. */
+struct watch {
+  tarn_weak_handle *handle;
+  unsigned told; /* atomic */
+};
 
 struct own {
   tarn_thread *self;
   struct stress_random random;
+  struct watch watches[WATCHED];
   struct object *held[OWN];
   struct object *ring; /* of `ring_size` objects that nobody else knows */
   unsigned ring_size;
@@ -598,6 +608,59 @@ static void forget_some(struct own *own) {
     put(own->self, some_held(own), NULL);
 }
 
+/* --- weak handles ----------------------------------------------------------------------------- */
+
+static bool is_weak(enum kind kind) {
+  return kind == NODE || kind == PLAIN || kind == FINAL || kind == LARGE || kind == ARRAY;
+}
+
+static void on_gone(tarn_thread *self, tarn_weak_handle *handle, void *data) {
+  struct watch *watch = data;
+  STRESS_CHECK(self && handle);
+  STRESS_EQUAL(__atomic_fetch_add(&watch->told, 1, __ATOMIC_RELAXED), 0);
+}
+
+static void watch_object(struct own *own, struct watch *watch, struct object *object) {
+  if (!object || !is_weak(kind_of(object)))
+    return;
+  __atomic_store_n(&watch->told, 0, __ATOMIC_RELAXED);
+  tarn_status status = tarn_weak_handle_new(own->self, object, on_gone, watch, &watch->handle);
+  if (status != TARN_OK)
+    STRESS_CHECK(life.limited && status == TARN_ENOMEM);
+}
+
+/* What it leads to lives; when it leads to nothing it is given back, with its function underway
+ * perhaps: then it waits, for the function must not meet the next handle's count. */
+static void look_after(struct own *own) {
+  struct watch *watch = &own->watches[some(own, WATCHED)];
+  if (!watch->handle) {
+    watch_object(own, watch, *some_held(own));
+    return;
+  }
+  struct object *object = tarn_weak_handle_get(own->self, watch->handle);
+  if (object) {
+    (void)check_object(object);
+    put(own->self, some_held(own), object);
+    atomic_fetch_add_explicit(&watched, 1, memory_order_relaxed);
+  } else if (__atomic_load_n(&watch->told, __ATOMIC_RELAXED)) {
+    tarn_weak_handle_free(own->self, watch->handle);
+    watch->handle = NULL;
+  }
+}
+
+/* A ring that only a handle leads to: garbage from the start, unless somebody looks. */
+static void watch_ring(struct own *own) {
+  struct watch *watch = &own->watches[some(own, WATCHED)];
+  struct object *ring = watch->handle ? NULL : make_ring(own, 1 + some(own, RING), one_kind(own));
+  watch_object(own, watch, ring);
+  give_up(own->self, ring);
+}
+
+static void stop_watching(struct own *own) {
+  for (unsigned i = 0; i < WATCHED; i++)
+    tarn_weak_handle_free(own->self, own->watches[i].handle);
+}
+
 /* --- the rest -------------------------------------------------------------------------------- */
 
 static void be_away(struct own *own) {
@@ -620,7 +683,7 @@ static void be_away(struct own *own) {
 }
 
 static void act(struct own *own) {
-  unsigned way = some(own, 64);
+  unsigned way = some(own, 70);
   if (way < 14)
     drop_ring(own);
   else if (way < 18)
@@ -645,6 +708,10 @@ static void act(struct own *own) {
     renew_ring(own);
   else if (way < 62)
     tarn_safepoint(own->self);
+  else if (way < 66)
+    look_after(own);
+  else if (way < 68)
+    watch_ring(own);
   else if (some(own, 20) == 0)
     be_away(own);
   else if (some(own, life.verify ? 60 : 30) == 0)
@@ -658,6 +725,7 @@ static void forget_all(struct own *own) {
     put(own->self, &own->held[i], NULL);
   check_ring(own);
   put(own->self, &own->ring, NULL);
+  stop_watching(own);
 }
 
 static void forget_shared(tarn_thread *self) {
@@ -785,6 +853,8 @@ static void make_type(enum kind kind, tarn_type_spec spec) {
     spec.refs_at = offsetof(struct object, refs);
   if (!life.functions)
     spec.finalize = spec.clear = NULL;
+  if (is_weak(kind))
+    spec.flags |= TARN_TYPE_WEAK;
   types[kind] = tarn_type_create(world, &spec, &status);
   STRESS_EQUAL(status, TARN_OK);
 }
@@ -905,8 +975,10 @@ int main(int count, char **arguments) {
   lead(0, stress.seconds * 1000 / 3);
   for (; lives < LIVES_LEAST || stress_time_left(); lives++)
     lead(lives, milliseconds < SHORT ? SHORT : milliseconds);
-  fprintf(stderr, "  %u lives, %llu finalizers, %llu saved, %llu forks, %llu refusals\n", lives,
-          (unsigned long long)atomic_load(&finalizers), (unsigned long long)atomic_load(&savings),
+  fprintf(stderr,
+          "  %u lives, %llu finalizers, %llu saved, %llu watched, %llu forks, %llu refusals\n",
+          lives, (unsigned long long)atomic_load(&finalizers),
+          (unsigned long long)atomic_load(&savings), (unsigned long long)atomic_load(&watched),
           (unsigned long long)atomic_load(&forks), (unsigned long long)atomic_load(&refused));
   return stress_end();
 }
