@@ -11,6 +11,7 @@ void tarn_debts_settle(struct tarn_debt *debt, tarn_thread *self) {
    * in between gives nothing up twice. */
   __atomic_store_n(&debt->count, 0, __ATOMIC_RELEASE);
   __atomic_signal_fence(__ATOMIC_SEQ_CST);
+  TARN_DELAY();
   tarn_give_up_many(self, (void *)object, count);
 }
 

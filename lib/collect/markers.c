@@ -106,6 +106,7 @@ void tarn_markers_share(struct tarn_marker *marker) {
       __atomic_store_n(&markers->short_of_helpers, true, __ATOMIC_RELAXED);
     return;
   }
+  TARN_DELAY();
   lock(markers);
   struct tarn_parcel *parcel = markers->hungry ? empty_parcel(markers) : NULL;
   if (parcel) {
@@ -125,6 +126,7 @@ static void work(struct tarn_markers *markers, struct tarn_marker *marker,
                  struct tarn_parcel *parcel) {
   tarn_mark_take(marker, parcel->words, parcel->count);
   tarn_mark_drain_stack(marker);
+  TARN_DELAY();
   lock(markers);
   parcel->next = markers->empty;
   markers->empty = parcel;
@@ -178,6 +180,7 @@ static void *help(void *data) {
       continue;
     }
     unlock(markers);
+    TARN_DELAY();
     begin_work(marker);
     work(markers, marker, parcel);
     if (is_over(markers))

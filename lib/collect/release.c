@@ -33,6 +33,7 @@ static void item_done(struct tarn_collector *collector, struct tarn_heap *heap) 
 static void release_object(struct tarn_collector *collector, struct tarn_mutator *self,
                            uintptr_t object) {
   *tarn_mark_byte(object) = TARN_MARK_RELEASING;
+  TARN_DELAY();
   collector->world->store.hooks->release(&self->local, (void *)object);
   atomic_fetch_add_explicit(&collector->release.released, 1, memory_order_relaxed);
 }

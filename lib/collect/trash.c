@@ -106,9 +106,11 @@ static TARN_ALWAYS_INLINE void release(struct treat *treat, void *object, int32_
   const tarn_type *type = tarn_type_of(object);
   if (*ref == TARN_REFS_TRASH) { /* else a fork came in between */
     *ref = TARN_REFS_GOING;
+    TARN_DELAY();
     tarn_scan_object_inline(&treat->collector->cycles.outside, type, object);
   }
   *ref = TARN_REFS_GONE;
+  TARN_DELAY();
   if (resource || type->data_size)
     treat->collector->world->store.hooks->release(&treat->self->local, object);
   poll(treat);

@@ -70,6 +70,7 @@ static void publish(struct tarn_large *large, unsigned world) {
   /* Release, and acquire in look-ups: the header is seen whole. */
   tarn_space.pools[unit].heap = large->heap;
   atomic_store_explicit(&tarn_space.pools[unit].large, large, memory_order_release);
+  TARN_DELAY();
   if (tarn_large_lead(large))
     tarn_map_set(unit - 1, tarn_map_make(world, tarn_flavour_kind(flavour), TARN_FORM_REST,
                                          tarn_flavour_resource(flavour), 0, 0));

@@ -35,6 +35,7 @@ static bool push(tarn_mailbox *box, struct tarn_pool *pool) {
     if (head == CLOSED)
       return false;
     pool->mail = head;
+    TARN_DELAY();
   } while (!atomic_compare_exchange_weak_explicit(box, &head, pool, memory_order_release,
                                                   memory_order_relaxed));
   return true;
@@ -45,6 +46,7 @@ static bool push(tarn_mailbox *box, struct tarn_pool *pool) {
 static bool post(struct tarn_pool *pool) {
   for (unsigned tries = 1;; tries++) {
     struct tarn_local *owner = tarn_pool_owner(pool);
+    TARN_DELAY();
     if (push(owner ? &owner->mailbox : &pool->heap->orphans, pool))
       return owner == NULL;
     /* Closed: the owner is about to say that it is none any more. */
@@ -72,6 +74,7 @@ static void hand_over(struct tarn_store *store, size_t unit, unsigned word, uint
   uint64_t before = atomic_fetch_or_explicit(at, bits, memory_order_release);
   if (TARN_UNLIKELY(before & bits))
     freed_twice(store, pool, word, before & bits);
+  TARN_DELAY();
   uint32_t count = (uint32_t)__builtin_popcountll(bits);
   /* Release: who sees the count finds the bits.  Acquire: pairs with the consumer's exchange of the
    * count, which came after it had read `mail`. */
@@ -79,6 +82,7 @@ static void hand_over(struct tarn_store *store, size_t unit, unsigned word, uint
   /* Its memory went back, so the first word did not tell. */
   if (TARN_UNLIKELY(others & (SPARE | PURGED)))
     freed_twice(store, pool, word, bits);
+  TARN_DELAY();
   bool orphan = others == 0 && post(pool);
   /* Nobody may come for what a purge would find. */
   if (orphan || (others & COUNT) + count == tarn_block_index(map, TARN_UNIT_SIZE))
@@ -196,6 +200,7 @@ void tarn_remote_begin_use(struct tarn_store *store, struct tarn_pool *pool) {
  * in the order of their addresses. */
 static uint32_t drain(struct tarn_store *store, struct tarn_pool *pool) {
   uint32_t count = take_count(pool);
+  TARN_DELAY();
   if (count & PURGED) {
     renew(store, pool);
     return count & ~PURGED;
@@ -209,6 +214,7 @@ static uint32_t drain(struct tarn_store *store, struct tarn_pool *pool) {
       continue;
     /* Acquire: see hand_over. */
     uint64_t bits = atomic_exchange_explicit(&at[word], 0, memory_order_acquire);
+    TARN_DELAY();
     while (bits) {
       unsigned bit = 63u - (unsigned)__builtin_clzll(bits);
       bits ^= (uint64_t)1 << bit;
@@ -247,6 +253,7 @@ void tarn_remote_open(struct tarn_local *local) {
 void tarn_remote_close(struct tarn_local *local) {
   struct tarn_pool *next,
       *pool = atomic_exchange_explicit(&local->mailbox, CLOSED, memory_order_acquire);
+  TARN_DELAY();
   for (; pool && pool != CLOSED; pool = next) {
     next = pool->mail;
     receive(local, pool);

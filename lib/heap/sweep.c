@@ -103,7 +103,9 @@ struct tarn_pool *tarn_sweep_take(struct tarn_heap *heap, tarn_flavour flavour, 
   struct tarn_pool *pool = NULL;
   bool good = false;
   while (!good && tarn_sweep_left(store) && (pool = take_off(heap, flavour, size_class))) {
+    TARN_DELAY();
     sweep(store, pool);
+    TARN_DELAY();
     (void)pthread_mutex_lock(&heap->lock);
     finish(pool);
     good = tarn_pool_used(pool) < pool->capacity;
@@ -163,7 +165,9 @@ bool tarn_sweep_some(struct tarn_store *store, size_t units, size_t most) {
     struct tarn_pool *pool = tarn_sweep_left(store) ? take_any(store) : NULL;
     if (!pool)
       return i != 0;
+    TARN_DELAY();
     sweep(store, pool);
+    TARN_DELAY();
     freed += put(store, pool);
   }
   return true;

@@ -27,6 +27,9 @@
 #ifndef TARN_ZEAL
 #define TARN_ZEAL 0
 #endif
+#ifndef TARN_DELAYS
+#define TARN_DELAYS 0
+#endif
 
 #if defined(__SANITIZE_THREAD__)
 #define TARN_TSAN 1
@@ -48,6 +51,15 @@
 #endif
 #ifndef TARN_ASAN
 #define TARN_ASAN 0
+#endif
+
+/* Stands between two steps of a protocol of threads.  In builds with TARN_DELAYS the thread waits
+ * there now and then, so that others come in between that hardly ever would. */
+#if TARN_DELAYS
+void tarn_os_delay(void);
+#define TARN_DELAY() tarn_os_delay()
+#else
+#define TARN_DELAY() ((void)0)
 #endif
 
 /* In checking builds a broken invariant of the library itself ends the process here. */

@@ -175,6 +175,7 @@ static uint32_t stand_still(struct tarn_mutator *self) {
   uint32_t serial = read_serial(stop), now;
   if (!(__atomic_load_n(&self->local.pub.tarn_poll, __ATOMIC_ACQUIRE) & TARN_POLL_STOP))
     return 0;
+  TARN_DELAY();
   /* Release: the requester may now read and write everything that is this thread's. */
   __atomic_store_n(&self->state, TARN_STATE_STOPPED, __ATOMIC_RELEASE);
   tell_requester(self);
@@ -203,11 +204,13 @@ static void note_overtaken(struct tarn_stop *stop, uint32_t by) {
 /* Running again?  If not, a stop is on. */
 static bool try_to_run(struct tarn_mutator *self) {
   (void)__atomic_exchange_n(&self->state, TARN_STATE_RUNNING, __ATOMIC_SEQ_CST);
+  TARN_DELAY();
   return !(__atomic_load_n(&self->local.pub.tarn_poll, __ATOMIC_SEQ_CST) & TARN_POLL_STOP);
 }
 
 static __attribute__((noinline)) void run_after_stops(struct tarn_mutator *self) {
   uint32_t overtaken = 0;
+  TARN_DELAY();
   enter_owed(&self->world->stop);
   do
     overtaken += stand_still(self);
@@ -358,6 +361,7 @@ static void wait_for_owed(struct tarn_stop *stop) {
 static void raise_flags(tarn_world *world, const struct tarn_mutator *self) {
   struct tarn_mutator *mutator;
   cds_list_for_each_entry(mutator, &world->registry.list, node) {
+    TARN_DELAY();
     if (mutator != self)
       (void)__atomic_fetch_or(&mutator->local.pub.tarn_poll, TARN_POLL_STOP, __ATOMIC_SEQ_CST);
   }
@@ -369,6 +373,7 @@ static void lower_flags(tarn_world *world, uint32_t serial) {
   cds_list_for_each_entry(mutator, &world->registry.list, node) {
     (void)__atomic_fetch_and(&mutator->local.pub.tarn_poll, ~(uint32_t)TARN_POLL_STOP,
                              __ATOMIC_RELEASE);
+    TARN_DELAY();
   }
   /* Release: who sees the new serial finds the flag down. */
   __atomic_store_n(&world->stop.serial, serial, __ATOMIC_RELEASE);
@@ -469,6 +474,7 @@ static void end(tarn_world *world, struct tarn_mutator *self, bool logs) {
   stop->requester = NULL;
   /* Release: see take_gc_lock. */
   uint32_t number = __atomic_add_fetch(&stop->gc_lock, 1, __ATOMIC_RELEASE);
+  TARN_DELAY();
   lower_flags(world, number);
   (void)pthread_mutex_unlock(&world->registry.lock);
   tarn_os_wake_all(&stop->serial); /* last: those who wake may take this processor */
@@ -531,6 +537,7 @@ static bool begin(tarn_world *world, struct tarn_mutator *self, enum mode mode) 
    * a running thread. */
   (void)pthread_mutex_lock(&world->registry.lock);
   wait_for_owed(stop); /* they take no lock on their way */
+  TARN_DELAY();
   stop->requester = self;
   stop->asked_at = asked_at;
   struct wait wait = {.world = world,
