@@ -56,7 +56,9 @@ void tarn_stop_finish(tarn_world *world);
 bool tarn_stop_begin(tarn_world *world, struct tarn_mutator *self);
 void tarn_stop_end(tarn_world *world, struct tarn_mutator *self);
 
-/* As tarn_stop_begin, but waits for its turn instead of joining: always true in the end. */
+/* As tarn_stop_begin, but waits for its turn instead of joining.  Who merely tries leaves it the
+ * next stop, so it has one in the end; of several that wait for theirs the one that comes first has
+ * it, and none is promised not to come last for ever (see doc/models.md). */
 void tarn_stop_begin_always(tarn_world *world, struct tarn_mutator *self);
 
 /*
