@@ -338,6 +338,8 @@ static size_t take_batch(struct tarn_marker *marker, uintptr_t *candidates) {
   const uintptr_t base = tarn_space.base;
   const uint8_t *marks = tarn_space.marks;
   size_t count = 0;
+  if (TARN_UNLIKELY(!marker->stack)) /* nothing was pushed ever */
+    return 0;
   for (;;) {
     size_t there = marker->depth - marker->low, room = TARN_BATCH - count;
     const uintptr_t *from = marker->stack + marker->depth;
