@@ -113,7 +113,6 @@ static TARN_ALWAYS_INLINE void release(struct treat *treat, void *object, int32_
   TARN_DELAY();
   if (resource || type->data_size)
     treat->collector->world->store.hooks->release(&treat->self->local, object);
-  poll(treat);
 }
 
 static void release_pool(struct treat *treat, struct tarn_pool *pool) {
@@ -126,6 +125,7 @@ static void release_pool(struct treat *treat, struct tarn_pool *pool) {
     if (tarn_is_trash(refs[i])) {
       release(treat, block, &refs[i], resource);
       free_block(store, pool, block);
+      poll(treat);
     }
 }
 
@@ -135,8 +135,10 @@ static void release_larges(struct treat *treat) {
   for (struct tarn_large *large = cycles->larges; large; large = next) {
     next = large->limbo;
     int32_t *ref = tarn_refs_of_unit(&cycles->refs, tarn_unit_of(large->base));
-    if (tarn_is_trash(*ref))
-      release(treat, (void *)large->base, ref, tarn_flavour_resource((tarn_flavour)large->flavour));
+    if (!tarn_is_trash(*ref))
+      continue;
+    release(treat, (void *)large->base, ref, tarn_flavour_resource((tarn_flavour)large->flavour));
+    poll(treat);
   }
 }
 
