@@ -54,12 +54,4 @@ static inline int32_t *tarn_refs_of_unit(const struct tarn_refs *refs, size_t un
   return refs->ints + tarn_refs_part(unit);
 }
 
-/* The int of the block that starts at `address`, in a unit with that map word and a part. */
-static inline int32_t *tarn_refs_at(const struct tarn_refs *refs, uint64_t map, uintptr_t address) {
-  size_t index = tarn_map_form(map) == TARN_FORM_POOL
-                     ? tarn_block_index(map, address & (TARN_UNIT_SIZE - 1))
-                     : 0;
-  return tarn_refs_of_unit(refs, tarn_unit_of(address)) + index;
-}
-
 #endif

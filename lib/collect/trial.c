@@ -697,12 +697,8 @@ static void copy_count(void *object, size_t size, int32_t *ref, void *data) {
 
 /* Only garbage has an int that is not 0. */
 static void meet_garbage(struct pass *pass, uintptr_t word, meet_fn meet) {
-  struct tarn_place place;
-  if (!tarn_find(pass->collector->world->store.id, word, false, &place) ||
-      tarn_map_kind(place.map) != TARN_KIND_CONTAINER || !tarn_refs_has(tarn_unit_of(word)))
-    return;
-  struct reference reference = {tarn_refs_at(&pass->collector->cycles.refs, place.map, word), word};
-  if (*reference.ref != 0)
+  struct reference reference = {find_int(pass, word), word};
+  if (reference.ref && *reference.ref != 0)
     meet(pass, &reference);
 }
 
