@@ -5,6 +5,7 @@
  */
 #include "collect/collector.h"
 #include "heap/sweep.h"
+#include <stdlib.h>
 #include <string.h>
 
 /* --- one collection -------------------------------------------------------------------------- */
@@ -289,34 +290,29 @@ static void fail(struct tarn_local *local, tarn_status status) {
   tarn_thread_fail(&local->pub, status);
 }
 
-/* Is this word a type of the world?  Believes nothing: it may be anything. */
-static bool is_type(tarn_world *world, const tarn_type *word) {
-  const tarn_type *type;
-  bool found = false;
-  tarn_rcu_read_lock();
-  cds_list_for_each_entry_rcu(type, &world->types.list, node) found = found || type == word;
-  tarn_rcu_read_unlock();
-  return found;
-}
-
 static const char *name_of_block(struct tarn_store *store, const struct tarn_place *place) {
   const tarn_type *type = *(const tarn_type *const *)place->block;
   if (tarn_map_kind(place->map) == TARN_KIND_RAW)
     return "raw";
   if (!type)
     return "free";
-  return is_type(tarn_world_of_store(store), type) ? type->name : "damaged";
+  return tarn_type_is_known(tarn_world_of_store(store), type) ? type->name : "damaged";
 }
 
 __attribute__((noreturn)) static void corrupt(struct tarn_store *store, const void *block,
                                               const char *what) {
+  const struct tarn_collector *collector = tarn_world_of_store(store)->collector;
   struct tarn_place place;
-  if (!tarn_find(store->id, (uintptr_t)block, true, &place))
-    tarn_os_die("tarn: block %p: %s (the address is not in a pool of the world)", block, what);
-  tarn_os_die("tarn: block %p (%zu bytes, type %s, pool %p, offset %zu): %s", block, place.size,
-              name_of_block(store, &place),
-              (void *)(place.block & ~(uintptr_t)(TARN_UNIT_SIZE - 1)),
-              (size_t)((uintptr_t)block - place.block), what);
+  if (tarn_find(store->id, (uintptr_t)block, true, &place))
+    tarn_os_say("tarn: block %p (%zu bytes, type %s, pool %p, offset %zu): %s", block, place.size,
+                name_of_block(store, &place),
+                (void *)(place.block & ~(uintptr_t)(TARN_UNIT_SIZE - 1)),
+                (size_t)((uintptr_t)block - place.block), what);
+  else
+    tarn_os_say("tarn: block %p: %s (the address is not in a pool of the world)", block, what);
+  if (collector && collector->events)
+    collector->events->explain((uintptr_t)block);
+  abort();
 }
 
 static void release(struct tarn_local *local, void *object) {

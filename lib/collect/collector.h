@@ -77,6 +77,8 @@ struct tarn_collect_events {
   void (*verify)(tarn_world *world);
   /* After a collection of cycles. */
   void (*cycles)(tarn_world *world, const struct tarn_cycles_report *report);
+  /* Before the process ends because of an address: says what else is known of it. */
+  void (*explain)(uintptr_t address);
   /* After a collection, with the world running. */
   void (*collected)(tarn_world *world, const struct tarn_collect_report *report);
 };

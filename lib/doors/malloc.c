@@ -53,11 +53,13 @@
 #include "heap/fast.h"
 #include "heap/find.h"
 #include "heap/local.h"
+#include "inspect/events.h"
 #include "inspect/options.h"
 #include "world/world.h"
 #include <elf.h>
 #include <errno.h>
 #include <link.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <unistd.h>
@@ -118,11 +120,14 @@ static void fail(struct tarn_local *local, tarn_status status) {
 __attribute__((noreturn)) static void corrupt(struct tarn_store *store, const void *block,
                                               const char *what) {
   struct tarn_place place;
-  if (!tarn_find(store->id, (uintptr_t)block, true, &place))
-    tarn_os_die("tarn: malloc: block %p: %s (the address is in no block)", block, what);
-  tarn_os_die("tarn: malloc: block %p (%zu bytes, pool %p, offset %zu): %s", block, place.size,
-              (void *)(place.block & ~(uintptr_t)(TARN_UNIT_SIZE - 1)),
-              (size_t)((uintptr_t)block - place.block), what);
+  if (tarn_find(store->id, (uintptr_t)block, true, &place))
+    tarn_os_say("tarn: malloc: block %p (%zu bytes, pool %p, offset %zu): %s", block, place.size,
+                (void *)(place.block & ~(uintptr_t)(TARN_UNIT_SIZE - 1)),
+                (size_t)((uintptr_t)block - place.block), what);
+  else
+    tarn_os_say("tarn: malloc: block %p: %s (the address is in no block)", block, what);
+  tarn_explain((uintptr_t)block);
+  abort();
 }
 
 static void retired(struct tarn_local *local) {
@@ -224,6 +229,8 @@ static bool make_world(void) {
     return false;
   tarn_purge_stay(&world->store);
   tarn_worlds_add(world);
+  if (configure()->apart || configure()->trap)
+    tarn_faults_watch();
   /* After the world's own handlers: so before these before a fork, and after them after it. */
   if (!registered)
     registered = pthread_atfork(before_fork, after_fork_parent, after_fork_child) == 0;

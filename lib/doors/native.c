@@ -33,6 +33,8 @@ tarn_status tarn_world_create(const tarn_options *options, tarn_world **out) {
     return status;
   }
   tarn_worlds_add(world);
+  if (config.apart || config.trap)
+    tarn_faults_watch();
   *out = world;
   return TARN_OK;
 }

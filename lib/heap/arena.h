@@ -30,6 +30,7 @@ struct tarn_arena {
   uint32_t emptied_at; /* tick at which the last unit in use became free */
   bool marks;          /* its mark bytes are writable */
   bool huge;           /* the system was asked for huge pages */
+  bool shut;           /* has units that cannot be touched, and never will: see heap/trap.h */
   uint64_t free[];     /* a set bit is a free unit; as many words follow for the dirty ones */
 };
 

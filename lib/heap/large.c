@@ -128,10 +128,12 @@ void *tarn_large_make(struct tarn_heap *heap, tarn_flavour flavour, size_t size,
 }
 
 /* Off its list and out of the map; it still counts. */
-static void withdraw(struct tarn_large *large) {
+static void withdraw(struct tarn_large *large, tarn_fate fate) {
   struct tarn_heap *heap = large->heap;
   struct tarn_store *store = heap->store;
   size_t unit = tarn_unit_of(large->base);
+  if (TARN_UNLIKELY(store->apart.every))
+    tarn_apart_gone(large, fate);
   if (is_listed(store)) {
     (void)pthread_mutex_lock(&heap->large_lock);
     cds_list_del_rcu(&large->node);
@@ -150,7 +152,7 @@ static void withdraw(struct tarn_large *large) {
 
 void tarn_large_unlink(struct tarn_large *large) {
   struct tarn_wanted was = {.bytes = large->bytes, .larges = 1};
-  withdraw(large);
+  withdraw(large, TARN_FATE_COLLECTED);
   tarn_store_uncharge(large->heap->store, &was);
 }
 
@@ -171,6 +173,7 @@ static void give_back(struct tarn_store *store, struct tarn_large *large, struct
 #endif
   was->unit = unit - lead;
   was->units = large->units + lead;
+  was->lead = lead;
   tarn_store_give(store, was);
 }
 
@@ -181,7 +184,7 @@ void tarn_large_give_back(struct tarn_store *store, struct tarn_large *large) {
 
 void tarn_large_drop(struct tarn_large *large, struct tarn_large **limbo) {
   struct tarn_wanted was = {.bytes = large->bytes, .larges = 1};
-  withdraw(large);
+  withdraw(large, TARN_FATE_DROPPED);
   give_back(large->heap->store, large, &was);
   large->limbo = *limbo;
   *limbo = large;
@@ -204,7 +207,7 @@ void tarn_large_free(struct tarn_large *large) {
   /* Where nobody walks, nobody can still stand on the header. */
   struct tarn_wanted was = {
       .bytes = large->bytes, .larges = 1, .header = is_listed(store) ? NULL : large};
-  withdraw(large);
+  withdraw(large, TARN_FATE_FREED);
   give_back(store, large, &was);
   if (!is_listed(store)) {
     tarn_meta_free(&store->meta, was.header, sizeof *large);

@@ -436,20 +436,29 @@ struct request {
   size_t size;
   size_t alignment; /* of large ones, if more than a unit */
   bool cleared;     /* for large ones; for others `dirty` says what is left to do */
+  bool apart;       /* it shall lie alone, see heap/apart.h */
   size_t dirty;
 };
 
+/* In units of its own. */
+static void *alloc_large(struct tarn_local *local, const struct request *request) {
+  struct tarn_store *store = local->store;
+  size_t size = request->size ? request->size : 1, page = tarn_os_page_size();
+  tarn_sweep_before_growth(store, size / TARN_UNIT_SIZE + 1);
+  void *block =
+      tarn_large_make(request->heap, request->flavour, size, request->alignment, request->cleared);
+  if (!block)
+    return NULL;
+  count(local, request->apart ? (size + page - 1) & ~(page - 1) : size); /* what it takes */
+  if (TARN_UNLIKELY(store->apart.every))
+    tarn_apart_made(tarn_large_of((uintptr_t)block), request->size);
+  return block;
+}
+
 static void *alloc_once(struct tarn_local *local, struct request *request) {
-  size_t size = request->size;
-  if (size > TARN_LARGE_LIMIT) {
-    tarn_sweep_before_growth(local->store, size / TARN_UNIT_SIZE + 1);
-    void *block = tarn_large_make(request->heap, request->flavour, size, request->alignment,
-                                  request->cleared);
-    if (block)
-      count(local, size);
-    return block;
-  }
-  unsigned size_class = tarn_class_of(size);
+  if (request->size > TARN_LARGE_LIMIT || request->apart)
+    return alloc_large(local, request);
+  unsigned size_class = tarn_class_of(request->size);
   struct tarn_bin *bin = bin_for(local, request->heap, request->flavour, size_class);
   return bin ? take_block(local, request->heap, bin, request->flavour, size_class, &request->dirty)
              : NULL;
@@ -482,7 +491,8 @@ static bool gives_up_some(struct tarn_local *local, bool unswept) {
 
 static void *alloc(struct tarn_local *local, struct request *request) {
   const struct tarn_hooks *hooks = local->store->hooks;
-  void *block = alloc_piece(local, request);
+  request->apart = TARN_UNLIKELY(local->store->apart.every) && tarn_apart_due(local);
+  void *block = request->apart ? NULL : alloc_piece(local, request);
   for (unsigned tries = 0; !block; tries++) {
     if (!hooks->before_refill(local, request->size))
       return NULL;
@@ -492,6 +502,8 @@ static void *alloc(struct tarn_local *local, struct request *request) {
       block = alloc_once(local, request);
     if (!block && !hooks->exhausted(local, request->size, tries))
       return NULL;
+    if (local->store->apart.every > 1)
+      request->apart = false; /* a sample is not to make an allocation fail */
   }
   return block;
 }

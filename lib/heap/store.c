@@ -32,12 +32,14 @@ tarn_status tarn_store_start(struct tarn_store *store, const struct tarn_hooks *
   (void)pthread_mutex_init(&store->walk_lock, NULL);
   (void)pthread_mutex_init(&store->visit_lock, NULL);
   tarn_os_lock_init(&store->limbo_lock);
+  tarn_trap_start(&store->trap);
   tarn_purge_start(store);
   return TARN_OK;
 }
 
 void tarn_store_end(struct tarn_store *store) {
   tarn_purge_end(store);
+  tarn_trap_end(store);
   while (store->arenas) {
     struct tarn_arena *arena = store->arenas;
     tarn_store_unlink_arena(store, arena);
@@ -51,6 +53,7 @@ void tarn_store_end(struct tarn_store *store) {
   (void)pthread_mutex_destroy(&store->walk_lock);
   (void)pthread_mutex_destroy(&store->visit_lock);
   (void)pthread_mutex_destroy(&store->limbo_lock);
+  (void)pthread_mutex_destroy(&store->trap.lock);
   (void)pthread_mutex_destroy(&store->purge.lock);
 }
 
@@ -112,7 +115,8 @@ void tarn_store_unlink_arena(struct tarn_store *store, struct tarn_arena *arena)
 void tarn_store_drop_arena(struct tarn_store *store, struct tarn_arena *arena) {
   if (arena->huge)
     tarn_os_huge_pages((void *)arena->base, arena->units * TARN_UNIT_SIZE, false);
-  tarn_space_give_arenas((void *)arena->base, arena->units / TARN_ARENA_UNITS);
+  if (!arena->shut)
+    tarn_space_give_arenas((void *)arena->base, arena->units / TARN_ARENA_UNITS);
   tarn_meta_free(&store->meta, arena, tarn_arena_record_size(arena->units));
 }
 
@@ -379,6 +383,12 @@ bool tarn_store_take(struct tarn_store *store, struct tarn_wanted *want) {
   tarn_purge_lock(store);
   result = take(store, want);
   tarn_purge_unlock(store);
+  /* Half of what waits in the trap, or all of it. */
+  for (size_t keep = store->trap.most / 2; result == NO_UNITS; keep = 0)
+    if (tarn_trap_release(store, keep))
+      result = take(store, want);
+    else if (keep == 0)
+      break;
   return result == TAKEN;
 }
 
@@ -403,10 +413,14 @@ static void put_units(struct tarn_store *store, struct tarn_arena *arena, size_t
   hint_at(store, arena, longest);
 }
 
-void tarn_store_give(struct tarn_store *store, struct tarn_wanted *was) {
+void tarn_store_put(struct tarn_store *store, struct tarn_wanted *was) {
   uintptr_t base = tarn_unit_base(was->unit);
   struct tarn_pool *pool = &tarn_space.pools[was->unit];
   uint32_t now = tarn_os_ticks();
+  if (TARN_UNLIKELY(store->apart.every) && !tarn_apart_forget(was->unit, was->units)) {
+    tarn_store_uncharge(store, was); /* they are lost: nobody could use them */
+    return;
+  }
   size_t dirty = date(store, pool, was->units, now); /* first: the count is never too small */
   (void)pthread_mutex_lock(&store->lock);
   struct tarn_arena *arena = *tarn_arena_slot(base);
@@ -419,6 +433,22 @@ void tarn_store_give(struct tarn_store *store, struct tarn_wanted *was) {
     tarn_kin_note(&store->kin, was->size_class, was->unit);
   tarn_purge_note(store, now);
   (void)pthread_mutex_unlock(&store->lock);
+}
+
+/* They do not count any more, and are not free. */
+static void keep_units(struct tarn_store *store, struct tarn_wanted *was) {
+  (void)pthread_mutex_lock(&store->lock);
+  uncharge(store, was);
+  keep_header(store, was);
+  (void)pthread_mutex_unlock(&store->lock);
+  (void)tarn_trap_release(store, store->trap.most);
+}
+
+void tarn_store_give(struct tarn_store *store, struct tarn_wanted *was) {
+  if (TARN_UNLIKELY(store->trap.most) && tarn_trap_take(store, was))
+    keep_units(store, was);
+  else
+    tarn_store_put(store, was);
 }
 
 void tarn_store_claim(struct tarn_store *store, struct tarn_arena *arena, size_t first,

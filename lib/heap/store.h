@@ -13,10 +13,12 @@
 #ifndef TARN_HEAP_STORE_H
 #define TARN_HEAP_STORE_H
 
+#include "heap/apart.h"
 #include "heap/arena.h"
 #include "heap/kin.h"
 #include "heap/meta.h"
 #include "heap/purge.h"
+#include "heap/trap.h"
 #include <pthread.h>
 
 struct tarn_local;
@@ -69,7 +71,9 @@ struct tarn_store {
   bool abandoned;       /* there may be abandoned pools; set in the child of a fork only */
   uint8_t freed_marked; /* atomic: objects that a collection had marked were freed by hand since */
   uint32_t purge_due;   /* atomic: not 0: somebody should call tarn_purge_tend; see purge.c */
+  struct tarn_apart apart;
   const struct tarn_hooks *hooks;
+  struct tarn_trap trap;
   struct tarn_meta meta;
   pthread_mutex_t lock;
   struct tarn_arena
@@ -127,6 +131,7 @@ struct tarn_wanted {
                           `units` and `pools` then say how many, and their bytes count */
   unsigned size_class; /* of the pools */
   bool kin;            /* units that were pools of the class, or none */
+  size_t lead;         /* of units that are given back: so many are before the object */
   size_t larges;       /* 1: a large object's */
   struct tarn_large *header; /* of one, kept from a dead one and as that left it, or NULL */
   size_t unit;               /* the first one; the answer */
@@ -144,6 +149,8 @@ bool tarn_store_take(struct tarn_store *store, struct tarn_wanted *want);
 /* The opposite, with map words of 0; here `bytes` is all that counts.  A header is kept for the
  * next one, and is NULL then, if there are not enough. */
 void tarn_store_give(struct tarn_store *store, struct tarn_wanted *was);
+/* The same without the trap (heap/trap.h), which keeps units otherwise. */
+void tarn_store_put(struct tarn_store *store, struct tarn_wanted *was);
 /* What the units are for is gone before they are given back: does not count any more. */
 void tarn_store_uncharge(struct tarn_store *store, const struct tarn_wanted *was);
 

@@ -41,6 +41,24 @@ bool tarn_verify_stopped(tarn_world *world, char *message, size_t size);
  * told of it. */
 void tarn_barriers_check(tarn_world *world);
 
+/* --- dangling.c --- */
+
+/* At the end of a collection: dies if a live object or a root refers to a block that an earlier
+ * collection took, of which there is a record (heap/apart.h). */
+void tarn_dangling_check(tarn_world *world);
+
+/* --- describe.c --- */
+
+/* Says on standard error what is on record of the block at, or once at, an address; nothing, if
+ * that is nothing. */
+void tarn_explain(uintptr_t address);
+
+/* --- fault.c --- */
+
+/* From now on a fault in the heap range is explained before it takes its course.  Once a process;
+ * later calls do nothing. */
+void tarn_faults_watch(void);
+
 /* --- shadow.c: a second, slow marking that checks the first --- */
 
 /* Before the mark of a collection: notes what is strongly reachable; from the calling thread's

@@ -78,9 +78,13 @@ static void before_mark(tarn_world *world, uintptr_t frame) {
 static void verify(tarn_world *world) {
   char message[512];
   tarn_shadow_check(world);
+  tarn_dangling_check(world);
   if (!tarn_verify_stopped(world, message, sizeof message))
     tarn_os_die("tarn: verify after collection: %s", message);
 }
 
-const struct tarn_collect_events tarn_inspect_events = {
-    .before_mark = before_mark, .verify = verify, .collected = collected, .cycles = cycles};
+const struct tarn_collect_events tarn_inspect_events = {.before_mark = before_mark,
+                                                        .verify = verify,
+                                                        .explain = tarn_explain,
+                                                        .collected = collected,
+                                                        .cycles = cycles};

@@ -72,7 +72,7 @@ struct tarn_option {
 };
 
 /* More than the table has: bounds arrays indexed by option and the bits of a set of options. */
-#define TARN_OPTION_MAX 32
+#define TARN_OPTION_MAX 48
 
 extern const struct tarn_option tarn_option_table[];
 extern const size_t tarn_option_count;

@@ -311,6 +311,36 @@ const struct tarn_option tarn_option_table[] = {
      .minimum = 1,
      .maximum = 1000000000,
      FIELD(zeal)},
+    {.name = "apart",
+     .help = "Every Nth allocation that leaves the inlined paths, about, lies alone in units of 64 "
+             "KiB, with what it was, who made it and who ended it on record: errors are reported "
+             "with that, and an access to it when it has died ends the process with such a report "
+             "(see trap). 1: every allocation, for finding errors in small programs: each takes a "
+             "page and 64 KiB of address space. 1000 or more: some, at next to no cost.",
+     .kind = TARN_KIND_NUMBER,
+     .group = TARN_GROUP_TESTING,
+     .zero = "none",
+     .initial = 0,
+     .minimum = 1,
+     .maximum = 1000000000,
+     FIELD(apart)},
+    {.name = "trap",
+     .help = "Units of 64 KiB that become free, pools as well as large objects, cannot be touched "
+             "until so much address space became free after them. Their memory goes back at once.",
+     .kind = TARN_KIND_SIZE,
+     .group = TARN_GROUP_TESTING,
+     .zero = "off, but 1 GiB with apart",
+     .initial = 0,
+     .minimum = 64 * KIB,
+     .maximum = 16 * TIB,
+     FIELD(trap)},
+    {.name = "stacks",
+     .help = "The records of blocks that are apart tell by which calls they were made and freed, "
+             "too. Costs a microsecond or two for each call that is on the stack.",
+     .kind = TARN_KIND_BOOL,
+     .group = TARN_GROUP_TESTING,
+     .initial = 0,
+     FIELD(stacks)},
     {.name = "fault-mmap",
      .help = "The Nth request to the system for pages fails, to test what happens then. Only "
              "builds with TARN_FAULTS know it.",

@@ -40,7 +40,7 @@ struct check {
   char *message;
   size_t size;
   /* Step 1. */
-  size_t used_units, pools, large_units, unmapped, claimed, dirty;
+  size_t used_units, pools, large_units, unmapped, trapped, claimed, dirty;
   /* Steps 2 to 5. */
   size_t larges, larges_bytes, units_of_larges;
   size_t listed, unswept;
@@ -137,6 +137,11 @@ static bool check_free_unit(const struct check *check, size_t unit) {
 static bool check_used_unit(struct check *check, size_t unit) {
   uint64_t map = tarn_map_get(unit);
   check->used_units++;
+  if (map != 0 && tarn_map_world(map) == 0 && check->store->trap.units) {
+    check->trapped++;
+    return check_no_marks(check, tarn_unit_base(unit), tarn_unit_base(unit + 1),
+                          "in a unit that cannot be touched");
+  }
   if (map ==
       0) { /* good only for large objects that the census has just buried, and for claimed units */
     check->unmapped++;
@@ -302,7 +307,8 @@ static bool check_large_header(const struct check *check, const struct tarn_heap
     return wrong(check, "large object %p of %zu units does not lie in the heap range", base,
                  large->units);
   if (large->bytes % tarn_os_page_size() != 0 || whole > end_of_units ||
-      whole <= end_of_units - TARN_UNIT_SIZE || large->bytes <= TARN_LARGE_LIMIT)
+      whole <= end_of_units - TARN_UNIT_SIZE ||
+      (large->bytes <= TARN_LARGE_LIMIT && !check->store->apart.every))
     return wrong(check, "large object %p: %zu bytes do not fit %zu units", base, large->bytes,
                  large->units);
   /* Relaxed, as below: the world is stopped. */
@@ -351,7 +357,7 @@ static bool check_large(struct check *check, const struct tarn_heap *heap,
   if (left > end)
     end = left;
   uintptr_t last = looked_at(end, large->base + large->units * TARN_UNIT_SIZE);
-  uintptr_t at = first_not_zero(end, last);
+  uintptr_t at = check->store->apart.every ? last : first_not_zero(end, last); /* a guard's */
   if (at < last)
     return wrong(check, "large object %p: byte %zu, beyond its %zu bytes, is not zero",
                  (void *)large->base, (size_t)(at - large->base), large->bytes);
@@ -435,7 +441,9 @@ static bool check_unit_counts(struct check *check) {
     return each_unit(check, name_unmapped) &&
            wrong(check, "%zu units in use have no map word: expected %zu, of dead large objects",
                  unmapped, buried);
-  return true;
+  return check->trapped == check->store->trap.units ||
+         wrong(check, "%zu units cannot be touched by the map, %zu by the trap's count",
+               check->trapped, check->store->trap.units);
 }
 
 /* --- 3. descriptors -------------------------------------------------------------------------- */

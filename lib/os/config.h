@@ -61,6 +61,10 @@ struct tarn_config {
 
   unsigned log; /* TARN_LOG_* bits */
 
+  bool stacks;    /* of who made and freed blocks that are apart */
+  unsigned apart; /* every so many allocations that leave the inlined paths are apart; 0: none */
+  size_t trap;    /* bytes of address space that were freed and cannot be touched; 0: see table */
+
   uint64_t zeal;            /* collect at every Nth allocation; zeal builds only */
   uint64_t fault_mmap;      /* the Nth page request fails; 0 = off; builds with TARN_FAULTS only */
   uint64_t purge_delay_ns;  /* free memory goes back after so long; 0 = at once */

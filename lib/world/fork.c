@@ -79,11 +79,13 @@ static void lock_parts(tarn_world *world) {
   tarn_purge_lock(&world->store); /* no unit is claimed, and no arena on its way out */
   lock_heaps(&world->store);
   lock(&world->store.limbo_lock);
+  lock(&world->store.trap.lock);
   lock(&world->store.meta.lock);
 }
 
 static void unlock_parts(tarn_world *world) {
   unlock(&world->store.meta.lock);
+  unlock(&world->store.trap.lock);
   unlock(&world->store.limbo_lock);
   unlock_heaps(&world->store);
   tarn_purge_unlock(&world->store);
@@ -152,6 +154,7 @@ static void before_fork(void) {
   for (tarn_world *world = worlds; world; world = world->next)
     lock_parts(world);
   tarn_space_lock();
+  tarn_apart_lock();
   if (uses_rcu())
     urcu_bp_before_fork();
 }
@@ -159,6 +162,7 @@ static void before_fork(void) {
 static void after_fork_parent(void) {
   if (uses_rcu())
     urcu_bp_after_fork_parent();
+  tarn_apart_unlock();
   tarn_space_unlock();
   for (tarn_world *world = worlds; world; world = world->next)
     unlock_parts(world);
@@ -173,6 +177,7 @@ static void after_fork_parent(void) {
 static void after_fork_child(void) {
   if (uses_rcu())
     urcu_bp_after_fork_child();
+  tarn_apart_unlock();
   tarn_space_unlock();
   for (tarn_world *world = worlds; world; world = world->next) {
     tarn_purge_after_fork(&world->store);

@@ -589,6 +589,15 @@ bool tarn_type_is_a(const tarn_type *type, const tarn_type *ancestor) {
   return type == ancestor;
 }
 
+bool tarn_type_is_known(const tarn_world *world, const tarn_type *word) {
+  const tarn_type *type;
+  bool found = false;
+  tarn_rcu_read_lock();
+  cds_list_for_each_entry_rcu(type, &world->types.list, node) found = found || type == word;
+  tarn_rcu_read_unlock();
+  return found;
+}
+
 size_t tarn_type_count(tarn_world *world) {
   return world ? atomic_load_explicit(&world->types.count, memory_order_relaxed) : 0;
 }

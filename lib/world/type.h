@@ -93,6 +93,10 @@ void tarn_types_end(tarn_world *world);
 const tarn_type *tarn_type_make(tarn_world *world, const tarn_type_spec *spec, tarn_scan scan,
                                 tarn_status *status);
 
+/* Is this word a type of the world?  Believes nothing: it may be anything.  Linear in their number.
+ */
+bool tarn_type_is_known(const tarn_world *world, const tarn_type *word);
+
 /*
  * Runs the `free` function of an object's type, if it has one, and then releases its separate data
  * block through `local` (NULL: not released, the heap goes as a whole) and clears its word.  The

@@ -6,6 +6,8 @@
 #include <tarn/collect.h>
 #include <string.h>
 
+#define TRAP_OF_APART ((size_t)1 << 30)
+
 /* --- making ---------------------------------------------------------------------------------- */
 
 static void configure(tarn_world *world, const struct tarn_config *config) {
@@ -20,6 +22,8 @@ static void configure(tarn_world *world, const struct tarn_config *config) {
   world->store.populate = config->populate && !world->store.hooks->uncollected;
   world->store.huge_from =
       config->huge_from && !world->store.hooks->uncollected ? config->huge_from : SIZE_MAX;
+  world->store.apart = (struct tarn_apart){.every = config->apart, .stacks = config->stacks};
+  world->store.trap.most = config->trap ? config->trap : config->apart ? TRAP_OF_APART : 0;
   tarn_purge_configure(&world->store, config->purge_delay_ns, config->purger);
 }
 
@@ -32,6 +36,7 @@ static tarn_status start_heaps(tarn_world *world) {
 }
 
 static void drop_heaps(tarn_world *world) {
+  tarn_trap_end(&world->store); /* what is dropped need not go there */
   for (unsigned i = tarn_store_heap_limit(&world->store); i-- > 0;) {
     struct tarn_heap *heap = tarn_store_heap(&world->store, i);
     if (heap)
@@ -95,7 +100,9 @@ tarn_status tarn_world_make(const struct tarn_config *config, const struct tarn_
   tarn_world *world = tarn_os_map(sizeof *world);
   if (!world)
     return TARN_ENOMEM;
-  tarn_status status = fill(world, config, heap_hooks, collect_hooks);
+  tarn_status status = config->apart ? tarn_apart_start() : TARN_OK;
+  if (status == TARN_OK)
+    status = fill(world, config, heap_hooks, collect_hooks);
   if (status != TARN_OK) {
     tarn_os_unmap(world, sizeof *world);
     return status;
