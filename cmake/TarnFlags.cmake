@@ -41,7 +41,8 @@ target_compile_definitions(tarn_flags INTERFACE _GNU_SOURCE
   $<$<BOOL:${TARN_HARDENED}>:TARN_HARDENED=1>
   $<$<BOOL:${TARN_FAULTS}>:TARN_FAULTS=1>
   $<$<BOOL:${TARN_ZEAL}>:TARN_ZEAL=1>
-  $<$<BOOL:${TARN_DELAYS}>:TARN_DELAYS=1>)
+  $<$<BOOL:${TARN_DELAYS}>:TARN_DELAYS=1>
+  $<$<BOOL:${TARN_TOOLS}>:TARN_TOOLS=1>)
 
 # Programs run under the thread sanitizer carry the suppressions for liburcu with them.
 add_library(tarn_program INTERFACE)

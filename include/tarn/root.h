@@ -25,6 +25,9 @@ static inline void tarn_frame_push(tarn_thread *self, tarn_frame *frame, void *c
   frame->previous = self->tarn_frames;
   frame->slots = slots;
   frame->count = count;
+  /* gcc 12 takes it for an address that outlives its variable, and warns, where it does not see the
+   * pop on each way out. */
+  __asm__("" : "+r"(frame));
   self->tarn_frames = frame;
 }
 

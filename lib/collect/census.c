@@ -189,8 +189,8 @@ static void count_pool(struct tarn_pool *pool, void *data) {
   size_t size = tarn_pool_block_size(pool);
   struct count count = {.epoch = collector->marker.epoch, .mark = collector->marker.mark};
   bool was_condemned = pool->list == TARN_LIST_CONDEMNED;
-#if TARN_CHECKING
-  tarn_pool_poison_dead(pool, count.epoch, count.mark);
+#if TARN_CHECKING || TARN_TOOLS
+  tarn_pool_spoil_dead(pool, count.epoch, count.mark);
 #endif
   count_bytes(&count, tarn_mark_byte(tarn_pool_base(pool)),
               (pool->own.virgin + 15) >> TARN_GRANULE_SHIFT);

@@ -49,9 +49,7 @@ static size_t pass_over_pool(struct tarn_collector *collector, struct tarn_mutat
     release_object(collector, self, block);
     ran++;
     uintptr_t *words = tarn_block_words((void *)block);
-#if TARN_CHECKING
-    memset(words + 1, TARN_POISON, size - sizeof *words);
-#endif
+    tarn_block_spoil(words, size);
     words[0] = 0;
     *tarn_mark_byte(block) = TARN_MARK_NONE;      /* beyond the cursor, which stands at 0: free */
     tarn_pool_set_room(pool, pool->own.room - 1); /* = used, on this list */

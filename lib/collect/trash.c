@@ -89,9 +89,7 @@ static void take(struct tarn_visits *visits, const uintptr_t *words, size_t coun
 /* The pool is the collecting thread's. */
 static inline void free_block(const struct tarn_store *store, struct tarn_pool *pool, void *block) {
   uintptr_t *words = tarn_block_words(block);
-#if TARN_CHECKING
-  memset(words + 1, TARN_POISON, tarn_pool_block_size(pool) - sizeof *words);
-#endif
+  tarn_block_spoil(words, tarn_pool_block_size(pool));
   words[0] = 0;
   tarn_block_link(block, pool->own.free);
   pool->own.free = block;

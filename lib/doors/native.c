@@ -207,6 +207,7 @@ void *tarn_realloc(tarn_thread *self, void *block, size_t size) {
     return fail(self, TARN_EINVAL);
   if (is_free(&place))
     local->store->hooks->corrupt(local->store, block, "freed twice, or never allocated");
+  tarn_tools_open(block, place.size); /* how much of it is used is not known */
   if (fits(place.size, size))
     return block;
   void *const slots[] = {&block};

@@ -23,7 +23,7 @@ static inline bool tarn_is_in_run(const struct tarn_bin *bin, const void *block)
 
 /* A raw block of a bin of the thread, as tarn_inline_take has it. */
 static inline void *tarn_fast_alloc(struct tarn_local *local, struct tarn_bin *bin, size_t *dirty) {
-#if TARN_ZEAL
+#if TARN_ZEAL || TARN_TOOLS
   (void)local, (void)bin, (void)dirty;
   return NULL;
 #else
@@ -43,15 +43,15 @@ static inline void *tarn_fast_alloc(struct tarn_local *local, struct tarn_bin *b
  */
 static inline bool tarn_fast_free(struct tarn_local *local, void *block, bool only_raw) {
   struct tarn_pool_own *own;
-  if (TARN_UNLIKELY(
-          !tarn_inline_own(&local->pub, block, !only_raw || TARN_CHECKING || TARN_HARDENED, &own)))
+  if (TARN_TOOLS || TARN_UNLIKELY(!tarn_inline_own(
+                        &local->pub, block, !only_raw || TARN_CHECKING || TARN_HARDENED, &own)))
     return false;
   struct tarn_pool *pool = (struct tarn_pool *)(void *)own;
 #if TARN_HARDENED
   tarn_local_quarantine(local, block, tarn_pool_block_size(pool));
 #else
 #if TARN_CHECKING
-  memset((uintptr_t *)block + 1, TARN_POISON, tarn_pool_block_size(pool) - sizeof(uintptr_t));
+  tarn_block_spoil(block, tarn_pool_block_size(pool));
 #endif
   if (!only_raw)
     tarn_inline_unmark(&local->pub, block);

@@ -111,6 +111,7 @@ void *tarn_large_make(struct tarn_heap *heap, tarn_flavour flavour, size_t size,
   if (!large)
     return NULL;
   size_t unit = want.unit + lead;
+  tarn_tools_open((const void *)tarn_unit_base(unit), bytes);
   clean_units(store, unit, bytes, cleared);
   large->heap = heap;
   large->base = tarn_unit_base(unit);
@@ -159,6 +160,7 @@ void tarn_large_unlink(struct tarn_large *large) {
 /* `was` says what still counts. */
 static void give_back(struct tarn_store *store, struct tarn_large *large, struct tarn_wanted *was) {
   size_t unit = tarn_unit_of(large->base), lead = tarn_large_lead(large);
+  tarn_tools_close((const void *)large->base, large->bytes);
   for (size_t i = 0; i < large->units; i++) {
     struct tarn_pool *pool = &tarn_space.pools[unit + i];
     size_t left = large->bytes - i * TARN_UNIT_SIZE;

@@ -63,7 +63,7 @@ static size_t piece_size(const struct tarn_bin *bin, size_t room) {
     bool whole = pool->heap->store->hooks->uncollected || used < PIECE_FRESH;
     wanted = !is_raw(pool) ? PIECE_USED : whole ? used : PIECE_FRESH;
   }
-#if TARN_ZEAL
+#if TARN_ZEAL || TARN_TOOLS
   wanted = 0; /* every allocation comes to the slow path */
 #endif
   size_t piece = wanted < size ? size : wanted - wanted % size;
@@ -105,6 +105,7 @@ static bool next_piece(struct tarn_local *local, struct tarn_bin *bin) {
     return false;
   size_t piece = piece_size(bin, room);
   uint32_t start = pool_offset(pool, bin->head.limit), end = start + (uint32_t)piece;
+  tarn_tools_open(bin->head.limit, piece);
   if (start < pool->own.virgin && !is_raw(pool))
     memset(bin->head.limit, 0, (end < pool->own.virgin ? end : pool->own.virgin) - start);
   if (end > pool->own.virgin) {
@@ -215,6 +216,7 @@ static void *pop_free(struct tarn_local *local, struct tarn_bin *bin, size_t *di
   if (tarn_local_is_damaged(pool, words))
     report_damage(local, pool, words);
   pool->own.free = tarn_block_next(words);
+  tarn_tools_open(words, bin->head.size);
   bin->head.taken++;
   *dirty = bin->head.size;
   count(local, bin->head.size);
@@ -508,13 +510,25 @@ static void *alloc(struct tarn_local *local, struct request *request) {
   return block;
 }
 
+/* It is the program's from now on. */
+static void *hand_out(void *block, const struct request *request, bool known) {
+#if TARN_TOOLS
+  struct tarn_place place;
+  if (block && tarn_find(request->heap->store->id, (uintptr_t)block, false, &place))
+    tarn_tools_hand_out(block, request->size, place.size, known);
+#else
+  (void)request, (void)known;
+#endif
+  return block;
+}
+
 void *tarn_local_alloc(struct tarn_local *local, struct tarn_heap *heap, tarn_flavour flavour,
                        size_t size) {
   struct request request = {.heap = heap, .flavour = flavour, .size = size, .cleared = true};
   void *block = alloc(local, &request);
   if (block && request.dirty)
     memset(block, 0, request.dirty);
-  return block;
+  return hand_out(block, &request, true);
 }
 
 static void *alloc_raw(struct tarn_local *local, struct tarn_heap *heap, size_t size,
@@ -524,7 +538,7 @@ static void *alloc_raw(struct tarn_local *local, struct tarn_heap *heap, size_t 
   void *block = alloc(local, &request);
   if (block && request.dirty)
     *tarn_block_words(block) = 0; /* the key of a free block may stand there */
-  return block;
+  return hand_out(block, &request, false);
 }
 
 void *tarn_local_alloc_raw(struct tarn_local *local, struct tarn_heap *heap, size_t size) {
@@ -540,13 +554,8 @@ void *tarn_local_alloc_aligned(struct tarn_local *local, struct tarn_heap *heap,
 
 /* Makes a block free as far as its own words go; the link comes later. */
 static void clear_block(void *block, tarn_kind kind, size_t size) {
-  uintptr_t *words = tarn_block_words(block);
-#if TARN_CHECKING || TARN_HARDENED
-  memset(words + 1, TARN_POISON, size - sizeof *words);
-#else
-  (void)size;
-#endif
-  words[0] = tarn_free_key(kind, block);
+  tarn_block_spoil(block, size);
+  *tarn_block_words(block) = tarn_free_key(kind, block);
 }
 
 /*

@@ -71,6 +71,7 @@ static void describe(const struct tarn_store *store, struct tarn_pool *pool, str
                      tarn_flavour flavour, unsigned size_class, uint32_t dirty) {
   size_t size = tarn_class_size(size_class);
   tarn_pool_reset(pool);
+  tarn_tools_close((const void *)tarn_pool_base(pool), TARN_UNIT_SIZE);
   pool->heap = heap;
   pool->backed = 0;
   pool->own.virgin = dirty; /* garbage of the last tenant, without marks: swept like any other */
@@ -189,18 +190,19 @@ bool tarn_pool_in_use(const struct tarn_pool *pool, const void *block, uint8_t e
   return *(const uintptr_t *)block != tarn_free_key(kind, block);
 }
 
-#if TARN_CHECKING
-void tarn_pool_poison_dead(struct tarn_pool *pool, uint8_t epoch, uint8_t mark) {
+#if TARN_CHECKING || TARN_TOOLS
+void tarn_pool_spoil_dead(struct tarn_pool *pool, uint8_t epoch, uint8_t mark) {
   size_t size = tarn_pool_block_size(pool);
-  tarn_kind kind = tarn_flavour_kind((tarn_flavour)pool->flavour);
   uintptr_t base = tarn_pool_base(pool);
   for (uintptr_t at = 0; at + size <= pool->own.virgin; at += size) {
     uint8_t byte = tarn_mark_load(base + at);
     if (byte == epoch || byte == mark || tarn_mark_is_dead(byte))
       continue;
     uintptr_t *words = tarn_block_words((void *)(base + at));
-    words[0] = tarn_free_key(kind, words);
-    memset(words + 1, TARN_POISON, size - sizeof *words);
+#if TARN_CHECKING
+    words[0] = tarn_free_key(tarn_flavour_kind((tarn_flavour)pool->flavour), words);
+#endif
+    tarn_block_spoil(words, size);
   }
 }
 #endif

@@ -48,6 +48,8 @@
 #include "heap/size_class.h"
 #include "heap/space.h"
 #include "os/os.h"
+#include "os/tools.h"
+#include <string.h>
 #include <tarn/inline.h>
 
 struct tarn_bin;
@@ -221,6 +223,14 @@ static inline uintptr_t tarn_free_key(tarn_kind kind, const void *block) {
   return kind == TARN_KIND_RAW ? (uintptr_t)block ^ tarn_free_secret : 0;
 }
 
+/* What becomes of a block's memory when it dies or is freed; its first word is the caller's. */
+static inline void tarn_block_spoil(void *block, size_t size) {
+#if TARN_CHECKING || TARN_HARDENED
+  memset(tarn_block_words(block) + 1, TARN_POISON, size - sizeof(uintptr_t));
+#endif
+  tarn_tools_close(block, size);
+}
+
 /* The block that follows on its pool's list, or NULL. */
 static inline void *tarn_block_next(void *block) {
   return tarn_link_decode(block, tarn_block_words(block)[1]);
@@ -262,9 +272,9 @@ void tarn_pool_drop(struct tarn_store *store, struct tarn_pool *pool);
  */
 bool tarn_pool_stretch(struct tarn_pool *pool, uint8_t epoch, uint32_t *start, uint32_t *end);
 
-#if TARN_CHECKING
-/* Poisons the blocks whose mark is none of the two, nor that of a condemned one. */
-void tarn_pool_poison_dead(struct tarn_pool *pool, uint8_t epoch, uint8_t mark);
+#if TARN_CHECKING || TARN_TOOLS
+/* Spoils the blocks whose mark is none of the two, nor that of a condemned one. */
+void tarn_pool_spoil_dead(struct tarn_pool *pool, uint8_t epoch, uint8_t mark);
 #endif
 
 /*

@@ -6,6 +6,7 @@
 #include "heap/space.h"
 #include "heap/pool.h"
 #include "os/os.h"
+#include "os/tools.h"
 #include <limits.h>
 #include <pthread.h>
 #include <string.h>
@@ -145,6 +146,8 @@ tarn_status tarn_space_start(size_t wanted) {
     for (size_t size = first_size(wanted); !good && size >= TARN_ARENA_SIZE;
          size = size / 2 & ~(TARN_ARENA_SIZE - 1))
       good = lay_out(size);
+    if (good)
+      tarn_tools_start(tarn_space.base, tarn_space.size);
   }
   tarn_space_unlock();
   return good ? TARN_OK : TARN_ENOMEM;
@@ -195,6 +198,7 @@ void *tarn_space_take_arenas_aligned(size_t count, size_t alignment) {
     if (commit_arenas(base, count * TARN_ARENA_SIZE)) {
       for (size_t i = 0; i < count; i++)
         arena_flip(first + i);
+      tarn_tools_arena((const void *)base, count * TARN_ARENA_SIZE, true);
     } else {
       base = 0;
     }
@@ -228,6 +232,7 @@ void tarn_space_give_arenas(void *base, size_t count) {
   size_t bytes = count * TARN_ARENA_SIZE;
   for (size_t i = 0; i < count * TARN_ARENA_UNITS; i++)
     tarn_map_set(first * TARN_ARENA_UNITS + i, 0);
+  tarn_tools_arena(base, bytes, false);
   clean(base, bytes);
   clean(tarn_pool_of((uintptr_t)base), count * TARN_ARENA_UNITS * sizeof(struct tarn_pool));
   clean(tarn_remote_bits(first * TARN_ARENA_UNITS),

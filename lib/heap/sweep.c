@@ -60,8 +60,8 @@ static unsigned sweep_marks(const struct tarn_pool *pool, uint8_t epoch) {
 /* Of a pool that was taken off its list.  What others freed in it has its mark still. */
 static void sweep(struct tarn_store *store, struct tarn_pool *pool) {
   uint8_t epoch = store->epoch;
-#if TARN_CHECKING
-  tarn_pool_poison_dead(pool, epoch, epoch);
+#if TARN_CHECKING || TARN_TOOLS
+  tarn_pool_spoil_dead(pool, epoch, epoch);
 #endif
   unsigned live = sweep_marks(pool, epoch);
   pool->live = (uint16_t)live;

@@ -28,6 +28,7 @@
  * the thread stores after its entry, so the requester after it sees the entry.  Threads that are
  * not overtaken pay nothing.
  */
+#include "os/tools.h"
 #include "world/stop.h"
 #include "world/straggler.h"
 #include "world/world.h"
@@ -58,10 +59,11 @@ void tarn_stop_finish(tarn_world *world) { (void)pthread_mutex_destroy(&world->s
 #define NOT_SANITIZED \
   __attribute__((noinline)) __attribute__((no_sanitize_address)) __attribute__((no_sanitize_thread))
 
-#if TARN_ASAN
+#if TARN_ASAN || TARN_TOOLS
 /* Of AddressSanitizer's interface for collectors. */
-void *__asan_get_current_fake_stack(void);
-void *__asan_addr_is_in_fake_stack(void *fake_stack, void *address, void **start, void **end);
+__attribute__((weak)) void *__asan_get_current_fake_stack(void);
+__attribute__((weak)) void *__asan_addr_is_in_fake_stack(void *fake_stack, void *address,
+                                                         void **start, void **end);
 #endif
 
 /* Plain, for clang's TSan sees atomics in any function; the barrier keeps loops of it from becoming
@@ -103,8 +105,8 @@ NOT_SANITIZED void tarn_stop_save_stack(struct tarn_mutator *self) {
     uintptr_t at = low + i * sizeof(uintptr_t);
     self->saved[i] = at < self->stack_high ? read_word(at) : 0;
   }
-#if TARN_ASAN
-  self->fake_stack = __asan_get_current_fake_stack();
+#if TARN_ASAN || TARN_TOOLS
+  self->fake_stack = __asan_get_current_fake_stack ? __asan_get_current_fake_stack() : NULL;
 #endif
   self->stack_low = low;
 }
@@ -112,8 +114,9 @@ NOT_SANITIZED void tarn_stop_save_stack(struct tarn_mutator *self) {
 /* A word may point into a frame that lies elsewhere: then that frame's words count as well. */
 static NOT_SANITIZED void visit_word(const struct tarn_mutator *mutator, uintptr_t word,
                                      tarn_word_fn fn, void *data) {
+  tarn_tools_know(&word, sizeof word);
   fn(data, word);
-#if TARN_ASAN
+#if TARN_ASAN || TARN_TOOLS
   void *start, *end;
   if (!mutator->fake_stack ||
       !__asan_addr_is_in_fake_stack(mutator->fake_stack, (void *)word, &start, &end))
@@ -176,6 +179,7 @@ static uint32_t stand_still(struct tarn_mutator *self) {
   if (!(__atomic_load_n(&self->local.pub.tarn_poll, __ATOMIC_ACQUIRE) & TARN_POLL_STOP))
     return 0;
   TARN_DELAY();
+  tarn_tools_show(self->world);
   /* Release: the requester may now read and write everything that is this thread's. */
   __atomic_store_n(&self->state, TARN_STATE_STOPPED, __ATOMIC_RELEASE);
   tell_requester(self);
@@ -223,6 +227,7 @@ static __attribute__((noinline)) void run_after_stops(struct tarn_mutator *self)
 void tarn_stop_enter(struct tarn_mutator *self) {
   if (!try_to_run(self))
     run_after_stops(self);
+  tarn_tools_see(self->world);
   self->stack_low = 0;
   tarn_thread_set_inlined(self, true);
 }
@@ -230,6 +235,7 @@ void tarn_stop_enter(struct tarn_mutator *self) {
 void tarn_stop_leave(struct tarn_mutator *self) {
   tarn_stop_save_stack(self);
   tarn_thread_set_inlined(self, false);
+  tarn_tools_show(self->world);
   /* Release: as in stand_still. */
   __atomic_store_n(&self->state, TARN_STATE_BLOCKED, __ATOMIC_RELEASE);
   tell_requester(self);
@@ -483,6 +489,7 @@ static void end(tarn_world *world, struct tarn_mutator *self, bool logs) {
 }
 
 void tarn_stop_end(tarn_world *world, struct tarn_mutator *self) {
+  tarn_tools_show(world);
   tarn_store_leave(&world->store);
   end(world, self, true);
 }
@@ -553,6 +560,7 @@ static bool begin(tarn_world *world, struct tarn_mutator *self, enum mode mode) 
   note_time(&wait);
   /* Threads that are not the world's: their visits are short, and wait for no thread of it. */
   tarn_store_visit(&world->store);
+  tarn_tools_see(world);
   if (mode != MODE_FORK) /* nothing is looked at in that one */
     settle(world);
   return true;

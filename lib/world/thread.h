@@ -155,7 +155,7 @@ static inline bool tarn_thread_is_running(const tarn_thread *self) {
  * do. Relaxed: a thread that reads its own pointer there wrote it itself.
  */
 static inline void tarn_thread_set_inlined(struct tarn_mutator *self, bool open) {
-  bool plain = !TARN_CHECKING && !TARN_HARDENED && !TARN_ZEAL;
+  bool plain = !TARN_CHECKING && !TARN_HARDENED && !TARN_ZEAL && !TARN_TOOLS;
   __atomic_store_n(&self->local.pub.tarn_running,
                    open && plain ? (uintptr_t)__builtin_thread_pointer() : 0, __ATOMIC_RELAXED);
 }
