@@ -5,14 +5,13 @@
  */
 #include "heap/space.h"
 #include "heap/pool.h"
+#include "os/limits.h"
 #include "os/os.h"
 #include "os/tools.h"
 #include <limits.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/auxv.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 struct tarn_space tarn_space;
 uintptr_t tarn_free_secret;
@@ -47,16 +46,15 @@ static size_t round_up(size_t value, size_t unit) { return (value + unit - 1) & 
 static size_t first_size(size_t wanted) {
   size_t size = wanted;
   if (size == 0) {
-    long pages = sysconf(_SC_PHYS_PAGES);
-    size_t twice = pages > 0 ? (size_t)pages * tarn_os_page_size() * 2 : 0;
+    size_t twice = tarn_limits_physical() * 2;
     for (size = DEFAULT_SPACE; size < twice && size < LARGEST_DEFAULT;)
       size *= 2;
   }
   if (size > LARGEST_SPACE)
     size = LARGEST_SPACE;
-  struct rlimit limit;
-  if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
-    size_t half = (size_t)limit.rlim_cur / 2;
+  size_t limit = tarn_limits_address_space();
+  if (limit != TARN_NO_LIMIT) {
+    size_t half = limit / 2;
     while (size > TARN_ARENA_SIZE && size > half)
       size /= 2;
   }

@@ -7,6 +7,7 @@
  * tarn_text_clean.
  */
 #include "inspect/options.h"
+#include "os/os.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -64,18 +65,6 @@ static void add_explained(struct tarn_text *text, const struct tarn_option *opti
 
 /* ---- Sinks -------------------------------------------------------------------------------- */
 
-static void write_all(int fd, const char *from, size_t length) {
-  while (length > 0) {
-    ssize_t n = write(fd, from, length);
-    if (n < 0 && errno == EINTR)
-      continue;
-    if (n <= 0)
-      return; /* nobody to tell */
-    from += n;
-    length -= (size_t)n;
-  }
-}
-
 /* The newline is put here, so that it is there even when the line was cut off. errno is kept: a
  * message must not change what the caller sees. */
 void tarn_sink_write(const struct tarn_sink *sink, const struct tarn_text *line) {
@@ -87,7 +76,7 @@ void tarn_sink_write(const struct tarn_sink *sink, const struct tarn_text *line)
   if (sink && sink->write)
     sink->write(sink->context, ended, length);
   else
-    write_all(STDERR_FILENO, ended, length);
+    tarn_os_write(STDERR_FILENO, ended, length);
   errno = kept;
 }
 

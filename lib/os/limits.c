@@ -8,8 +8,7 @@
  */
 #include "os/limits.h"
 
-#include <errno.h>
-#include <fcntl.h>
+#include "os/os.h"
 #include <limits.h>
 #include <sched.h>
 #include <stdbool.h>
@@ -33,29 +32,13 @@ struct reader {
   char data[4096];
 };
 
-static int open_file(const char *path) {
-  int fd;
-  do {
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-  } while (fd < 0 && errno == EINTR);
-  return fd;
-}
-
-static size_t read_some(int fd, char *to, size_t room) {
-  ssize_t got;
-  do {
-    got = read(fd, to, room);
-  } while (got < 0 && errno == EINTR);
-  return got > 0 ? (size_t)got : 0;
-}
-
 static bool reader_open(struct reader *r, const char *root, const char *path) {
   char full[PATH_MAX];
   int n = snprintf(full, sizeof full, "%s%s", root, path);
   if (n < 0 || (size_t)n >= sizeof full)
     return false;
   r->start = r->end = 0;
-  r->fd = open_file(full);
+  r->fd = tarn_os_open(full);
   return r->fd >= 0;
 }
 
@@ -81,7 +64,7 @@ static char *reader_line(struct reader *r) {
       passing_over = true;
       r->end = 0;
     }
-    size_t got = read_some(r->fd, r->data + r->end, sizeof r->data - 1 - r->end);
+    size_t got = tarn_os_read(r->fd, r->data + r->end, sizeof r->data - 1 - r->end);
     if (got == 0) { /* a last line without newline counts too */
       if (r->end == 0 || passing_over)
         return NULL;
@@ -95,10 +78,10 @@ static char *reader_line(struct reader *r) {
 
 /* Reads the start of a small file as a string. */
 static bool read_text(const char *path, char *to, size_t room) {
-  int fd = open_file(path);
+  int fd = tarn_os_open(path);
   if (fd < 0)
     return false;
-  size_t length = read_some(fd, to, room - 1);
+  size_t length = tarn_os_read(fd, to, room - 1);
   close(fd);
   to[length] = '\0';
   return length > 0;
@@ -311,6 +294,11 @@ static size_t cgroup_memory(const char *root, const char *controller) {
   return smallest;
 }
 
+size_t tarn_limits_physical(void) {
+  long pages = tarn_os_fails(TARN_FAULT_LIMITS) ? -1 : sysconf(_SC_PHYS_PAGES);
+  return pages > 0 ? to_size((uint64_t)pages * tarn_os_page_size()) : 0;
+}
+
 static size_t physical_memory(const char *root) {
   struct reader r;
   uint64_t kib = 0;
@@ -323,10 +311,8 @@ static size_t physical_memory(const char *root) {
   }
   if (kib > 0)
     return to_size(kib > UINT64_MAX / 1024 ? UINT64_MAX : kib * 1024);
-  long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-  if (pages > 0 && page > 0)
-    return to_size((uint64_t)pages * (uint64_t)page);
-  return ASSUMED_PHYSICAL;
+  size_t told = tarn_limits_physical();
+  return told ? told : ASSUMED_PHYSICAL;
 }
 
 /* ---- CPUs --------------------------------------------------------------------------------- */
@@ -377,20 +363,22 @@ static unsigned affinity_cpus(void) {
   /* Room for 65536 CPUs: the call fails if the kernel knows more than fit. */
   unsigned char mask[8192] __attribute__((aligned(sizeof(long))));
   memset(mask, 0, sizeof mask);
-  if (sched_getaffinity(0, sizeof mask, (cpu_set_t *)(void *)mask) == 0) {
+  if (!tarn_os_fails(TARN_FAULT_LIMITS) &&
+      sched_getaffinity(0, sizeof mask, (cpu_set_t *)(void *)mask) == 0) {
     int count = CPU_COUNT_S(sizeof mask, (cpu_set_t *)(void *)mask);
     if (count > 0)
       return (unsigned)count;
   }
-  long online = sysconf(_SC_NPROCESSORS_ONLN);
+  long online = tarn_os_fails(TARN_FAULT_LIMITS) ? -1 : sysconf(_SC_NPROCESSORS_ONLN);
   return online > 0 && online <= INT_MAX ? (unsigned)online : 1;
 }
 
 /* ---- All of it ---------------------------------------------------------------------------- */
 
-static size_t address_space_limit(void) {
+size_t tarn_limits_address_space(void) {
   struct rlimit limit;
-  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+  if (tarn_os_fails(TARN_FAULT_LIMITS) || getrlimit(RLIMIT_AS, &limit) != 0 ||
+      limit.rlim_cur == RLIM_INFINITY)
     return TARN_NO_LIMIT;
   return to_size(limit.rlim_cur);
 }
@@ -400,7 +388,7 @@ void tarn_limits_detect_at(const char *root, struct tarn_limits *out) {
   out->physical = physical_memory(root);
   out->cgroup = v1 < v2 ? v1 : v2;
   out->memory = out->cgroup < out->physical ? out->cgroup : out->physical;
-  out->address_space = address_space_limit();
+  out->address_space = tarn_limits_address_space();
 
   unsigned q1 = cgroup_cpus(root, "cpu"), q2 = cgroup_cpus(root, NULL);
   out->cpu_quota = q1 && (!q2 || q1 < q2) ? q1 : q2;

@@ -35,4 +35,9 @@ void tarn_limits_detect(struct tarn_limits *out);
  */
 void tarn_limits_detect_at(const char *root, struct tarn_limits *out);
 
+/* Parts of it, by one system call: RAM in bytes, 0 where the system does not say, and the soft
+ * RLIMIT_AS in bytes, or TARN_NO_LIMIT. */
+size_t tarn_limits_physical(void);
+size_t tarn_limits_address_space(void);
+
 #endif

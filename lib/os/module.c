@@ -9,7 +9,6 @@
  * pieces into the stack; what cannot be read is left out.
  */
 #include "os/os.h"
-#include <fcntl.h>
 #include <link.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,11 +29,10 @@ struct reader {
 /* The next character, or -1. */
 static int next(struct reader *reader) {
   if (reader->at == reader->end) {
-    ssize_t got = read(reader->file, reader->buffer, sizeof reader->buffer);
-    if (got <= 0)
-      return -1;
     reader->at = 0;
-    reader->end = (size_t)got;
+    reader->end = tarn_os_read(reader->file, reader->buffer, sizeof reader->buffer);
+    if (reader->end == 0)
+      return -1;
   }
   return (unsigned char)reader->buffer[reader->at++];
 }
@@ -88,7 +86,7 @@ static bool read_mapping(struct reader *reader, struct mapping *mapping) {
 }
 
 static bool find_mapping(uintptr_t address, struct mapping *mapping) {
-  struct reader reader = {.file = open("/proc/self/maps", O_RDONLY | O_CLOEXEC)};
+  struct reader reader = {.file = tarn_os_open("/proc/self/maps")};
   bool found = false;
   if (reader.file < 0)
     return false;
@@ -101,7 +99,7 @@ static bool find_mapping(uintptr_t address, struct mapping *mapping) {
 /* --- the file -------------------------------------------------------------------------------- */
 
 static bool read_at(int file, void *to, size_t size, uint64_t offset) {
-  return pread(file, to, size, (off_t)offset) == (ssize_t)size;
+  return tarn_os_read_at(file, to, size, offset) == size;
 }
 
 static bool is_our_kind(const ElfW(Ehdr) * header) {
@@ -169,7 +167,7 @@ static bool look_up(const struct mapping *mapping, uintptr_t offset, char name[N
   ElfW(Ehdr) header;
   ElfW(Shdr) table = {0}, strings;
   ElfW(Sym) symbol;
-  int file = mapping->path[0] == '/' ? open(mapping->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+  int file = mapping->path[0] == '/' ? tarn_os_open(mapping->path) : -1;
   if (file < 0)
     return false;
   bool good = read_at(file, &header, sizeof header, 0) && is_our_kind(&header) &&
@@ -177,8 +175,7 @@ static bool look_up(const struct mapping *mapping, uintptr_t offset, char name[N
   if (good && find_table(file, &header, &table, &strings) &&
       find_symbol(file, &table, *own, &symbol)) {
     /* The last name of the table may be shorter than what is asked for. */
-    ssize_t got = pread(file, name, NAME_KEPT - 1, (off_t)(strings.sh_offset + symbol.st_name));
-    name[got > 0 ? got : 0] = '\0';
+    name[tarn_os_read_at(file, name, NAME_KEPT - 1, strings.sh_offset + symbol.st_name)] = '\0';
     *from = *own - symbol.st_value;
   }
   (void)close(file);

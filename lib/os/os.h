@@ -71,6 +71,55 @@ void tarn_os_delay(void);
 #define TARN_ASSERT(condition) ((void)sizeof(condition))
 #endif
 
+/* --- failures on purpose (fault.c) ----------------------------------------------------------- */
+
+/*
+ * In builds with TARN_FAULTS the calls of each kind are points that can be made to fail; in others
+ * there are none, and what asks for them is nothing.  What happens at a point:
+ */
+enum {
+  TARN_FAULT_PAGES = 1u << 0,        /* reserve, show, commit, map, remap: no memory (ENOMEM) */
+  TARN_FAULT_PURGE = 1u << 1,        /* tarn_os_purge: as for locked pages (EINVAL) */
+  TARN_FAULT_POPULATE = 1u << 2,     /* tarn_os_populate: no memory (ENOMEM) */
+  TARN_FAULT_HUGE = 1u << 3,         /* tarn_os_huge_pages: the system has none (EINVAL) */
+  TARN_FAULT_GUARD = 1u << 4,        /* tarn_os_guard: too many mappings (ENOMEM) */
+  TARN_FAULT_UNGUARD = 1u << 5,      /* tarn_os_unguard: the same, for its first way */
+  TARN_FAULT_UNMAP = 1u << 6,        /* tarn_os_unmap: the same; the pages stay mapped */
+  TARN_FAULT_THREAD = 1u << 7,       /* tarn_os_start_thread: too many (EAGAIN) */
+  TARN_FAULT_KEY = 1u << 8,          /* tarn_os_make_key, tarn_os_set_key: no room (EAGAIN) */
+  TARN_FAULT_ATFORK = 1u << 9,       /* tarn_os_at_fork: no memory (ENOMEM) */
+  TARN_FAULT_STACK = 1u << 10,       /* tarn_os_stack_bounds: no memory (ENOMEM) */
+  TARN_FAULT_WAIT = 1u << 11,        /* tarn_os_wait: returns at once, as by a signal (EINTR) */
+  TARN_FAULT_WRITE = 1u << 12,       /* a write: nothing is written (ENOSPC) */
+  TARN_FAULT_WRITE_SHORT = 1u << 13, /* a write: half of it, at least a byte, is written */
+  TARN_FAULT_WRITE_AGAIN = 1u << 14, /* a write: interrupted before anything (EINTR) */
+  TARN_FAULT_OPEN = 1u << 15,        /* tarn_os_open: too many open files (EMFILE) */
+  TARN_FAULT_READ = 1u << 16,        /* a read: cannot be done (EIO) */
+  TARN_FAULT_READ_AGAIN = 1u << 17,  /* an open or a read: interrupted before anything (EINTR) */
+  TARN_FAULT_LIMITS = 1u << 18       /* sysconf, getrlimit, sched_getaffinity: refused (EPERM) */
+};
+#define TARN_FAULT_KIND_COUNT 19u
+
+/* The `nth` point of the kinds from now on fails, once; 0: none does, and they are counted.  Any
+ * thread may come to it. */
+void tarn_os_fault_nth(unsigned kinds, uint64_t nth);
+/* The same for page requests. */
+void tarn_os_fault_at(uint64_t nth);
+/* Points of these kinds since. */
+uint64_t tarn_os_fault_count(void);
+/* While a kind is switched on, all its points fail.  Not for those that are tried again. */
+void tarn_os_fault_kinds(unsigned kinds);
+
+/* A point.  True: it fails, and errno is set. */
+#if TARN_FAULTS
+bool tarn_os_fails(unsigned kind);
+#else
+static inline bool tarn_os_fails(unsigned kind) {
+  (void)kind;
+  return false;
+}
+#endif
+
 /* --- pages (pages.c) ------------------------------------------------------------------------- */
 
 size_t tarn_os_page_size(void);
@@ -84,7 +133,9 @@ bool tarn_os_show(void *address, size_t bytes);
 /* Makes reserved pages readable and writable; zero at first. */
 bool tarn_os_commit(void *address, size_t bytes);
 
-/* Zeroed memory of its own; NULL if there is none.  `tarn_os_unmap` also ends reservations. */
+/* Zeroed memory of its own; NULL if there is none.  `tarn_os_unmap` also ends reservations.  Where
+ * the system refuses that (a mapping that would be cut in two, when there are too many), the memory
+ * goes back all the same, and only the addresses stay taken. */
 void *tarn_os_map(size_t bytes);
 /* Makes such memory larger, whole pages both; it may move.  No page is copied, nor touched.  NULL:
  * there is none, and nothing changed. */
@@ -104,25 +155,13 @@ typedef enum tarn_guard_kind {
   TARN_GUARD_MARKED = 1,   /* in the page table; what they held is lost.  Linux 6.13 */
   TARN_GUARD_PROTECTED = 2 /* as a mapping of its own */
 } tarn_guard_kind;
-/* Makes pages so, and takes it back; false: nothing changed.  Both keep errno. */
+/* Makes pages so, and takes it back, if need be with fresh pages in their place, which are zero;
+ * false: nothing changed.  Both keep errno. */
 bool tarn_os_guard(void *address, size_t bytes, tarn_guard_kind kind);
 bool tarn_os_unguard(void *address, size_t bytes, tarn_guard_kind kind);
 
 /* Asks for huge pages where they fit, or takes that back.  Only advice: nothing depends on it. */
 void tarn_os_huge_pages(void *address, size_t bytes, bool on);
-
-/* Builds with TARN_FAULTS: the `nth` page request from now on fails, once; 0 switches that off. */
-void tarn_os_fault_at(uint64_t nth);
-/* Page requests since the last tarn_os_fault_at. */
-uint64_t tarn_os_fault_count(void);
-/* The same builds: while a kind is switched on, all its calls fail. */
-enum {
-  TARN_FAULT_PURGE = 1u << 0,   /* tarn_os_purge */
-  TARN_FAULT_THREAD = 1u << 1,  /* tarn_os_start_thread */
-  TARN_FAULT_POPULATE = 1u << 2 /* tarn_os_populate */
-};
-void tarn_os_fault_kinds(unsigned kinds);
-bool tarn_os_fault_is_on(unsigned kind);
 
 /* --- threads (spawn.c) ----------------------------------------------------------------------- */
 
@@ -131,6 +170,12 @@ bool tarn_os_fault_is_on(unsigned kind);
  * blocked.  False: the system has none to give.  May call malloc, so the caller holds no lock.
  */
 bool tarn_os_start_thread(void *(*fn)(void *), void *data);
+
+/* A key of thread-local data, its value in the calling thread, and functions for pthread_atfork.
+ * False: the system has no room for more. */
+bool tarn_os_make_key(pthread_key_t *key, void (*at_exit)(void *));
+bool tarn_os_set_key(pthread_key_t key, const void *value);
+bool tarn_os_at_fork(void (*before)(void), void (*parent)(void), void (*child)(void));
 
 /* Names the calling thread, in at most 15 bytes. */
 void tarn_os_set_thread_name(const char *name);
@@ -170,13 +215,27 @@ uint32_t tarn_os_ticks(void);
 void tarn_os_thread_name(char *buffer, size_t size);
 int tarn_os_thread_id(void);
 
-/* The calling thread's C stack: its lowest and one past its highest address. */
+/* The calling thread's C stack: its lowest and one past its highest address.  False: errno says why
+ * it cannot be told. */
 bool tarn_os_stack_bounds(uintptr_t *low, uintptr_t *high);
 
 /* What the kernel says that a thread of the process does ("sleeping in futex (futex_do_wait)"), and
  * where an address of code lies ("serve+0x31 (httpd+0x4531)").  Reads files, takes no lock. */
 void tarn_os_thread_state(int id, char *text, size_t size);          /* task.c */
 void tarn_os_code_place(uintptr_t address, char *text, size_t size); /* module.c */
+
+/* The beginning of what can be read (file.c), an interrupted call tried again.  tarn_os_open: only
+ * for reading; -1 if there is no such file.  The others: the number of bytes, less than `room` only
+ * at the end, or when the system has no more to give now; 0 also when nothing could be read. */
+int tarn_os_open(const char *path);
+size_t tarn_os_read(int file, void *to, size_t room);
+size_t tarn_os_read_at(int file, void *to, size_t room, uint64_t offset);
+
+/*
+ * All of it, in several calls if one does not take everything.  Where nobody reads any more, or
+ * there is no room, the rest is dropped: no SIGPIPE, and errno is kept.
+ */
+void tarn_os_write(int file, const char *from, size_t size);
 
 /* One line on standard error with one write; the newline is added. */
 void tarn_os_say(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -2,9 +2,7 @@
 /*
  * os/pages.c: pages from the kernel.
  *
- * No state, but for builds with TARN_FAULTS: a counter of page requests, one of which can be told
- * to fail, and a switch by which all calls of other kinds fail (those are not counted); and whether
- * the system turned out not to know a call.
+ * No state, but for whether the system turned out not to know a call.
  */
 #include "os/os.h"
 #include <errno.h>
@@ -13,51 +11,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#if TARN_FAULTS
-static _Atomic uint64_t fault_at;
-static _Atomic uint64_t fault_seen;
-static _Atomic unsigned fault_kinds;
-
-void tarn_os_fault_at(uint64_t nth) {
-  /* Relaxed: a test sets this before it starts what it wants to see fail. */
-  atomic_store_explicit(&fault_seen, 0, memory_order_relaxed);
-  atomic_store_explicit(&fault_at, nth, memory_order_relaxed);
-}
-
-uint64_t tarn_os_fault_count(void) {
-  return atomic_load_explicit(&fault_seen, memory_order_relaxed);
-}
-
-void tarn_os_fault_kinds(unsigned kinds) {
-  atomic_store_explicit(&fault_kinds, kinds, memory_order_relaxed); /* as above */
-}
-
-bool tarn_os_fault_is_on(unsigned kind) {
-  return (atomic_load_explicit(&fault_kinds, memory_order_relaxed) & kind) != 0;
-}
-
-static bool fails(void) {
-  uint64_t seen = atomic_fetch_add_explicit(&fault_seen, 1, memory_order_relaxed) + 1;
-  if (seen != atomic_load_explicit(&fault_at, memory_order_relaxed))
-    return false;
-  errno = ENOMEM;
-  return true;
-}
-#else
-void tarn_os_fault_at(uint64_t nth) { (void)nth; }
-uint64_t tarn_os_fault_count(void) { return 0; }
-void tarn_os_fault_kinds(unsigned kinds) { (void)kinds; }
-bool tarn_os_fault_is_on(unsigned kind) {
-  (void)kind;
-  return false;
-}
-static bool fails(void) { return false; }
-#endif
-
 size_t tarn_os_page_size(void) {
   long size = sysconf(_SC_PAGESIZE);
   return size > 0 ? (size_t)size : 4096;
 }
+
+static bool fails(void) { return tarn_os_fails(TARN_FAULT_PAGES); }
 
 static void *map(size_t bytes, int protection, int flags) {
   if (fails())
@@ -69,10 +28,11 @@ static void *map(size_t bytes, int protection, int flags) {
 void *tarn_os_reserve(size_t bytes) { return map(bytes, PROT_NONE, MAP_NORESERVE); }
 void *tarn_os_map(size_t bytes) { return map(bytes, PROT_READ | PROT_WRITE, 0); }
 
-/* These two keep errno: a free must. */
+/* What gives something back keeps errno: a free must. */
 void tarn_os_unmap(void *address, size_t bytes) {
   int kept = errno;
-  (void)munmap(address, bytes);
+  if (tarn_os_fails(TARN_FAULT_UNMAP) || munmap(address, bytes) != 0)
+    (void)madvise(address, bytes, MADV_DONTNEED);
   errno = kept;
 }
 
@@ -103,7 +63,7 @@ bool tarn_os_commit(void *address, size_t bytes) {
 
 bool tarn_os_purge(void *address, size_t bytes) {
   int kept = errno;
-  bool good = !tarn_os_fault_is_on(TARN_FAULT_PURGE) && madvise(address, bytes, MADV_DONTNEED) == 0;
+  bool good = !tarn_os_fails(TARN_FAULT_PURGE) && madvise(address, bytes, MADV_DONTNEED) == 0;
   errno = kept;
   return good;
 }
@@ -116,8 +76,8 @@ void tarn_os_populate(void *address, size_t bytes) {
   static _Atomic bool unknown; /* relaxed: who has not seen it asks once more */
   int kept = errno;
   if (!atomic_load_explicit(&unknown, memory_order_relaxed) &&
-      !tarn_os_fault_is_on(TARN_FAULT_POPULATE) &&
-      madvise(address, bytes, MADV_POPULATE_WRITE) != 0 && errno == EINVAL)
+      !tarn_os_fails(TARN_FAULT_POPULATE) && madvise(address, bytes, MADV_POPULATE_WRITE) != 0 &&
+      errno == EINVAL)
     atomic_store_explicit(&unknown, true, memory_order_relaxed);
   errno = kept;
 }
@@ -130,20 +90,28 @@ void tarn_os_populate(void *address, size_t bytes) {
 
 bool tarn_os_guard(void *address, size_t bytes, tarn_guard_kind kind) {
   int kept = errno;
-  bool good = kind == TARN_GUARD_MARKED ? madvise(address, bytes, MADV_GUARD_INSTALL) == 0
-                                        : mprotect(address, bytes, PROT_NONE) == 0;
+  bool good = !tarn_os_fails(TARN_FAULT_GUARD) &&
+              (kind == TARN_GUARD_MARKED ? madvise(address, bytes, MADV_GUARD_INSTALL) == 0
+                                         : mprotect(address, bytes, PROT_NONE) == 0);
   errno = kept;
   return good;
 }
 
 bool tarn_os_unguard(void *address, size_t bytes, tarn_guard_kind kind) {
   int kept = errno;
-  bool good = kind == TARN_GUARD_MARKED ? madvise(address, bytes, MADV_GUARD_REMOVE) == 0
-                                        : mprotect(address, bytes, PROT_READ | PROT_WRITE) == 0;
+  bool good = !tarn_os_fails(TARN_FAULT_UNGUARD) &&
+              (kind == TARN_GUARD_MARKED ? madvise(address, bytes, MADV_GUARD_REMOVE) == 0
+                                         : mprotect(address, bytes, PROT_READ | PROT_WRITE) == 0);
+  if (!good && !fails())
+    good = mmap(address, bytes, PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == address;
   errno = kept;
   return good;
 }
 
 void tarn_os_huge_pages(void *address, size_t bytes, bool on) {
-  (void)madvise(address, bytes, on ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+  int kept = errno;
+  if (!tarn_os_fails(TARN_FAULT_HUGE))
+    (void)madvise(address, bytes, on ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+  errno = kept;
 }

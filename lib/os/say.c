@@ -41,7 +41,8 @@ int tarn_os_thread_id(void) { return (int)syscall(SYS_gettid); }
 
 bool tarn_os_stack_bounds(uintptr_t *low, uintptr_t *high) {
   pthread_attr_t attributes;
-  if (pthread_getattr_np(pthread_self(), &attributes) != 0)
+  if (tarn_os_fails(TARN_FAULT_STACK) ||
+      (errno = pthread_getattr_np(pthread_self(), &attributes)) != 0)
     return false;
   void *address = NULL;
   size_t size = 0;
@@ -60,8 +61,7 @@ void tarn_os_say_va(const char *format, va_list arguments) {
     return;
   size_t size = (size_t)length < sizeof line - 1 ? (size_t)length : sizeof line - 2;
   line[size] = '\n';
-  ssize_t written = write(STDERR_FILENO, line, size + 1);
-  (void)written; /* there is nobody left to tell */
+  tarn_os_write(STDERR_FILENO, line, size + 1);
   errno = kept;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * os/spawn.c: threads of the library's own.  No state.
+ * os/spawn.c: threads of the library's own, and what it has in the program's.  No state.
  */
 #include "os/os.h"
 #include <pthread.h>
@@ -37,7 +37,7 @@ static bool create(void *(*fn)(void *), void *data) {
 
 bool tarn_os_start_thread(void *(*fn)(void *), void *data) {
   sigset_t all, before;
-  if (tarn_os_fault_is_on(TARN_FAULT_THREAD))
+  if (tarn_os_fails(TARN_FAULT_THREAD))
     return false;
   /* A thread begins with its creator's mask; signals are for the program's own threads. */
   (void)sigfillset(&all);
@@ -45,4 +45,16 @@ bool tarn_os_start_thread(void *(*fn)(void *), void *data) {
   bool good = create(fn, data);
   (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
   return good;
+}
+
+bool tarn_os_make_key(pthread_key_t *key, void (*at_exit)(void *)) {
+  return !tarn_os_fails(TARN_FAULT_KEY) && pthread_key_create(key, at_exit) == 0;
+}
+
+bool tarn_os_set_key(pthread_key_t key, const void *value) {
+  return !tarn_os_fails(TARN_FAULT_KEY) && pthread_setspecific(key, value) == 0;
+}
+
+bool tarn_os_at_fork(void (*before)(void), void (*parent)(void), void (*child)(void)) {
+  return !tarn_os_fails(TARN_FAULT_ATFORK) && pthread_atfork(before, parent, child) == 0;
 }

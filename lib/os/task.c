@@ -6,7 +6,6 @@
  * `wchan` where in the kernel.  A file that is not there or may not be read leaves its part out.
  */
 #include "os/os.h"
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,14 +15,14 @@
 /* The beginning of a file of the thread, without the end of its line; "" if there is none. */
 static void read_file(int id, const char *file, char *text, size_t size) {
   char path[64];
-  ssize_t got = 0;
+  size_t got = 0;
   (void)snprintf(path, sizeof path, "/proc/self/task/%d/%s", id, file);
-  int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+  int descriptor = tarn_os_open(path);
   if (descriptor >= 0) {
-    got = read(descriptor, text, size - 1);
+    got = tarn_os_read(descriptor, text, size - 1);
     (void)close(descriptor);
   }
-  text[got > 0 ? got : 0] = '\0';
+  text[got] = '\0';
   text[strcspn(text, "\n")] = '\0';
 }
 

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * os/file.c: reading small files, and writing messages.  No state.
+ */
+#include "os/os.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+/* --- reading --------------------------------------------------------------------------------- */
+
+/* Before a call: it fails without being made. */
+static bool read_fails(void) {
+  return tarn_os_fails(TARN_FAULT_READ_AGAIN) || tarn_os_fails(TARN_FAULT_READ);
+}
+static bool open_fails(void) {
+  return tarn_os_fails(TARN_FAULT_READ_AGAIN) || tarn_os_fails(TARN_FAULT_OPEN);
+}
+
+int tarn_os_open(const char *path) {
+  int file;
+  do /* what a name stands for may be a pipe by now: nobody shall wait for its other end */
+    file = open_fails() ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  while (file < 0 && errno == EINTR);
+  return file;
+}
+
+size_t tarn_os_read(int file, void *to, size_t room) {
+  ssize_t got;
+  do
+    got = read_fails() ? -1 : read(file, to, room);
+  while (got < 0 && errno == EINTR);
+  return got > 0 ? (size_t)got : 0;
+}
+
+size_t tarn_os_read_at(int file, void *to, size_t room, uint64_t offset) {
+  ssize_t got;
+  do
+    got = read_fails() ? -1 : pread(file, to, room, (off_t)offset);
+  while (got < 0 && errno == EINTR);
+  return got > 0 ? (size_t)got : 0;
+}
+
+/* --- writing --------------------------------------------------------------------------------- */
+
+static ssize_t write_some(int file, const char *from, size_t size) {
+  if (tarn_os_fails(TARN_FAULT_WRITE_AGAIN) || tarn_os_fails(TARN_FAULT_WRITE))
+    return -1;
+  if (size > 1 && tarn_os_fails(TARN_FAULT_WRITE_SHORT))
+    size /= 2;
+  return write(file, from, size);
+}
+
+/* False: nobody takes any more; errno says why. */
+static bool write_all(int file, const char *from, size_t size) {
+  while (size > 0) {
+    ssize_t written = write_some(file, from, size);
+    if (written < 0 && errno == EINTR)
+      continue;
+    if (written <= 0)
+      return false;
+    from += written;
+    size -= (size_t)written;
+  }
+  return true;
+}
+
+/* SIGPIPE comes to the thread that writes, so it is held back there, and taken when it has come;
+ * but one that waits already is the program's, and ours is lost in it. */
+static bool hold_back(sigset_t *held, sigset_t *before) {
+  sigset_t pending;
+  (void)sigemptyset(held);
+  (void)sigaddset(held, SIGPIPE);
+  return sigpending(&pending) == 0 && !sigismember(&pending, SIGPIPE) &&
+         pthread_sigmask(SIG_BLOCK, held, before) == 0;
+}
+
+static void take_signal(const sigset_t *held) {
+  const struct timespec now = {0, 0};
+  while (sigtimedwait(held, NULL, &now) < 0 && errno == EINTR) {
+  }
+}
+
+void tarn_os_write(int file, const char *from, size_t size) {
+  int kept = errno;
+  sigset_t held, before;
+  bool holds = hold_back(&held, &before);
+  if (!write_all(file, from, size) && errno == EPIPE && holds)
+    take_signal(&held);
+  if (holds)
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+  errno = kept;
+}
