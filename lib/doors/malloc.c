@@ -228,12 +228,15 @@ static bool make_world(void) {
   if (tarn_world_make(configure(), &hooks, NULL, &world) != TARN_OK)
     return false;
   tarn_purge_stay(&world->store);
-  tarn_worlds_add(world);
+  /* After the world's own handlers: so before these before a fork, and after them after it. */
+  if (tarn_worlds_add(world) && !registered)
+    registered = tarn_os_at_fork(before_fork, after_fork_parent, after_fork_child);
+  if (!registered) {
+    tarn_world_drop(world);
+    return false;
+  }
   if (configure()->apart || configure()->trap)
     tarn_faults_watch();
-  /* After the world's own handlers: so before these before a fork, and after them after it. */
-  if (!registered)
-    registered = pthread_atfork(before_fork, after_fork_parent, after_fork_child) == 0;
   door.world = world;
   door.store = &world->store;
   door.heap = world->atomic_heap;

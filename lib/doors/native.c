@@ -27,12 +27,13 @@ tarn_status tarn_world_create(const tarn_options *options, tarn_world **out) {
   if (status != TARN_OK)
     return status;
   status = tarn_collector_start(world, &tarn_inspect_events);
+  if (status == TARN_OK && !tarn_worlds_add(world))
+    status = TARN_ENOMEM;
   if (status != TARN_OK) {
     tarn_collector_end(world);
     tarn_world_drop(world);
     return status;
   }
-  tarn_worlds_add(world);
   if (config.apart || config.trap)
     tarn_faults_watch();
   *out = world;

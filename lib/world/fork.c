@@ -25,7 +25,6 @@
 
 static pthread_mutex_t worlds_lock = PTHREAD_MUTEX_INITIALIZER;
 static tarn_world *worlds; /* under the lock */
-static pthread_once_t handlers_once = PTHREAD_ONCE_INIT;
 
 /* --- locks of one world ---------------------------------------------------------------------- */
 
@@ -144,7 +143,15 @@ static struct tarn_mutator *own_record(const tarn_world *world) {
   return own;
 }
 
+/* Handlers of the calling thread's fork that have been called: two threads that make worlds at the
+ * same time may both have registered them.  One call of each does the work. */
+static _Thread_local unsigned forking __attribute__((tls_model("initial-exec")));
+
+static bool ends_fork(void) { return forking != 0 && --forking == 0; }
+
 static void before_fork(void) {
+  if (forking++ != 0)
+    return;
   lock_worlds();
   for (tarn_world *world = worlds; world; world = world->next)
     tarn_stop_begin_fork(world, own_record(world));
@@ -160,6 +167,8 @@ static void before_fork(void) {
 }
 
 static void after_fork_parent(void) {
+  if (!ends_fork())
+    return;
   if (uses_rcu())
     urcu_bp_after_fork_parent();
   tarn_apart_unlock();
@@ -175,6 +184,8 @@ static void after_fork_parent(void) {
 }
 
 static void after_fork_child(void) {
+  if (!ends_fork())
+    return;
   if (uses_rcu())
     urcu_bp_after_fork_child();
   tarn_apart_unlock();
@@ -198,15 +209,22 @@ static void after_fork_child(void) {
 
 /* --- the list -------------------------------------------------------------------------------- */
 
-static void install_handlers(void) {
-  (void)pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+/* Without a lock: a thread that is not ours may be forking, and no handler sees to the lock yet.
+ * Relaxed: who has not seen it registers them once more. */
+static bool has_handlers(void) {
+  static _Atomic bool registered;
+  if (!atomic_load_explicit(&registered, memory_order_relaxed) &&
+      tarn_os_at_fork(before_fork, after_fork_parent, after_fork_child))
+    atomic_store_explicit(&registered, true, memory_order_relaxed);
+  return atomic_load_explicit(&registered, memory_order_relaxed);
 }
 
-void tarn_worlds_add(tarn_world *world) {
+bool tarn_worlds_add(tarn_world *world) {
   /* Acquire, and release below: who finds it added need not wait for the lock. */
   if (__atomic_load_n(&world->listed, __ATOMIC_ACQUIRE))
-    return;
-  (void)pthread_once(&handlers_once, install_handlers);
+    return true;
+  if (!has_handlers())
+    return false;
   lock_worlds();
   if (!world->listed) {
     world->previous = NULL;
@@ -217,6 +235,7 @@ void tarn_worlds_add(tarn_world *world) {
     __atomic_store_n(&world->listed, true, __ATOMIC_RELEASE);
   }
   unlock(&worlds_lock);
+  return true;
 }
 
 void tarn_worlds_remove(tarn_world *world) {

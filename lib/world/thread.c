@@ -22,9 +22,7 @@
 _Thread_local struct tarn_mutator *tarn_thread_records;
 
 /* Its destructor detaches threads that exit; the value does not matter. */
-static pthread_key_t exit_key;
-static bool exit_key_made;
-static pthread_once_t exit_once = PTHREAD_ONCE_INIT;
+static _Atomic uint64_t exit_key; /* one more than the key; 0: there is none yet */
 
 /* Rounds of destructors in which that of the key has run. */
 static _Thread_local unsigned char exit_rounds __attribute__((tls_model("initial-exec")));
@@ -266,17 +264,32 @@ static void enter_registry(tarn_world *world, struct tarn_mutator *mutator) {
 
 static void detach_all(void *value);
 
-static void make_exit_key(void) { exit_key_made = pthread_key_create(&exit_key, detach_all) == 0; }
+/* The first who comes makes the key, and of several who do one is kept; if there is none to be had,
+ * the next one tries again.  Release and acquire: the key is ready for use. */
+static bool have_exit_key(pthread_key_t *key) {
+  uint64_t made = atomic_load_explicit(&exit_key, memory_order_acquire);
+  if (made == 0) {
+    if (!tarn_os_make_key(key, detach_all))
+      return false;
+    if (atomic_compare_exchange_strong_explicit(&exit_key, &made, (uint64_t)*key + 1,
+                                                memory_order_acq_rel, memory_order_acquire))
+      return true;
+    (void)pthread_key_delete(*key);
+  }
+  *key = (pthread_key_t)(made - 1);
+  return true;
+}
 
 static bool detaches_at_exit(void) {
-  (void)pthread_once(&exit_once, make_exit_key);
-  return exit_key_made && pthread_setspecific(exit_key, &exit_key) == 0;
+  pthread_key_t key;
+  return have_exit_key(&key) && tarn_os_set_key(key, &exit_key);
 }
 
 static bool detach_now(struct tarn_mutator *mutator);
 
 static tarn_status attach_new(tarn_world *world, struct tarn_mutator **out) {
-  tarn_worlds_add(world);
+  if (!tarn_worlds_add(world))
+    return TARN_ENOMEM;
   if (!count_in(world))
     return TARN_ETHREADS;
   struct tarn_mutator *mutator = take_record(world);
@@ -422,7 +435,8 @@ static void detach_all(void *value) {
   if (exit_rounds < PTHREAD_DESTRUCTOR_ITERATIONS)
     exit_rounds++;
   if (exit_rounds < PTHREAD_DESTRUCTOR_ITERATIONS && !TARN_TSAN)
-    (void)pthread_setspecific(exit_key, value);
+    (void)pthread_setspecific(
+        (pthread_key_t)(atomic_load_explicit(&exit_key, memory_order_relaxed) - 1), value);
 }
 
 bool tarn_thread_is_over(void) { return exit_rounds >= PTHREAD_DESTRUCTOR_ITERATIONS; }

@@ -74,9 +74,9 @@ void tarn_world_drop(tarn_world *world);
  * The process's worlds, under their lock (fork.c).  Add when the collector is there, at the latest
  * before the first thread is attached (attaching sees to that); remove before anything is taken
  * apart.  Both may be called again.  Any thread, in no stop; one that is running somewhere lets
- * itself be stopped while it waits.
+ * itself be stopped while it waits.  False: there is no memory for what has to be done at a fork.
  */
-void tarn_worlds_add(tarn_world *world);
+bool tarn_worlds_add(tarn_world *world);
 void tarn_worlds_remove(tarn_world *world);
 
 #endif
