@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stress_faults hunts what is lost, half made or left locked when the system gives no memory while
- * many threads work.
+ * stress_faults hunts what is lost, half made or left locked when the system refuses something
+ * while many threads work.
  *
- * In builds with TARN_FAULTS random page requests fail; threads do everything that may ask for
- * memory: objects small and large, types, roots, weak references, tables, ephemerons, finalizers,
- * heaps, worlds, attaching, collecting.  Each call must succeed or say TARN_ENOMEM and change
- * nothing; what existed before must stay whole, and in the end each object has died exactly once.
- * Other builds only run the same without faults, and say so.
+ * In builds with TARN_FAULTS random system calls fail, most of them page requests; threads do
+ * everything that may ask for memory: objects small and large, types, roots, weak references,
+ * tables, ephemerons, finalizers, heaps, worlds, attaching, collecting.  Each call must succeed or
+ * say TARN_ENOMEM and change nothing; what existed before must stay whole, and in the end each
+ * object has died exactly once.  Other builds only run the same without faults, and say so.
  */
 #include "common.h"
 #include "os/os.h"
@@ -203,10 +203,18 @@ static void use_a_world(struct own *own) {
   tarn_block_end(own->self);
 }
 
+/* Of the next points of a kind one fails, unless somebody else draws before that. */
+static void draw_fault(struct own *own) {
+  unsigned kind = TARN_FAULT_PAGES;
+  if (stress_below(&own->random, 2))
+    kind = 1u << stress_below(&own->random, TARN_FAULT_KIND_COUNT);
+  tarn_os_fault_nth(kind, 1 + stress_below(&own->random, 3));
+}
+
 static void act(struct own *own) {
   size_t at = (size_t)stress_below(&own->random, OWN);
   if (stress_below(&own->random, 4) == 0)
-    tarn_os_fault_at(1 + stress_below(&own->random, 6));
+    draw_fault(own);
   switch (stress_below(&own->random, 20)) {
   case 0:
   case 1:
@@ -249,6 +257,8 @@ static void act(struct own *own) {
     break;
   case 17:
     (void)tarn_finalizers_run(own->self, 0);
+    if (stress_below(&own->random, 10) == 0)
+      (void)tarn_trim(world, 0);
     break;
   case 18:
     own->things[at] = NULL;
@@ -298,7 +308,7 @@ static void work(void *data, unsigned number) {
 }
 
 static void start(void) {
-  world = stress_world("min-heap=1M");
+  world = stress_world("min-heap=1M,markers=3,purge-delay=1ms,huge-pages-from=1M");
   tarn_type_spec spec = TARN_TYPE_SPEC_INIT;
   spec.name = "thing";
   spec.size = sizeof(struct thing);
@@ -337,7 +347,7 @@ int main(int count, char **arguments) {
   stress_begin(count, arguments);
   start();
   stress_run(world, stress.threads, work, NULL);
-  tarn_os_fault_at(0);
+  tarn_os_fault_nth(0, 0);
   tarn_thread *self = stress_attach(world);
   finish(self);
   STRESS_EQUAL(tarn_world_destroy(world), TARN_OK);

@@ -21,12 +21,14 @@
 
 /* The points that are tried of one kind. */
 #define FAULTS_ALL 100000u
+#define FAULTS_MANY (SUPPORT_SANITIZED ? 25u : FAULTS_ALL)
 #define FAULTS_SOME (SUPPORT_SANITIZED ? 8u : 12u)
 
 struct faults_kind {
   unsigned kind;
   const char *name;
   unsigned most; /* points tried */
+  bool each;     /* once more with all of them failing, where the library can live with that */
   bool none;     /* there is no such call in this build */
 };
 
@@ -36,6 +38,7 @@ struct faults_run {
   const char *name;
   unsigned kind;
   uint64_t nth; /* 0: the points are counted */
+  bool each;    /* all fail, and are counted */
   uint64_t *seen;
   pid_t child; /* 0: none */
   int said;    /* what it writes on standard error */
@@ -47,6 +50,7 @@ static struct faults_run *faults_own; /* the child's */
 static inline void faults_over(void) {
   *faults_own->seen = tarn_os_fault_count();
   tarn_os_fault_nth(0, 0);
+  tarn_os_fault_kinds(0);
 }
 
 static inline _Noreturn void faults_child(struct faults_run *run) {
@@ -58,7 +62,8 @@ static inline _Noreturn void faults_child(struct faults_run *run) {
   (void)alarm(FAULTS_SECONDS);
   faults_own = run;
   tarn_os_fault_nth(run->kind, run->nth);
-  run->play(run->nth ? run->kind : 0); /* calls faults_over */
+  tarn_os_fault_kinds(run->each ? run->kind : 0);
+  run->play(run->nth || run->each ? run->kind : 0); /* calls faults_over */
   _exit(10);
 }
 
@@ -95,8 +100,8 @@ static inline unsigned faults_finish(struct faults_run *run) {
   run->child = 0;
   if (WIFEXITED(status) && WEXITSTATUS(status) == 10)
     return 0;
-  print_error("%s, point %llu: status %#x, said:\n%s\n", run->name, (unsigned long long)run->nth,
-              (unsigned)status, text);
+  print_error("%s, point %llu%s: status %#x, said:\n%s\n", run->name, (unsigned long long)run->nth,
+              run->each ? " (all)" : "", (unsigned)status, text);
   return 1;
 }
 
@@ -146,8 +151,15 @@ static inline unsigned faults_try(struct faults_lanes *lanes, void (*play)(unsig
   }
   for (unsigned i = 0; i < FAULTS_LANES; i++)
     wrong += faults_finish_one(&lanes->runs[i], &failed);
-  print_message("%-12s %4llu points, %3llu of them failed, one at a time\n", kind->name,
-                (unsigned long long)count, (unsigned long long)failed);
+  if (kind->each && !kind->none) {
+    first->each = true;
+    faults_start(first);
+    wrong += faults_finish(first);
+  }
+  print_message("%-12s %4llu points, %3llu of them failed, one at a time%s%s\n", kind->name,
+                (unsigned long long)count, (unsigned long long)failed,
+                kind->each && !kind->none ? "; and all" : "",
+                kind->none ? "; there are none in this build" : "");
   /* A kind without a point would be one that nobody looks at. */
   if (wrong == 0 && (failed == 0) != kind->none) {
     print_error("%s: %s\n", kind->name, failed ? "expected no point" : "no point");

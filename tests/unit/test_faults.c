@@ -389,13 +389,13 @@ static void play_with_fault(unsigned kind) {
 
 static void no_failure_of_memory_loses_anything(void **unused) {
   static const struct faults_kind kinds[] = {
-      {TARN_FAULT_PAGES, "pages", FAULTS_ALL, false},
-      {TARN_FAULT_PURGE, "purge", FAULTS_SOME, false},
-      {TARN_FAULT_POPULATE, "populate", FAULTS_SOME, false},
-      {TARN_FAULT_HUGE, "huge pages", FAULTS_SOME, false},
-      {TARN_FAULT_UNMAP, "unmap", FAULTS_SOME, false},
-      {TARN_FAULT_GUARD, "guard", FAULTS_SOME, !TARN_HARDENED},
-      {TARN_FAULT_UNGUARD, "unguard", FAULTS_SOME, !TARN_HARDENED},
+      {TARN_FAULT_PAGES, "pages", FAULTS_MANY, false, false},
+      {TARN_FAULT_PURGE, "purge", FAULTS_SOME, true, false},
+      {TARN_FAULT_POPULATE, "populate", FAULTS_SOME, true, false},
+      {TARN_FAULT_HUGE, "huge pages", FAULTS_SOME, true, false},
+      {TARN_FAULT_UNMAP, "unmap", FAULTS_SOME, true, false},
+      {TARN_FAULT_GUARD, "guard", FAULTS_SOME, true, !TARN_HARDENED},
+      {TARN_FAULT_UNGUARD, "unguard", FAULTS_SOME, true, !TARN_HARDENED},
   };
   (void)unused;
   if (!TARN_FAULTS)
