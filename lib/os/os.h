@@ -107,7 +107,7 @@ void tarn_os_fault_nth(unsigned kinds, uint64_t nth);
 void tarn_os_fault_at(uint64_t nth);
 /* Points of these kinds since. */
 uint64_t tarn_os_fault_count(void);
-/* While a kind is switched on, all its points fail.  Not for those that are tried again. */
+/* While a kind is switched on, all its points fail; of those that are tried again, every other. */
 void tarn_os_fault_kinds(unsigned kinds);
 
 /* A point.  True: it fails, and errno is set. */

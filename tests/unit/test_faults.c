@@ -390,7 +390,7 @@ static void play_with_fault(unsigned kind) {
 static void no_failure_of_memory_loses_anything(void **unused) {
   static const struct faults_kind kinds[] = {
       {TARN_FAULT_PAGES, "pages", FAULTS_MANY, false, false},
-      {TARN_FAULT_PURGE, "purge", FAULTS_SOME, true, false},
+      {TARN_FAULT_PURGE, "purge", 2 * FAULTS_SOME, true, false},
       {TARN_FAULT_POPULATE, "populate", FAULTS_SOME, true, false},
       {TARN_FAULT_HUGE, "huge pages", FAULTS_SOME, true, false},
       {TARN_FAULT_UNMAP, "unmap", FAULTS_SOME, true, false},

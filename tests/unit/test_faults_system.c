@@ -226,10 +226,10 @@ static void every_refusal_is_told_or_does_not_matter(void **unused) {
   static const struct faults_kind kinds[] = {
       {TARN_FAULT_WRITE, "write", FAULTS_SOME, false, false},
       {TARN_FAULT_WRITE_SHORT, "short write", FAULTS_SOME, true, false},
-      {TARN_FAULT_WRITE_AGAIN, "write again", FAULTS_SOME, false, false},
+      {TARN_FAULT_WRITE_AGAIN, "write again", FAULTS_SOME, true, false},
       {TARN_FAULT_OPEN, "open", FAULTS_SOME, true, false},
       {TARN_FAULT_READ, "read", FAULTS_SOME, true, false},
-      {TARN_FAULT_READ_AGAIN, "read again", FAULTS_SOME, false, false},
+      {TARN_FAULT_READ_AGAIN, "read again", FAULTS_SOME, true, false},
       {TARN_FAULT_LIMITS, "limits", FAULTS_ALL, true, false},
       {TARN_FAULT_STACK, "stack", FAULTS_ALL, false, false},
       {TARN_FAULT_KEY, "key", FAULTS_ALL, false, false},

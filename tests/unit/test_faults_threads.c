@@ -6,6 +6,7 @@
  */
 #include "faults.h"
 
+#include "collect/collector.h"
 #include <stdatomic.h>
 
 #define WORKERS 2
@@ -150,6 +151,19 @@ static void collect_and_look(void) {
   }
 }
 
+/* Each helper that is there, and none that is not, waits for something to mark. */
+static void check_helpers(void) {
+  struct tarn_collector *collector = scene.world->collector;
+  bool rests = false;
+  while (!rests) { /* an idle collection may be on */
+    tarn_safepoint(scene.self);
+    tarn_markers_lock(collector);
+    rests = collector->markers.working == 0 && !collector->markers.full;
+    CHILD_CHECK(!rests || collector->markers.hungry == collector->markers.threads);
+    tarn_markers_unlock(collector);
+  }
+}
+
 static void play(void) {
   pthread_t threads[WORKERS];
   make_world();
@@ -167,6 +181,7 @@ static void play(void) {
       CHILD_CHECK(pthread_join(threads[i], NULL) == 0);
     tarn_block_end(scene.self);
     check_tree(scene.root, DEPTH, 1);
+    check_helpers();
     CHILD_CHECK(tarn_verify(scene.self, NULL, 0) == TARN_OK);
   }
   CHILD_CHECK(tarn_thread_detach(scene.self) == TARN_OK);
