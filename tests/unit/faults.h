@@ -22,7 +22,7 @@
 /* The points that are tried of one kind. */
 #define FAULTS_ALL 100000u
 #define FAULTS_MANY (SUPPORT_SANITIZED ? 25u : FAULTS_ALL)
-#define FAULTS_SOME (SUPPORT_SANITIZED ? 8u : 12u)
+#define FAULTS_SOME (SUPPORT_SANITIZED ? 6u : 8u)
 
 struct faults_kind {
   unsigned kind;
