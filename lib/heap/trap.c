@@ -40,12 +40,15 @@ static bool shut(void *address, size_t bytes) {
   return protect(address, bytes);
 }
 
-static bool open_up(void *address, size_t bytes) {
+/* A mark that is older than the mapping, behind the end of a block apart, outlives it. */
+static bool open_up(size_t unit, size_t bytes) {
   tarn_guard_kind kind = (tarn_guard_kind)atomic_load_explicit(&kind_found, memory_order_relaxed);
-  if (!tarn_os_unguard(address, bytes, kind))
+  if (!tarn_os_unguard((void *)tarn_unit_base(unit), bytes, kind))
     return false;
   if (kind == TARN_GUARD_PROTECTED)
     atomic_fetch_sub_explicit(&protected_count, 1, memory_order_relaxed);
+  else
+    tarn_apart_opened(unit);
   return true;
 }
 
@@ -110,9 +113,8 @@ bool tarn_trap_take(struct tarn_store *store, const struct tarn_wanted *was) {
  * the world ends. */
 static bool give(struct tarn_store *store, struct tarn_pool *run) {
   struct tarn_wanted was = {.units = run->own.virgin, .unit = tarn_pool_unit(run)};
-  if (!open_up((void *)tarn_unit_base(was.unit), bytes_of(was.units)))
+  if (!open_up(was.unit, bytes_of(was.units)))
     return false;
-  tarn_apart_opened(was.unit);
   for (size_t i = 0; i < was.units; i++) {
     tarn_map_set(was.unit + i, 0);
     tarn_pool_reset(&run[i]);

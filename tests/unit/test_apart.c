@@ -215,6 +215,43 @@ static void the_whole_range_is_there_after_the_world(void **unused) {
   }
 }
 
+/* As before Linux 6.13, and where the system gives no guard at all. */
+static void trap_by_mappings(void *data) {
+  unsigned all = *(unsigned *)data;
+  tarn_options options = TARN_OPTIONS_INIT;
+  tarn_world *world = NULL;
+  tarn_thread *self = NULL;
+  options.set = "trap=1M";
+  options.flags = TARN_OPTIONS_NO_ENVIRONMENT;
+  CHILD_CHECK(tarn_world_create(&options, &world) == TARN_OK);
+  CHILD_CHECK(tarn_thread_attach(world, &self) == TARN_OK);
+  void *blocks[40];
+  for (size_t i = 0; i < 40; i++) {
+    CHILD_CHECK(blocks[i] = tarn_alloc_atomic(self, 60000));
+    memset(blocks[i], 0x6b, 60000);
+  }
+  tarn_os_fault_kinds(all ? TARN_FAULT_GUARD : 0);
+  tarn_os_fault_nth(TARN_FAULT_GUARD, 1);
+  for (size_t i = 0; i < 40; i++)
+    tarn_free(self, blocks[i]);
+  CHILD_CHECK(world->store.trap.units == (all ? 0 : 16));
+  for (size_t i = 0; i < 40; i++) {
+    char *again = tarn_alloc_atomic(self, 60000);
+    CHILD_CHECK(again && support_is_filled(again, 60000, 0));
+    tarn_free(self, again);
+  }
+  CHILD_CHECK(tarn_verify(self, NULL, 0) == TARN_OK);
+  CHILD_CHECK(tarn_world_destroy(world) == TARN_OK);
+}
+
+static void without_guards_that_cost_no_mapping_there_are_others_or_none(void **unused) {
+  (void)unused;
+  if (!TARN_FAULTS)
+    support_skip("built without TARN_FAULTS");
+  for (unsigned all = 0; all < 2; all++)
+    support_good_child(trap_by_mappings, &all);
+}
+
 /* --- faults ---------------------------------------------------------------------------------- */
 
 struct scene {
@@ -523,6 +560,7 @@ int main(void) {
       cmocka_unit_test(threads_share_the_trap),
       cmocka_unit_test(the_oldest_leave_the_trap_first),
       cmocka_unit_test(no_allocation_fails_for_what_waits),
+      cmocka_unit_test(without_guards_that_cost_no_mapping_there_are_others_or_none),
       cmocka_unit_test(the_whole_range_is_there_after_the_world),
       cmocka_unit_test(what_the_program_freed_may_still_be_referred_to),
       cmocka_unit_test(any_address_is_described),
