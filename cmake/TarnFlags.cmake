@@ -3,6 +3,7 @@
 #   tarn_warnings   language level and warnings; all targets, the examples too
 #   tarn_sanitizer  the flags of the chosen sanitizer; all targets
 #   tarn_flags      both, and what a file that includes a header of lib/ needs
+#   tarn_coverage   counters of what runs; the objects of the library alone
 
 add_library(tarn_warnings INTERFACE)
 # Set as a plain option: the rule is exactly -std=c11, and no GNU dialect.
@@ -43,6 +44,20 @@ target_compile_definitions(tarn_flags INTERFACE _GNU_SOURCE
   $<$<BOOL:${TARN_ZEAL}>:TARN_ZEAL=1>
   $<$<BOOL:${TARN_DELAYS}>:TARN_DELAYS=1>
   $<$<BOOL:${TARN_TOOLS}>:TARN_TOOLS=1>)
+
+# Counters are atomic, because how often a condition was false is what is left when true is taken off;
+# and they lie in a mapping of the file itself, so that those of a child that aborts are kept.  The
+# programs have none: nobody asks for the lines of tests, whose loops over memory would take minutes.
+add_library(tarn_coverage INTERFACE)
+if(TARN_COVERAGE)
+  if(NOT CMAKE_C_COMPILER_ID MATCHES "Clang")
+    message(FATAL_ERROR "TARN_COVERAGE needs clang")
+  endif()
+  target_compile_options(tarn_coverage INTERFACE
+    -fprofile-instr-generate -fcoverage-mapping -fprofile-update=atomic
+    "SHELL:-mllvm -runtime-counter-relocation")
+  target_link_options(tarn_flags INTERFACE -fprofile-instr-generate)
+endif()
 
 # Programs run under the thread sanitizer carry the suppressions for liburcu with them.
 add_library(tarn_program INTERFACE)

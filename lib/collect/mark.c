@@ -180,13 +180,6 @@ void tarn_mark_keep(struct tarn_marker *marker, uintptr_t address) {
   tarn_mark_store(place.block, marker->epoch);
 }
 
-bool tarn_is_marked(const struct tarn_marker *marker, uintptr_t word) {
-  struct tarn_place place;
-  word &= ~marker->tag_mask;
-  return !tarn_find(marker->store->id, word, false, &place) ||
-         tarn_marker_says(marker, tarn_mark_load(place.block));
-}
-
 /* --- the marker's own scan ------------------------------------------------------------------- */
 
 static inline void push_word(void *context, uintptr_t word) {

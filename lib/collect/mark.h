@@ -79,12 +79,6 @@ size_t tarn_mark_give(struct tarn_marker *marker, uintptr_t *entries, size_t mos
 /* Puts them on another marker's stack, which is empty. */
 void tarn_mark_take(struct tarn_marker *marker, const uintptr_t *entries, size_t count);
 
-/*
- * Is the object that `word` names marked?  True as well for a word that is no block of this world:
- * what the collector does not manage does not die.  False for blocks that are free or condemned.
- */
-bool tarn_is_marked(const struct tarn_marker *marker, uintptr_t word);
-
 /* Marks everything that the world's roots name. */
 void tarn_mark_roots(struct tarn_marker *marker);
 

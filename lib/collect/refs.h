@@ -46,7 +46,6 @@ static inline uint32_t tarn_refs_part(size_t unit) {
 static inline void tarn_refs_set_part(size_t unit, uint32_t part) {
   __atomic_store_n(&tarn_refs_parts[unit], part, __ATOMIC_RELAXED);
 }
-static inline bool tarn_refs_has(size_t unit) { return tarn_refs_part(unit) != 0; }
 static inline void tarn_refs_take(size_t unit) { tarn_refs_set_part(unit, 0); }
 
 /* The ints of a unit's blocks; it has a part. */

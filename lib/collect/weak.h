@@ -62,8 +62,8 @@ void tarn_weak_forget(struct tarn_collector *collector, void *weak, tarn_gone_fn
 
 /*
  * After the mark: is `word`, tag bits aside, the start of a block of this world without a mark?
- * Unlike !tarn_is_marked this is also true of blocks that are free (freed by hand), and where no
- * world has a block any more: what refers to them weakly has to forget them.
+ * True as well of blocks that are free (freed by hand), and where no world has a block any more:
+ * what refers to them weakly has to forget them.
  */
 bool tarn_weak_is_dead(const struct tarn_marker *marker, uintptr_t word);
 

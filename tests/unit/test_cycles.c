@@ -982,6 +982,27 @@ static void long_chains_need_no_stack(void **state) {
   end(&f);
 }
 
+/* More than are noted in the first place for them, which grows more than once. */
+static void all_go_that_lose_their_last_reference_together(void **state) {
+  (void)state;
+  enum { ELEMENTS = 5000 };
+  struct fixture f = begin("collect=0");
+  struct array *array = tarn_new_array(f.self, f.array, ELEMENTS);
+  assert_non_null(array);
+  array->refs = 1;
+  array->id = ids++;
+  for (unsigned i = 0; i < ELEMENTS; i++)
+    array->elements[i] = make(&f, f.node);
+  struct node *kept = share(array->elements[ELEMENTS / 2]);
+  tarn_unref(f.self, array);
+  assert_int_equal(count_freed(0, ids), ELEMENTS);
+  assert_int_equal(freed[kept->id], 0);
+  assert_int_equal(kept->refs, 1);
+  tarn_unref(f.self, kept);
+  assert_int_equal(count_freed(0, ids), ids);
+  end(&f);
+}
+
 static void objects_without_a_count_yet_are_left_alone(void **state) {
   (void)state;
   struct fixture f = begin("collect=0");
@@ -1000,6 +1021,76 @@ static void objects_without_a_count_yet_are_left_alone(void **state) {
   tarn_unref(f.self, immortal);
   assert_int_equal(immortal->refs, TARN_REFS_IMMORTAL);
   assert_int_equal(count_freed(2, 5), 0);
+  end(&f);
+}
+
+/* --- references taken and given up by calls --------------------------------------------------- */
+
+static bool try_ref_traced(tarn_thread *self, void *object) {
+  if (refs_of(object) == 0)
+    return false;
+  ref_traced(self, object);
+  return true;
+}
+
+static void types_that_count_by_functions_are_counted_by_them(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0");
+  tarn_type_spec spec = {.struct_size = sizeof spec,
+                         .name = "traced",
+                         .size = sizeof(struct traced),
+                         .trace = visit_box,
+                         .free = free_traced,
+                         .refs = refs_of,
+                         .ref = ref_traced,
+                         .try_ref = try_ref_traced,
+                         .unref = unref_traced};
+  struct traced *traced = tarn_new(f.self, make_type(f.world, &spec));
+  assert_non_null(traced);
+  assert_false(tarn_ref_living(f.self, traced)); /* being made */
+  traced->shared = 1;
+  assert_true(tarn_ref_living(f.self, traced));
+  tarn_ref(f.self, traced);
+  assert_int_equal(refs_of(traced), 3);
+  for (size_t left = 2; left > 0; left--) {
+    tarn_unref(f.self, traced);
+    assert_int_equal(refs_of(traced), left);
+  }
+  tarn_unref(f.self, traced);
+  assert_null(traced->type);
+  end(&f);
+}
+
+static void only_what_lives_and_counts_gets_another_reference(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0");
+  tarn_type_spec spec = TARN_TYPE_SPEC_INIT;
+  spec.name = "uncounted";
+  spec.size = 16;
+  void *uncounted = tarn_new(f.self, make_type(f.world, &spec));
+  struct node *node = make(&f, f.node);
+  struct leaf *leaf = tarn_new(f.self, f.leaf);
+  assert_false(tarn_ref_living(f.self, NULL));
+  assert_false(tarn_ref_living(f.self, uncounted));
+  assert_false(tarn_ref_living(f.self, leaf));
+  assert_int_equal(leaf->refs, 0);
+  leaf->refs = 1;
+  leaf->other = 7;
+  assert_true(tarn_ref_living(f.self, leaf));
+  assert_true(tarn_ref_living(f.self, node));
+  tarn_ref(f.self, node);
+  assert_int_equal(leaf->refs, 2);
+  assert_int_equal(leaf->other, 7);
+  assert_int_equal(node->refs, 3);
+  tarn_ref(f.self, NULL);
+  tarn_ref(f.self, uncounted);
+  tarn_unref(f.self, uncounted);
+  assert_non_null(*(void **)uncounted);
+  node->refs = TARN_REFS_IMMORTAL;
+  assert_true(tarn_ref_living(f.self, node));
+  tarn_ref(f.self, node);
+  tarn_unref(f.self, node);
+  assert_int_equal(node->refs, TARN_REFS_IMMORTAL);
   end(&f);
 }
 
@@ -1071,6 +1162,51 @@ static void calls_of_the_other_kind_are_refused(void **state) {
   tarn_options options = TARN_OPTIONS_INIT;
   options.flags = TARN_OPTIONS_NO_ENVIRONMENT | TARN_OPTIONS_COUNTING | TARN_OPTIONS_BARRIERS;
   assert_int_equal(tarn_world_create(&options, &world), TARN_EINVAL);
+}
+
+static tarn_status in_function[3];
+static void call_in_function(tarn_thread *self, void *object) {
+  (void)object;
+  in_function[0] = tarn_freeze(self);
+  in_function[1] = tarn_unfreeze(self);
+  in_function[2] = tarn_collect_cycles(self, 2);
+}
+
+static void pools_are_set_aside_only_by_a_running_thread_of_such_a_world(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0");
+  struct node *node = make(&f, f.node);
+  tarn_weak_handle *handle;
+  tarn_gc_hold(f.self);
+  assert_int_equal(tarn_freeze(f.self), TARN_EHELD);
+  assert_int_equal(tarn_unfreeze(f.self), TARN_EHELD);
+  tarn_gc_release(f.self);
+  tarn_block_begin(f.self);
+  assert_int_equal(tarn_freeze(f.self), TARN_EUNBALANCED);
+  assert_int_equal(tarn_unfreeze(f.self), TARN_EUNBALANCED);
+  assert_int_equal(tarn_collect_cycles(f.self, 2), TARN_EUNBALANCED);
+  assert_int_equal(tarn_weak_handle_new(f.self, node, NULL, NULL, &handle), TARN_EUNBALANCED);
+  assert_null(handle);
+  tarn_unref(f.self, node); /* it may not: the count stays */
+  tarn_block_end(f.self);
+  assert_int_equal(tarn_thread_status(f.self), TARN_EUNBALANCED);
+  assert_int_equal(node->refs, 1);
+  tarn_unref(f.self, node);
+  assert_int_equal(freed[0], 1);
+  tarn_type_spec spec = node_spec();
+  spec.finalize = call_in_function;
+  tarn_unref(f.self, make_ring(&f, make_type(f.world, &spec), 3));
+  collect(&f, 2);
+  assert_int_equal(in_function[0], TARN_EBUSY);
+  assert_int_equal(in_function[1], TARN_EBUSY);
+  assert_int_equal(in_function[2], TARN_OK); /* that one goes on */
+  end(&f);
+  tarn_world *world = support_world("");
+  tarn_thread *self = support_attach(world);
+  assert_int_equal(tarn_freeze(self), TARN_EKIND);
+  assert_int_equal(tarn_unfreeze(self), TARN_EKIND);
+  assert_int_equal(tarn_thread_detach(self), TARN_OK);
+  support_end(world);
 }
 
 static void types_say_where_the_count_is(void **state) {
@@ -1170,6 +1306,72 @@ static void a_heap_goes_with_its_objects(void **state) {
   tarn_unref(f.self, kept);
   collect(&f, 2);
   assert_int_equal(count_freed(0, 10), 10);
+  end(&f);
+}
+
+static void a_heap_goes_with_its_large_objects(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0");
+  tarn_heap *heap;
+  assert_int_equal(tarn_heap_create(f.world, TARN_HEAP_CONTAINER, &heap), TARN_OK);
+  tarn_type_spec spec = {.struct_size = sizeof spec,
+                         .name = "array",
+                         .size = sizeof(struct array),
+                         .refs_at = offsetof(struct array, refs),
+                         .element_size = 8,
+                         .flags = TARN_TYPE_ELEMENTS_TRACED,
+                         .free = count_array_free,
+                         .heap = heap};
+  const tarn_type *type = make_type(f.world, &spec);
+  for (unsigned i = 0; i < 6; i++) {
+    struct array *array = tarn_new_array(f.self, i % 2 ? type : f.array, 50000);
+    assert_non_null(array);
+    array->id = ids++;
+    array->refs = 1;
+    if (i == 3)
+      tarn_unref(f.self, array);
+  }
+  assert_int_equal(count_freed(0, 6), 1);
+  assert_int_equal(tarn_heap_destroy(f.self, heap), TARN_OK);
+  for (unsigned i = 0; i < 6; i++)
+    assert_int_equal(freed[i], i % 2);
+  end(&f);
+}
+
+static void *make_in_thread(void *data) {
+  struct fixture *f = data;
+  struct fixture mine = *f;
+  mine.self = support_attach(f->world);
+  struct array *array = tarn_new_array(mine.self, f->array, 50000);
+  assert_non_null(array);
+  array->id = ids++;
+  array->refs = 1;
+  struct node *node = make_ring(&mine, f->node, 10);
+  array->elements[7] = node; /* the reference of the caller */
+  node->right = (struct node *)(void *)array;
+  assert_int_equal(tarn_thread_detach(mine.self), TARN_OK);
+  return NULL;
+}
+
+/* Pools of a thread that is gone, and a large object: one circle. */
+static void what_is_set_aside_is_garbage_only_when_it_is_back(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0");
+  support_run(make_in_thread, &f);
+  assert_int_equal(tarn_freeze(f.self), TARN_OK);
+  for (int generation = 0; generation <= 2; generation++)
+    collect(&f, generation);
+  assert_int_equal(count_freed(0, 11), 0);
+  struct array *young = tarn_new_array(f.self, f.array, 50000);
+  assert_non_null(young);
+  young->id = ids++;
+  young->refs = 1;
+  young->elements[0] = (struct node *)(void *)young; /* the reference of the caller */
+  collect(&f, 2);
+  assert_int_equal(freed[11], 1);
+  assert_int_equal(tarn_unfreeze(f.self), TARN_OK);
+  collect(&f, 2);
+  assert_int_equal(count_freed(0, 11), 11);
   end(&f);
 }
 
@@ -1299,6 +1501,40 @@ static void a_child_goes_on_with_garbage_that_was_going(void **state) {
   end(&f);
 }
 
+static void *collect_second(void *data) {
+  struct fixture *f = data;
+  tarn_thread *self = support_attach(f->world);
+  atomic_fetch_add(&forker_step, 10);
+  assert_int_equal(tarn_collect_cycles(self, 2), TARN_OK);
+  assert_int_equal(atomic_load(&forker_step), 2); /* not before the first */
+  assert_int_equal(tarn_thread_detach(self), TARN_OK);
+  return NULL;
+}
+
+static void a_second_collection_waits_for_the_garbage_of_the_first(void **state) {
+  (void)state;
+  struct fixture f = begin("collect=0");
+  tarn_type_spec spec = node_spec();
+  spec.free = free_and_wait;
+  tarn_unref(f.self, make_ring(&f, make_type(f.world, &spec), 100));
+  atomic_store(&forker_step, 0);
+  pthread_t first, second;
+  assert_int_equal(pthread_create(&first, NULL, collect_in_thread, &f), 0);
+  while (atomic_load(&forker_step) != 1)
+    tarn_safepoint(f.self);
+  tarn_block_begin(f.self);
+  assert_int_equal(pthread_create(&second, NULL, collect_second, &f), 0);
+  while (atomic_load(&forker_step) != 11)
+    usleep(1000);
+  usleep(20000);
+  atomic_store(&forker_step, 2);
+  assert_int_equal(pthread_join(first, NULL), 0);
+  assert_int_equal(pthread_join(second, NULL), 0);
+  tarn_block_end(f.self);
+  assert_int_equal(count_freed(0, 100), 100);
+  end(&f);
+}
+
 static struct node *waiting_node;
 static void *unref_in_thread(void *data) {
   struct fixture *f = data;
@@ -1367,19 +1603,26 @@ int main(void) {
       cmocka_unit_test(words_that_lead_into_large_objects_are_ignored),
       cmocka_unit_test(references_that_only_a_trace_function_knows_go_beside_finalizers),
       cmocka_unit_test(long_chains_need_no_stack),
+      cmocka_unit_test(all_go_that_lose_their_last_reference_together),
       cmocka_unit_test(objects_without_a_count_yet_are_left_alone),
+      cmocka_unit_test(types_that_count_by_functions_are_counted_by_them),
+      cmocka_unit_test(only_what_lives_and_counts_gets_another_reference),
       cmocka_unit_test(collections_come_by_themselves),
       cmocka_unit_test(a_limit_in_the_way_makes_them_come),
       cmocka_unit_test(memory_of_garbage_goes_back),
       cmocka_unit_test(calls_of_the_other_kind_are_refused),
+      cmocka_unit_test(pools_are_set_aside_only_by_a_running_thread_of_such_a_world),
       cmocka_unit_test(types_say_where_the_count_is),
       cmocka_unit_test(counts_that_are_wrong_are_told),
       cmocka_unit_test(a_child_collects_its_own),
       cmocka_unit_test(a_heap_goes_with_its_objects),
+      cmocka_unit_test(a_heap_goes_with_its_large_objects),
+      cmocka_unit_test(what_is_set_aside_is_garbage_only_when_it_is_back),
       cmocka_unit_test(no_heap_goes_inside_a_function_of_a_collection),
       cmocka_unit_test(no_thread_goes_inside_a_function_that_the_library_calls),
       cmocka_unit_test(the_heap_can_be_verified_while_garbage_goes),
       cmocka_unit_test(a_child_goes_on_with_garbage_that_was_going),
+      cmocka_unit_test(a_second_collection_waits_for_the_garbage_of_the_first),
       cmocka_unit_test(a_child_gives_back_though_others_were_giving_back),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

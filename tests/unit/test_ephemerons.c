@@ -603,6 +603,33 @@ static void no_memory_for_watching_changes_nothing_but_the_time(void **state) {
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+static void the_heap_that_goes_takes_keys_and_values_along(void **state) {
+  const struct fixture *f = *state;
+  tarn_heap *heap;
+  assert_int_equal(tarn_heap_create(f->world, TARN_HEAP_CONTAINER, &heap), TARN_OK);
+  tarn_type_spec spec = node_spec();
+  spec.heap = heap;
+  struct fixture there = *f;
+  there.node = tarn_type_create(f->world, &spec, NULL);
+  assert_non_null(there.node);
+  void *inside = NULL, *outside = NULL, *pairs[4] = {NULL};
+  TARN_FRAME(f->self, &inside, &outside, &pairs[0], &pairs[1], &pairs[2], &pairs[3]);
+  inside = make(&there, 1);
+  outside = make(f, 2);
+  for (unsigned i = 0; i < 4; i++) {
+    pairs[i] = tarn_ephemeron_new(f->self, i & 1 ? inside : outside, i & 2 ? inside : outside);
+    assert_non_null(pairs[i]);
+  }
+  inside = NULL;
+  assert_int_equal(tarn_heap_destroy(f->self, heap), TARN_OK);
+  for (unsigned i = 0; i < 4; i++) {
+    assert_ptr_equal(tarn_ephemeron_key(f->self, pairs[i]), i & 1 ? NULL : outside);
+    assert_ptr_equal(tarn_ephemeron_value(f->self, pairs[i]), i == 0 ? outside : NULL);
+  }
+  collect(f);
+  assert_ptr_equal(tarn_ephemeron_value(f->self, pairs[0]), outside);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(the_value_lives_while_ephemeron_and_key_do),
@@ -623,6 +650,7 @@ int main(void) {
       TEST(a_dead_key_gets_its_free_function_exactly_once),
       TEST(watched_keys_leave_no_trace),
       TEST(a_key_that_waits_for_its_finalizer_keeps_the_value),
+      TEST(the_heap_that_goes_takes_keys_and_values_along),
       TEST(no_memory_for_watching_changes_nothing_but_the_time),
   };
   return cmocka_run_group_tests_name("ephemerons", tests, NULL, NULL);
