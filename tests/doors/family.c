@@ -216,6 +216,7 @@ static void figures(void) {
   CHECK(mallopt(M_MMAP_THRESHOLD, 1 << 20) == 1);
   CHECK(mallopt(M_TRIM_THRESHOLD, 1 << 20) == 1);
   CHECK(mallopt(M_ARENA_MAX, 1) == 1);
+  CHECK(mallopt(M_MXFAST, 64) == 1 && mallopt(M_MXFAST, 4096) == 0);
   CHECK(mallopt(-4711, 1) == 0 || door_is_plain());
   char *text = NULL;
   size_t length = 0;
@@ -226,6 +227,29 @@ static void figures(void) {
   CHECK(strstr(text, "</heap>") && strcmp(text + length - 10, "</malloc>\n") == 0);
   free(text);
   malloc_stats();
+}
+
+static size_t resident(void) {
+  long pages = 0, all;
+  FILE *file = fopen("/proc/self/statm", "r");
+  CHECK(file && fscanf(file, "%ld %ld", &all, &pages) == 2 && fclose(file) == 0);
+  return (size_t)pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* The end of a large block that becomes smaller goes back to the system; the rest stays as it is.
+ */
+static void large_blocks_shrink(void) {
+  enum { MIB = 1 << 20 };
+  char *block = malloc(16 * MIB);
+  CHECK(block);
+  door_fill(block, 16 * MIB, 3);
+  size_t before = resident();
+  char *less = realloc(block, 10 * MIB);
+  CHECK(less && malloc_usable_size(less) >= 10 * MIB && door_filled(less, 10 * MIB, 3));
+  CHECK(before >= 16 * MIB && resident() + 5 * MIB <= before);
+  less = realloc(less, 1 * MIB);
+  CHECK(less && door_filled(less, 1 * MIB, 3));
+  free(less);
 }
 
 /* Blocks come back: a program that frees what it allocates does not grow. */
@@ -255,6 +279,7 @@ int main(void) {
   alignments();
   odd_alignments();
   figures();
+  large_blocks_shrink();
   memory_is_used_again();
   return 0;
 }

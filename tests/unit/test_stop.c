@@ -10,12 +10,15 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/sem.h>
+#include <sys/syscall.h>
 #include <tarn/tarn.h>
 #include <time.h>
 #include <unistd.h>
@@ -585,6 +588,73 @@ static void an_address_is_told_with_its_function_and_module(void **state) {
   assert_string_equal(small, "spin+0x");
 }
 
+/* What is no program, and the beginning of one, has no functions: the file and the offset, then. */
+static void an_address_in_a_file_without_symbols_is_told_with_the_file(void **state) {
+  (void)state;
+  size_t page = (size_t)sysconf(_SC_PAGESIZE);
+  char path[] = "/tmp/tarn-place-XXXXXX", text[400], wanted[100];
+  int file = mkstemp(path), self = open("/proc/self/exe", O_RDONLY);
+  assert_true(file >= 0 && self >= 0);
+  assert_int_equal(ftruncate(file, (off_t)(3 * page)), 0);
+  char *mapped = mmap(NULL, page, PROT_READ, MAP_PRIVATE, file, (off_t)page);
+  assert_true(mapped != MAP_FAILED);
+  snprintf(wanted, sizeof wanted, "%s+0x%zx", strrchr(path, '/') + 1, page + 5);
+  for (size_t kept = 0; kept <= 64 + 56; kept += kept ? 56 : 64) { /* a header; and a segment */
+    char head[64 + 56];
+    assert_int_equal(pread(self, head, kept, 0), kept);
+    assert_int_equal(pwrite(file, head, kept, 0), kept);
+    tarn_os_code_place((uintptr_t)mapped + 5, text, sizeof text);
+    assert_string_equal(text, wanted);
+  }
+  assert_int_equal(ftruncate(file, 64), 0); /* segments that are not there */
+  tarn_os_code_place((uintptr_t)mapped + 5, text, sizeof text);
+  assert_string_equal(text, wanted);
+  assert_int_equal(unlink(path), 0);
+  tarn_os_code_place((uintptr_t)mapped + 5, text, sizeof text); /* nor is the file */
+  assert_non_null(strstr(text, "(deleted)+0x"));
+  assert_int_equal(munmap(mapped, page), 0);
+  (void)close(file);
+  (void)close(self);
+}
+
+struct sleeper {
+  _Atomic int id;
+  int semaphore;
+};
+static void *sleep_in_semtimedop(void *data) {
+  struct sleeper *sleeper = data;
+  struct sembuf one = {.sem_op = -1};
+  atomic_store(&sleeper->id, tarn_os_thread_id());
+  (void)syscall(SYS_semtimedop, sleeper->semaphore, &one, 1, NULL);
+  return NULL;
+}
+
+static void a_call_without_a_name_is_told_with_its_number(void **state) {
+  (void)state;
+  char text[160], wanted[64];
+  struct sleeper sleeper = {.semaphore = semget(IPC_PRIVATE, 1, 0600)};
+  pthread_t thread;
+  if (sleeper.semaphore < 0) {
+    print_message("skipped: no semaphores here\n");
+    skip();
+  }
+  assert_int_equal(pthread_create(&thread, NULL, sleep_in_semtimedop, &sleeper), 0);
+  snprintf(wanted, sizeof wanted, "sleeping in system call %d", SYS_semtimedop);
+  bool found = false;
+  for (int i = 0; i < 5000 && !found; i++) {
+    sleep_ms(1);
+    if (atomic_load(&sleeper.id) == 0)
+      continue;
+    tarn_os_thread_state(atomic_load(&sleeper.id), text, sizeof text);
+    found = strncmp(text, wanted, strlen(wanted)) == 0;
+  }
+  assert_int_equal(semctl(sleeper.semaphore, 0, IPC_RMID), 0); /* which wakes it */
+  assert_int_equal(pthread_join(thread, NULL), 0);
+  if (!found)
+    print_error("last: %s\n", text);
+  assert_true(found);
+}
+
 static void a_threads_state_is_told_as_the_kernel_sees_it(void **state) {
   (void)state;
   struct actor actor = {.world = make_world("")};
@@ -975,6 +1045,8 @@ int main(void) {
       cmocka_unit_test(all_stragglers_are_told_of_up_to_a_number),
       cmocka_unit_test(an_address_is_told_with_its_function_and_module),
       cmocka_unit_test(a_threads_state_is_told_as_the_kernel_sees_it),
+      cmocka_unit_test(a_call_without_a_name_is_told_with_its_number),
+      cmocka_unit_test(an_address_in_a_file_without_symbols_is_told_with_the_file),
       cmocka_unit_test(only_who_is_awaited_wakes_the_requester),
       cmocka_unit_test(who_asks_while_a_collection_is_on_joins_it),
       cmocka_unit_test(who_joined_another_stop_still_gets_a_collection),

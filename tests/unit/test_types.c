@@ -272,6 +272,25 @@ static void words_are_traced_as_said(void **state) {
   assert_int_equal(type->slots.more[2], 99);
 }
 
+static void a_child_traces_the_far_words_of_its_parent_too(void **state) {
+  (void)state;
+  const uint32_t of_parent[] = {70, 64}, of_child[] = {199, 5, 70};
+  tarn_type_spec spec = sized(100 * 8);
+  spec.slots = of_parent;
+  spec.slot_count = 2;
+  const tarn_type *parent = make(&spec);
+  spec = sized(200 * 8);
+  spec.parent = parent;
+  spec.slots = of_child;
+  spec.slot_count = 3;
+  const tarn_type *child = make(&spec);
+  assert_int_equal(child->slots.bits, 1u << 5);
+  assert_int_equal(child->slots.more_count, 3);
+  assert_int_equal(child->slots.more[0], 64);
+  assert_int_equal(child->slots.more[1], 70);
+  assert_int_equal(child->slots.more[2], 199);
+}
+
 static void all_traced_spares_the_words_that_are_not_slots(void **state) {
   (void)state;
   tarn_type_spec spec = sized(70 * 8);
@@ -686,6 +705,7 @@ int main(void) {
       TEST(alignments_are_powers_of_two_up_to_a_page),
       TEST(heaps_must_be_of_the_right_kind_and_world),
       TEST(words_are_traced_as_said),
+      TEST(a_child_traces_the_far_words_of_its_parent_too),
       TEST(all_traced_spares_the_words_that_are_not_slots),
       TEST(scans_and_flavours_follow_from_what_is_traced),
       TEST(the_inlined_path_gets_a_bin_only_where_a_bump_is_enough),

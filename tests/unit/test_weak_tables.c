@@ -12,7 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -818,6 +820,91 @@ static void the_heap_that_goes_takes_entries_along(void **state) {
   assert_null(value_of(f, keys, stays));
 }
 
+/* ---- Forks ----------------------------------------------------------------------------------- */
+
+#define FORK_KEYS 200
+
+struct putter {
+  const struct fixture *f;
+  tarn_weak_table *table;
+  atomic_bool started, stop;
+};
+
+static void *put_until_told(void *data) {
+  struct putter *putter = data;
+  struct fixture mine = *putter->f;
+  void *keys = NULL;
+  assert_int_equal(tarn_thread_attach(mine.world, &mine.self), TARN_OK);
+  {
+    TARN_FRAME(mine.self, &keys);
+    keys = make_array(&mine, FORK_KEYS);
+    for (size_t i = 0; i < FORK_KEYS; i++)
+      elements(keys)[i] = make(&mine, i);
+    for (size_t i = 0; !atomic_load(&putter->stop); i = (i + 1) % FORK_KEYS) {
+      (void)tarn_weak_table_put(mine.self, putter->table, elements(keys)[i], NULL, false);
+      (void)tarn_weak_table_remove(mine.self, putter->table, elements(keys)[i]);
+      atomic_store(&putter->started, true);
+      tarn_safepoint(mine.self);
+    }
+  }
+  assert_int_equal(tarn_thread_detach(mine.self), TARN_OK);
+  return NULL;
+}
+
+/* Keys enough that each part of the table gets some. */
+static int use_in_child(const struct fixture *f, tarn_weak_table *table, const void *old) {
+  void *keys = NULL;
+  int bad = 0;
+  (void)alarm(40); /* a lock that nobody will ever open */
+  TARN_FRAME(f->self, &keys);
+  keys = tarn_new_array(f->self, f->array, FORK_KEYS);
+  for (size_t i = 0; keys && i < FORK_KEYS; i++) {
+    elements(keys)[i] = tarn_new(f->self, f->node);
+    bad += !tarn_weak_table_put(f->self, table, elements(keys)[i], NULL, false);
+  }
+  bad += !keys || !tarn_weak_table_get(f->self, table, old, NULL);
+  bad += tarn_collect(f->self, TARN_GENERATION_FULL) != TARN_OK;
+  for (size_t i = 0; keys && i < FORK_KEYS; i++)
+    bad += !tarn_weak_table_get(f->self, table, elements(keys)[i], NULL);
+  return bad;
+}
+
+static void a_child_goes_on_with_tables_that_others_were_using(void **state) {
+  enum { FORKS = 5 };
+  struct fixture fresh, *f = &fresh;
+  char set[100];
+  (void)state;
+  /* No threads of the library: the first steps of one take locks of sanitizers, which no fork
+   * knows. */
+  (void)snprintf(set, sizeof set, "%s,purger=0,sweeper=0,markers=1", WHEN_TOLD);
+  begin(f, set);
+  struct putter putter = {.f = f, .table = make_table(f, TARN_WEAK_SET)};
+  void *old = make(f, 1);
+  assert_int_equal(tarn_root_add(f->world, &old), TARN_OK);
+  assert_non_null(tarn_weak_table_put(f->self, putter.table, old, NULL, false));
+  pthread_t thread;
+  assert_int_equal(pthread_create(&thread, NULL, put_until_told, &putter), 0);
+  while (!atomic_load(&putter.started))
+    tarn_safepoint(f->self);
+  for (int i = 0; i < FORKS; i++) {
+    int status = 1;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+      _exit(use_in_child(f, putter.table, old) == 0 ? 0 : 3);
+    tarn_block_begin(f->self);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    tarn_block_end(f->self);
+    assert_int_equal(status, 0);
+  }
+  atomic_store(&putter.stop, true);
+  tarn_block_begin(f->self);
+  assert_int_equal(pthread_join(thread, NULL), 0);
+  tarn_block_end(f->self);
+  assert_int_equal(tarn_root_remove(f->world, &old), TARN_OK);
+  end(f);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void) {
@@ -840,6 +927,7 @@ int main(void) {
       cmocka_unit_test(a_collection_without_memory_keeps_what_a_table_leads_to),
       TEST(a_dead_key_gets_its_free_function_exactly_once),
       TEST(the_heap_that_goes_takes_entries_along),
+      cmocka_unit_test(a_child_goes_on_with_tables_that_others_were_using),
   };
   return cmocka_run_group_tests_name("weak tables", tests, NULL, NULL);
 }
