@@ -12,8 +12,8 @@
 # COVERAGE_ATOMIC=1  counters that threads cannot spoil, which takes ten times as long
 set -euo pipefail
 shopt -s inherit_errexit
-lines_at_least=92
-outcomes_at_least=80
+lines_at_least=97
+outcomes_at_least=90
 read -ra presets <<<"${COVERAGE_PRESETS:-coverage coverage-hardened}"
 tree=$(cd "$(dirname "$0")/.." && pwd)
 jobs=$(nproc)
