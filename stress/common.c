@@ -3,7 +3,9 @@
  * stress/common.c: see stress/common.h.
  */
 #include "common.h"
+#include "watchdog.h"
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,7 +15,7 @@
 #include <unistd.h>
 
 struct stress stress = {.seconds = 10, .threads = 4, .rounds_least = 10};
-_Atomic uint64_t stress_rounds;
+_Atomic uint64_t stress_rounds, stress_steps;
 
 static uint64_t began;
 static uint64_t run_ends = UINT64_MAX; /* changes between runs only */
@@ -24,10 +26,21 @@ static uint64_t now(void) {
   return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
+static void print_usage(FILE *file) {
+  fprintf(file,
+          "usage: %s [--seconds N] [--seed S] [--threads T (1 to 64)] [--nodes N] [--patience N]\n"
+          "hunts %s\n"
+          "  --seconds N   works for so long (%u)\n"
+          "  --seed S      what random numbers begin with; with an even one threads get signals\n"
+          "  --threads T   how many threads work, within what the program can do (%u)\n"
+          "  --nodes N     for programs that build one large thing\n"
+          "  --patience N  fails when nothing was counted for N seconds; 0: waits for ever\n",
+          stress.program, stress.hunts, stress.seconds, stress.threads);
+}
+
 static _Noreturn void usage(const char *what) {
-  fprintf(stderr,
-          "%s: %s\nusage: %s [--seconds N] [--seed S] [--threads T (1 to 64)] [--nodes N]\n",
-          stress.program, what, stress.program);
+  fprintf(stderr, "%s: %s\n", stress.program, what);
+  print_usage(stderr);
   exit(2);
 }
 
@@ -40,29 +53,47 @@ static uint64_t number_of(const char *text) {
   return value;
 }
 
-void stress_begin(int count, char **arguments) {
+static void read_option(const char *name, uint64_t value) {
+  if (strcmp(name, "--seconds") == 0 && value < 1000000)
+    stress.seconds = (unsigned)value;
+  else if (strcmp(name, "--seed") == 0)
+    stress.seed = value;
+  else if (strcmp(name, "--threads") == 0 && value >= 1 && value <= 64)
+    stress.threads = (unsigned)value;
+  else if (strcmp(name, "--nodes") == 0 && value <= 1000000000)
+    stress.nodes = value;
+  else if (strcmp(name, "--patience") == 0 && value < 1000000)
+    stress.patience = (unsigned)value;
+  else
+    usage("an unknown option, or a value out of range");
+}
+
+void stress_begin(int count, char **arguments, const char *hunts) {
   stress.program = arguments[0];
+  stress.hunts = hunts;
   struct timespec time;
   (void)clock_gettime(CLOCK_REALTIME, &time);
   stress.seed = (uint64_t)time.tv_nsec ^ (uint64_t)time.tv_sec << 20;
+  stress.patience = UINT_MAX;
   for (int i = 1; i < count; i += 2) {
+    if (strcmp(arguments[i], "--help") == 0) {
+      print_usage(stdout);
+      exit(0);
+    }
     if (i + 1 >= count)
       usage("an option without its value, or an unknown one");
-    uint64_t value = number_of(arguments[i + 1]);
-    if (strcmp(arguments[i], "--seconds") == 0 && value < 1000000)
-      stress.seconds = (unsigned)value;
-    else if (strcmp(arguments[i], "--seed") == 0)
-      stress.seed = value;
-    else if (strcmp(arguments[i], "--threads") == 0 && value >= 1 && value <= 64)
-      stress.threads = (unsigned)value;
-    else if (strcmp(arguments[i], "--nodes") == 0 && value <= 1000000000)
-      stress.nodes = value;
-    else
-      usage("an unknown option, or a value out of range");
+    read_option(arguments[i], number_of(arguments[i + 1]));
   }
-  fprintf(stderr, "%s: seed %llu, %u threads, %u s\n", stress.program,
-          (unsigned long long)stress.seed, stress.threads, stress.seconds);
+  if (stress.patience == UINT_MAX)
+    stress.patience = stress_patience_for(stress.threads);
+  fprintf(stderr, "%s hunts %s\n%s: seed %llu, %u threads, %u s\n", stress.program, hunts,
+          stress.program, (unsigned long long)stress.seed, stress.threads, stress.seconds);
   began = now();
+  stress_watch();
+}
+
+void stress_step(void) {
+  (void)atomic_fetch_add_explicit(&stress_steps, 1, memory_order_relaxed); /* a figure */
 }
 
 /* --- failures -------------------------------------------------------------------------------- */
@@ -97,10 +128,15 @@ static tarn_world *make_world(const char *set, unsigned flags) {
   tarn_world *world = NULL;
   char text[256];
 #if defined(TARN_ZEAL) && TARN_ZEAL
-  (void)snprintf(text, sizeof text, "%s%szeal=61", set, *set ? "," : "");
+  const char *zeal = ",zeal=61";
 #else
-  (void)snprintf(text, sizeof text, "%s", set);
+  const char *zeal = "";
 #endif
+  /* Who is waited for is told before the watchdog ends it all. */
+  int length =
+      snprintf(text, sizeof text, "stop-timeout=%us%s%s%s",
+               stress.patience ? stress.patience / 3 + 1 : 60u, zeal, *set ? "," : "", set);
+  STRESS_CHECK(length > 0 && (size_t)length < sizeof text);
   options.set = text;
   options.flags = TARN_OPTIONS_NO_ENVIRONMENT | flags;
   tarn_status status = tarn_world_create(&options, &world);
@@ -112,6 +148,10 @@ static tarn_world *make_world(const char *set, unsigned flags) {
 tarn_world *stress_world(const char *set) { return make_world(set, 0); }
 
 tarn_world *stress_barrier_world(const char *set) { return make_world(set, TARN_OPTIONS_BARRIERS); }
+
+tarn_world *stress_counting_world(const char *set) {
+  return make_world(set, TARN_OPTIONS_COUNTING);
+}
 
 tarn_thread *stress_attach(tarn_world *world) {
   tarn_thread *self = NULL;
@@ -160,6 +200,8 @@ void stress_run_for(unsigned milliseconds) { run_ends = now() + milliseconds * 1
 bool stress_time_left(void) {
   return now() - began < (uint64_t)stress.seconds * 1000000000u && now() < run_ends;
 }
+
+uint64_t stress_milliseconds(void) { return now() / 1000000u; }
 
 bool stress_on(uint64_t *round) {
   /* Relaxed: a figure. */
@@ -217,6 +259,8 @@ void stress_run(tarn_world *world, unsigned threads, void (*fn)(void *, unsigned
   static struct one ones[64];
   struct start start = {.fn = fn, .data = data};
   start_signals();
+  stress_watch_world(world);
+  stress_step();
   STRESS_CHECK(threads <= 64);
   atomic_init(&start.running, threads);
   STRESS_EQUAL(pthread_barrier_init(&start.barrier, NULL, threads), 0);
@@ -237,5 +281,7 @@ void stress_run(tarn_world *world, unsigned threads, void (*fn)(void *, unsigned
   for (unsigned i = 0; i < threads; i++)
     STRESS_EQUAL(pthread_join(ones[i].thread, NULL), 0);
   STRESS_EQUAL(pthread_barrier_destroy(&start.barrier), 0);
+  stress_watch_world(NULL);
+  stress_step();
   run_ends = UINT64_MAX;
 }

@@ -6,7 +6,7 @@
  * A program calls stress_begin, starts its threads with stress_run, checks what must hold, and
  * returns stress_end.  Threads work while stress_on(round) says so: for the time bound, and for at
  * least `rounds_least` rounds.  Any thread may fail; the first failure ends the process at once,
- * with the command that repeats.
+ * with the command that repeats.  To hang is a failure, too: stress/watchdog.h.
  */
 #ifndef TARN_STRESS_COMMON_H
 #define TARN_STRESS_COMMON_H
@@ -26,24 +26,30 @@
 
 struct stress {
   const char *program;
+  const char *hunts; /* the kind of failure */
   unsigned seconds;
   uint64_t seed;
   unsigned threads;
   uint64_t nodes;        /* --nodes, 0 if it was not given */
+  unsigned patience;     /* seconds without a round that are a hang; 0: none are */
   uint64_t rounds_least; /* of each thread, also when the time is over */
 };
 extern struct stress stress;
 
-/* Counted by the threads (relaxed), printed once a second. */
-extern _Atomic uint64_t stress_rounds;
+/* Counted by the threads (relaxed): rounds are printed once a second. */
+extern _Atomic uint64_t stress_rounds, stress_steps;
 
-/* Reads --seconds, --seed, --threads, --nodes; ends the program on anything else. */
-void stress_begin(int count, char **arguments);
+/* Reads the options; ends the program on anything else.  `hunts` completes "This program hunts". */
+void stress_begin(int count, char **arguments, const char *hunts);
+/* Work goes on in a phase without rounds: for the watchdog (stress/watchdog.h). */
+void stress_step(void);
 
 /* A world with options `set`, without the environment's; never NULL. */
 tarn_world *stress_world(const char *set);
 /* The same, of a program that keeps the rules of tarn/store.h. */
 tarn_world *stress_barrier_world(const char *set);
+/* The same, of a program that counts references. */
+tarn_world *stress_counting_world(const char *set);
 tarn_thread *stress_attach(tarn_world *world);
 
 /* xorshift; a state of its own for each user. */
@@ -69,6 +75,7 @@ void stress_run_for(unsigned milliseconds);
 bool stress_on(uint64_t *round);
 /* Only the clock. */
 bool stress_time_left(void);
+uint64_t stress_milliseconds(void); /* of the monotonic clock */
 
 /* tarn_verify, or the end. */
 void stress_verify(tarn_thread *self);

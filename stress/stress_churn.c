@@ -240,7 +240,9 @@ static const tarn_type *make_type(const char *name, tarn_free_fn fn) {
 }
 
 int main(int count, char **arguments) {
-  stress_begin(count, arguments);
+  stress_begin(count, arguments,
+               "objects that are lost, overwritten, handed out twice or not zeroed while threads "
+               "come and go");
   world = stress_world("min-heap=2M");
   node_type = make_type("counted node", count_freed);
   plain_type = make_type("plain node", NULL);

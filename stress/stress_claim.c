@@ -193,7 +193,9 @@ static void work(void *data, unsigned number) {
 }
 
 int main(int count, char **arguments) {
-  stress_begin(count, arguments);
+  stress_begin(
+      count, arguments,
+      "a purge that takes a pool at the moment at which its owner begins to allocate from it");
   unsigned threads = stress.threads / 2 * 2;
   threads = threads < 2 ? 2 : threads > 2 * PAIRS_MOST ? 2 * PAIRS_MOST : threads;
   for (unsigned i = 0; i < threads / 2; i++) { /* they take no pool from each other */

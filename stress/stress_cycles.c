@@ -113,7 +113,7 @@ static struct life {
 } life;
 static _Atomic bool saves; /* finalizers save their objects */
 static _Atomic bool ends;  /* the world does: nothing else is to run */
-static _Atomic uint64_t born, died, finalizers, savings, forks, refused, watched, last_fork;
+static _Atomic uint64_t born, died, finalizers, savings, forks, refused, watched, next_fork;
 
 /* A weak handle, and how often its function was called. */
 struct watch {
@@ -750,7 +750,7 @@ static void expect_all_dead(bool in_child) {
 
 /* The other threads are gone, and what they held is held for good. */
 _Noreturn static void be_child(struct own *own) {
-  (void)alarm(100); /* a child that hangs is a failure */
+  (void)alarm(stress.patience * 2 / 3); /* a child has no watchdog */
   if (some(own, 2))
     stress_verify(own->self);
   for (int generation = 0; generation <= TARN_GENERATION_FULL; generation++) {
@@ -786,10 +786,21 @@ static void fork_once(struct own *own) {
   atomic_fetch_add_explicit(&forks, 1, memory_order_relaxed);
 }
 
-/* So that the rest is done, too. */
+/* A fork takes a fifth of the time at most, however long one takes, so that the rest is done, too.
+ */
 static bool is_time_to_fork(void) {
-  uint64_t now = tarn_os_now(), last = atomic_load(&last_fork);
-  return now - last > 150000000 && atomic_compare_exchange_strong(&last_fork, &last, now);
+  uint64_t next = atomic_load(&next_fork);
+  return (stress_time_left() || atomic_load(&forks) == 0) && tarn_os_now() >= next &&
+         atomic_compare_exchange_strong(&next_fork, &next, UINT64_MAX);
+}
+
+static void fork_at_times(struct own *own) {
+  uint64_t began = tarn_os_now();
+  if (!is_time_to_fork())
+    return;
+  fork_once(own);
+  uint64_t now = tarn_os_now(), took = now - began;
+  atomic_store(&next_fork, now + (4 * took > 150000000 ? 4 * took : 150000000));
 }
 
 /* --- lives ----------------------------------------------------------------------------------- */
@@ -809,8 +820,7 @@ static void work(void *data, unsigned number) {
     check_ring(own);
     if (some(own, 1000) == 0)
       stress_verify(own->self);
-    if (is_time_to_fork())
-      fork_once(own);
+    fork_at_times(own);
   }
   forget_all(own);
   STRESS_EQUAL(tarn_thread_detach(own->self), TARN_OK);
@@ -968,9 +978,10 @@ static void lead(unsigned number, unsigned milliseconds) {
 
 int main(int count, char **arguments) {
   stress.threads = 16; /* the most of a life */
-  stress_begin(count, arguments);
+  stress_begin(
+      count, arguments,
+      "what collections of cycles free too early, twice or never while threads change counts");
   stress.rounds_least = 2;
-  (void)alarm(stress.seconds * 4 + 200); /* a hang is a failure */
   unsigned milliseconds = stress.seconds * 20, lives = 1;
   lead(0, stress.seconds * 1000 / 3);
   for (; lives < LIVES_LEAST || stress_time_left(); lives++)

@@ -13,7 +13,6 @@
  */
 #include "common.h"
 #include <stdio.h>
-#include <unistd.h>
 
 #define WIDTH 3000u /* more than the collector scans of an array at a time */
 
@@ -74,6 +73,7 @@ static void begin_world(const char *set) {
 static void expect(tarn_thread *self, uint64_t objects) {
   STRESS_EQUAL(tarn_collect(self, TARN_GENERATION_FULL), TARN_OK);
   STRESS_EQUAL(stress_stats(world).live_objects, objects);
+  stress_step();
 }
 
 static struct node *new_node(tarn_thread *self, uint64_t serial) {
@@ -102,6 +102,8 @@ static void build_segment(void *data, unsigned number) {
       node->links[~serial & 1] = back;
     }
     segment->last = node;
+    if (serial % 4096 == 0)
+      stress_step();
     if (stress_below(&random, 1000) == 0)
       back = node;
     tarn_safepoint(self);
@@ -129,6 +131,8 @@ static struct node *check_list(uint64_t nodes, uint64_t at) {
     const struct node *back = node->links[~serial & 1];
     STRESS_CHECK(!back || (back->type == node_type && back->serial < serial));
     found = serial == at ? node : found;
+    if (serial % 4096 == 0)
+      stress_step();
     node = node->links[serial & 1];
   }
   STRESS_CHECK(!node);
@@ -188,6 +192,7 @@ static void build_wide(void *data, unsigned number) {
             ((struct array *)top->elements[i - 1])->elements[stress_below(&random, WIDTH)];
     }
     ((struct array *)segment->first)->elements[i] = row;
+    stress_step();
     segment->fresh = NULL;
   }
   STRESS_EQUAL(tarn_thread_detach(self), TARN_OK);
@@ -245,9 +250,10 @@ static void test_world(const char *set, uint64_t nodes, bool small_stack) {
 }
 
 int main(int count, char **arguments) {
-  stress_begin(count, arguments);
+  stress_begin(count, arguments,
+               "marking that recurses, forgets or never ends in deep and wide graphs, with full "
+               "mark stacks");
   uint64_t nodes = stress.nodes ? stress.nodes : NODES;
-  (void)alarm((unsigned)(stress.seconds + 600 + nodes / 50000)); /* a hang is a failure */
   uint64_t round = 0;
   do {
     test_world("", nodes, false);

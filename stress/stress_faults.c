@@ -344,7 +344,8 @@ static void finish(tarn_thread *self) {
 }
 
 int main(int count, char **arguments) {
-  stress_begin(count, arguments);
+  stress_begin(count, arguments,
+               "what is lost, half made or left locked when the system gives no memory");
   start();
   stress_run(world, stress.threads, work, NULL);
   tarn_os_fault_nth(0, 0);

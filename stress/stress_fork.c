@@ -256,7 +256,7 @@ static void fork_once(struct stress_random *random, bool again);
 /* `self` may still be blocked or in a hold, as it was when it forked. */
 _Noreturn static void be_child(tarn_thread *self, bool blocked, bool held,
                                struct stress_random *random, bool again) {
-  (void)alarm(60); /* a child that hangs is a failure */
+  (void)alarm(stress.patience * 2 / 3); /* a child has no watchdog */
   if (blocked)
     tarn_block_end(self);
   if (held)
@@ -420,9 +420,10 @@ static void finish(void) {
 }
 
 int main(int count, char **arguments) {
-  stress_begin(count, arguments);
+  stress_begin(
+      count, arguments,
+      "locks, bins, pools and objects that a fork leaves behind in the child, or in the parent");
   stress.rounds_least = 4;
-  (void)alarm(stress.seconds * 2 + 90); /* a hang is a failure */
   for (unsigned number = 0; number < 3; number++) {
     start(number);
     stress_run_for(stress.seconds * 1000 / 3);

@@ -729,7 +729,8 @@ static struct life short_life(unsigned number) {
 
 int main(int count, char **arguments) {
   stress.threads = 16; /* the most of a life */
-  stress_begin(count, arguments);
+  stress_begin(count, arguments,
+               "objects that a young collection loses, and dirty cards that are lost");
   stress.rounds_least = 2; /* collections that are verified, one after the other, take long */
   unsigned milliseconds = stress.seconds * 10, lives = 1;
   lead(long_life(), stress.seconds * 1000 / 3);

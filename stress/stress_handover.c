@@ -274,7 +274,9 @@ static void end_round(void) {
 int main(int count, char **arguments) {
   static struct job jobs[64];
   stress.rounds_least = 2; /* one of each kind */
-  stress_begin(count, arguments);
+  stress_begin(
+      count, arguments,
+      "pools that are lost, or owned by two, where threads die and others adopt what they leave");
   for (unsigned i = 0; i < stress.threads; i++)
     jobs[i] = (struct job){stress_random_of(i), i};
   for (uint64_t round = 0; stress_on(&round);) {

@@ -218,7 +218,8 @@ static void work(void *data, unsigned number) {
 }
 
 int main(int count, char **arguments) {
-  stress_begin(count, arguments);
+  stress_begin(count, arguments,
+               "what survives a heap that is dropped, or goes with it by mistake");
   world = stress_world("min-heap=1M");
   tarn_type_spec spec = TARN_TYPE_SPEC_INIT;
   spec.name = "keeper";

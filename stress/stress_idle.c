@@ -198,7 +198,9 @@ static void finish(void) {
 }
 
 int main(int count, char **arguments) {
-  stress_begin(count, arguments);
+  stress_begin(
+      count, arguments,
+      "pools whose memory goes back without their owner while a block is in use, or about to be");
   if (stress.threads < 3)
     stress.threads = 3;
   if (stress.threads > MOST_THREADS)

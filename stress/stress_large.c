@@ -13,7 +13,6 @@
  */
 #include "common.h"
 #include <stdio.h>
-#include <unistd.h>
 
 #define SLOTS 128u
 #define MIB ((size_t)1 << 20)
@@ -292,8 +291,8 @@ static void check_end(struct life *life) {
 }
 
 int main(int count, char **arguments) {
-  stress_begin(count, arguments);
-  (void)alarm(stress.seconds * 2 + 90); /* a hang is a failure */
+  stress_begin(count, arguments,
+               "large objects that are lost, freed twice, not cleared or scanned after their end");
   world = stress_world("hard-limit=96M,min-heap=8M");
   tarn_type_spec spec = TARN_TYPE_SPEC_INIT;
   spec.name = "leaf";

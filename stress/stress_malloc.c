@@ -139,7 +139,7 @@ static void give_birth(struct stress_random *random) {
 static void fork_once(struct stress_random *random) {
   pid_t child = fork();
   if (child == 0) {
-    (void)alarm(60);
+    (void)alarm(stress.patience * 2 / 3); /* a child has no watchdog */
     /* What was inherited goes first, or must keep its contents while memory is taken beside it. */
     bool first = stress_below(random, 2) == 0;
     for (unsigned i = 0; i < SLOTS && first; i++)
@@ -171,8 +171,9 @@ static void work(void *data, unsigned number) {
 }
 
 int main(int count, char **arguments) {
-  stress_begin(count, arguments);
-  (void)alarm(stress.seconds * 2 + 90); /* a hang is a failure */
+  stress_begin(
+      count, arguments,
+      "races of the malloc door: threads that come and go, frees by others, forks, trimming");
   stress_run(NULL, stress.threads, work, NULL);
   for (unsigned i = 0; i < SLOTS; i++)
     drop(atomic_exchange_explicit(&slots[i], NULL, memory_order_acq_rel));

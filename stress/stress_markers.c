@@ -227,7 +227,8 @@ static void live(void *data, unsigned number) {
 }
 
 int main(int count, char **arguments) {
-  stress_begin(count, arguments);
+  stress_begin(count, arguments,
+               "objects that several markers lose between them, and collections that never end");
   stress_run(NULL, 1, live, NULL);
   return stress_end();
 }

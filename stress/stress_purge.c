@@ -103,7 +103,9 @@ static void work(void *data, unsigned number) {
 }
 
 int main(int count, char **arguments) {
-  stress_begin(count, arguments);
+  stress_begin(
+      count, arguments,
+      "memory that goes back to the system while it is in use, or is not zero when it comes back");
   world = stress_world("purge-delay=1ms,min-heap=64M,retain=0");
   for (size_t i = 0; i < MOST_THREADS * SLOTS; i++)
     STRESS_EQUAL(tarn_root_add(world, &slots[i]), TARN_OK);

@@ -240,7 +240,8 @@ static void expect_nothing_left(void) {
 
 int main(int count, char **arguments) {
   stress.threads = 5;
-  stress_begin(count, arguments);
+  stress_begin(count, arguments,
+               "blocks handed out twice, and frees lost between outbox, bits, count and mailbox");
   producers = stress.threads >= 4 ? 2 : 1;
   consumers = stress.threads > producers ? stress.threads - producers : 1;
   atomic_init(&producers_left, producers);

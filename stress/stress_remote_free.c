@@ -270,7 +270,8 @@ static void take_all(tarn_thread *self) {
 }
 
 int main(int count, char **arguments) {
-  stress_begin(count, arguments);
+  stress_begin(count, arguments,
+               "blocks that are lost or handed out twice when another thread frees them");
   world = stress_world("min-heap=4M");
   make_types();
   STRESS_EQUAL(tarn_root_provider_add(world, visit_mail, NULL), TARN_OK);

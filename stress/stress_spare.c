@@ -188,7 +188,8 @@ static void finish(void) {
 }
 
 int main(int count, char **arguments) {
-  stress_begin(count, arguments);
+  stress_begin(count, arguments,
+               "spare pools that two have, that are remade under a reader, or that a stop forgot");
   if (stress.threads < 3)
     stress.threads = 3;
   if (stress.threads > MOST_THREADS)

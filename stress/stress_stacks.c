@@ -415,7 +415,8 @@ static void end_world(void) {
 }
 
 int main(int count, char **arguments) {
-  stress_begin(count, arguments);
+  stress_begin(count, arguments,
+               "objects that are lost although a C stack or a register refers to them");
   for (unsigned life = 0; life < 3; life++) {
     make_world(life);
     make_types();

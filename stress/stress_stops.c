@@ -183,7 +183,8 @@ static void make_types(void) {
 }
 
 int main(int count, char **arguments) {
-  stress_begin(count, arguments);
+  stress_begin(count, arguments,
+               "a world that is not quite stopped, a stop that is lost, and a thread that starves");
   stress.rounds_least = LEAST_ROUNDS;
   world = stress_world("min-heap=1M");
   make_types();

@@ -264,7 +264,9 @@ static void expect_what_was_kept(tarn_thread *self) {
 
 int main(int count, char **arguments) {
   stress.threads = 4;
-  stress_begin(count, arguments);
+  stress_begin(
+      count, arguments,
+      "pools that two threads sweep, live blocks given away, and frees lost while sweeping");
   if (stress.threads > MOST_THREADS)
     stress.threads = MOST_THREADS;
   make_world();

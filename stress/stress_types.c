@@ -448,7 +448,9 @@ static void finish(tarn_thread *self) {
 }
 
 int main(int count, char **arguments) {
-  stress_begin(count, arguments);
+  stress_begin(
+      count, arguments,
+      "free functions and finalizers that run twice or never, and weak references to the dead");
   start();
   tarn_thread *self = stress_attach(world);
   notes_root = tarn_new(self, word_type);

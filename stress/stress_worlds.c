@@ -13,7 +13,6 @@
 #include "common.h"
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #define PLACES 5u
 #define ADDRESSES 64u
@@ -300,8 +299,8 @@ static void crowd(struct stress_random *random) {
 }
 
 int main(int count, char **arguments) {
-  stress_begin(count, arguments);
-  (void)alarm(stress.seconds * 2 + 90); /* a hang is a failure */
+  stress_begin(count, arguments,
+               "what one world does to another, and objects that the end of a world forgets");
   struct stress_random random = stress_random_of(1000);
   for (unsigned i = 0; i < PLACES; i++)
     (void)pthread_mutex_init(&places[i].lock, NULL);
