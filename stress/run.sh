@@ -73,6 +73,7 @@ clear_area() {
 progress_of() { # NAME
   local line
   line=$(tail -c 400 "$output/$1.log" 2>/dev/null | tail -n 1 | tr -d '\r' | tr -s ' ') || true
+  line=${line##*"/stress_$1: "}
   printf '%s' "${line# }"
 }
 
