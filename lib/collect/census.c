@@ -56,6 +56,7 @@ static void each_pool(struct tarn_collector *collector, void (*fn)(struct tarn_p
 /* A condemned object's data block is nobody else's, and its `free` function may read it. */
 static void keep_data(struct tarn_collector *collector, uintptr_t object) {
   const tarn_type *type = tarn_type_of((const void *)object);
+  tarn_type_check(collector->world, (const void *)object);
   if (type->data_size)
     tarn_mark_keep(&collector->marker, ((const uintptr_t *)object)[type->data_word]);
 }

@@ -293,20 +293,11 @@ static __attribute__((noinline)) void scan_other(struct tarn_marker *marker, voi
   }
 }
 
-static inline void check_type(const struct tarn_marker *marker, const void *object) {
-#if TARN_CHECKING
-  if (!tarn_type_is_good(tarn_type_of(object), marker->world))
-    marker->store->hooks->corrupt(marker->store, object, "its first word is not a type");
-#else
-  (void)marker, (void)object;
-#endif
-}
-
 /* A marked object, of any type, whatever room there is. */
 static __attribute__((noinline)) void scan(struct tarn_marker *marker, uintptr_t address) {
   void *object = (void *)address;
   const tarn_type *type = tarn_type_of(object);
-  check_type(marker, object);
+  tarn_type_check(marker->world, object);
   if (type->scan == TARN_SCAN_BITS)
     tarn_scan_bits(object, type->bits, push_word, marker);
   else
@@ -535,7 +526,7 @@ static TARN_ALWAYS_INLINE void scan_one(struct tarn_marker *marker, struct top *
   }
   const uintptr_t *words = (const uintptr_t *)object;
   const tarn_type *type = tarn_type_of(words);
-  check_type(marker, words);
+  tarn_type_check(marker->world, words);
   if (TARN_UNLIKELY(type->scan != TARN_SCAN_BITS || top->depth >= top->most)) {
     scan_by_type(marker, top, object);
     return;

@@ -474,12 +474,84 @@ static tarn_status compile(tarn_world *world, const tarn_type_spec *spec, tarn_s
   return status;
 }
 
-static void publish(tarn_world *world, tarn_type *type) {
+#if TARN_HARDENED
+/* The type's place, or the empty one where it would be. */
+static _Atomic(const tarn_type *) *place_in(struct tarn_type_set *set, const tarn_type *type) {
+  size_t at = (size_t)((uintptr_t)type * UINT64_C(0x9e3779b97f4a7c15) >> 32);
+  const tarn_type *there;
+  for (;; at++) {
+    _Atomic(const tarn_type *) *place = &set->types[at & (set->slots - 1)];
+    /* Acquire: pairs with the release in put_in_set. */
+    there = atomic_load_explicit(place, memory_order_acquire);
+    if (!there || there == type)
+      return place;
+  }
+}
+
+static bool is_in_set(const tarn_world *world, const tarn_type *type) {
+  struct tarn_type_set *set = atomic_load_explicit(&world->types.set, memory_order_acquire);
+  return type && set && atomic_load_explicit(place_in(set, type), memory_order_relaxed) == type;
+}
+
+/* One that has room for another type; NULL: no memory. */
+static struct tarn_type_set *roomy_set(tarn_world *world, size_t count) {
+  struct tarn_type_set *set = atomic_load_explicit(&world->types.set, memory_order_relaxed);
+  size_t slots = set ? set->slots : 32;
+  if (set && (count + 1) * 2 <= slots)
+    return set;
+  slots *= 2;
+  struct tarn_type_set *more =
+      tarn_meta_alloc(&world->store.meta, sizeof *more + slots * sizeof more->types[0]);
+  if (!more)
+    return NULL;
+  more->slots = slots;
+  for (size_t i = 0; set && i < set->slots; i++) {
+    const tarn_type *type = atomic_load_explicit(&set->types[i], memory_order_relaxed);
+    if (type)
+      atomic_store_explicit(place_in(more, type), type, memory_order_relaxed);
+  }
+  atomic_store_explicit(&world->types.set, more, memory_order_release);
+  return more;
+}
+
+/* Under the lock. */
+static bool put_in_set(tarn_world *world, const tarn_type *type) {
+  size_t count = atomic_load_explicit(&world->types.count, memory_order_relaxed);
+  struct tarn_type_set *set = roomy_set(world, count);
+  if (set)
+    atomic_store_explicit(place_in(set, type), type, memory_order_release);
+  return set != NULL;
+}
+#else
+static bool put_in_set(tarn_world *world, const tarn_type *type) {
+  (void)world, (void)type;
+  return true;
+}
+#endif
+
+#if TARN_CHECKING || TARN_HARDENED
+void tarn_type_check(tarn_world *world, const void *object) {
+  const tarn_type *type = tarn_type_of(object);
+#if TARN_HARDENED
+  bool good = is_in_set(world, type);
+#else
+  bool good = tarn_type_is_good(type, world);
+#endif
+  if (!good)
+    world->store.hooks->corrupt(&world->store, object, "its first word is not a type");
+}
+#endif
+
+static bool publish(tarn_world *world, tarn_type *type) {
   struct tarn_types *types = &world->types;
   (void)pthread_mutex_lock(&types->lock);
-  cds_list_add_tail_rcu(&type->node, &types->list);
+  bool good = put_in_set(world, type);
+  if (good) {
+    cds_list_add_tail_rcu(&type->node, &types->list);
+    (void)atomic_fetch_add_explicit(&types->count, 1, memory_order_relaxed);
+  }
   (void)pthread_mutex_unlock(&types->lock);
-  (void)atomic_fetch_add_explicit(&types->count, 1, memory_order_relaxed);
+  return good;
 }
 
 static tarn_status make(tarn_world *world, const tarn_type_spec *given, tarn_scan scan,
@@ -501,11 +573,12 @@ static tarn_status make(tarn_world *world, const tarn_type_spec *given, tarn_sca
   if (!type)
     return TARN_ENOMEM;
   tarn_status status = compile(world, &spec, scan, type);
+  if (status == TARN_OK && !publish(world, type))
+    status = TARN_ENOMEM;
   if (status != TARN_OK) {
     drop(&world->store.meta, type);
     return status;
   }
-  publish(world, type);
   *out = type;
   return TARN_OK;
 }
@@ -616,6 +689,7 @@ int tarn_print(const void *object, char *buffer, size_t size) {
 
 void tarn_type_release(struct tarn_local *local, void *object) {
   const tarn_type *type = tarn_type_of(object);
+  tarn_type_check(tarn_world_of_store(tarn_pool_of((uintptr_t)object)->heap->store), object);
   tarn_free_fn free_fn = tarn_type_free(type);
   if (free_fn) {
     struct tarn_mutator *mutator = local ? tarn_mutator_of_local(local) : NULL;

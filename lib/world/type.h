@@ -78,10 +78,20 @@ static inline bool tarn_type_is_good(const tarn_type *type, const tarn_world *wo
   return type->check == ((uintptr_t)type ^ TARN_TYPE_CHECK) && type->world == world;
 }
 
+/* All types of a world, by their addresses, in hardened builds.  Written under the lock (release),
+ * read by anybody (acquire); a larger one takes its place and it stays, for readers. */
+struct tarn_type_set {
+  size_t slots; /* a power of two; at most half are taken */
+  _Atomic(const tarn_type *) types[];
+};
+
 struct tarn_types {
-  pthread_mutex_t lock; /* a leaf */
+  pthread_mutex_t lock; /* a leaf, but for the metadata's */
   struct cds_list_head list;
   _Atomic size_t count;
+#if TARN_HARDENED
+  _Atomic(struct tarn_type_set *) set;
+#endif
   const tarn_type *weak;      /* built in */
   const tarn_type *ephemeron; /* built in */
 };
@@ -92,6 +102,19 @@ void tarn_types_end(tarn_world *world);
 /* Built-in types: as tarn_type_create, with the scan given. */
 const tarn_type *tarn_type_make(tarn_world *world, const tarn_type_spec *spec, tarn_scan scan,
                                 tarn_status *status);
+
+/*
+ * Before a type is followed that was read from an object: ends the process if it is none.  Checking
+ * builds read through the word, which finds accidents; hardened ones look it up, so that no forged
+ * one gets by.  In others this is nothing.
+ */
+#if TARN_CHECKING || TARN_HARDENED
+void tarn_type_check(tarn_world *world, const void *object);
+#else
+static inline void tarn_type_check(tarn_world *world, const void *object) {
+  (void)world, (void)object;
+}
+#endif
 
 /* Is this word a type of the world?  Believes nothing: it may be anything.  Linear in their number.
  */

@@ -10,6 +10,7 @@
 
 #include "heap/find.h"
 #include "heap/local.h"
+#include "world/type.h"
 #include <signal.h>
 
 #define WRITTEN "a free block was written to"
@@ -303,6 +304,97 @@ static void write_beyond_a_block(void *data) {
       }
 }
 
+/* --- type words ------------------------------------------------------------------------------ */
+
+#define NO_TYPE "its first word is not a type"
+
+static void hijacked(tarn_world *world, void *object) {
+  (void)world, (void)object;
+  dprintf(2, "the function of a forged type ran\n");
+  _exit(0);
+}
+
+/* What stands in the object's first word from now on. */
+static uintptr_t forge(struct scene *scene, const void *object) {
+  switch (scene->at) {
+  case 0: /* a number */
+    return 0x4141414141414141;
+  case 1: /* any address that can be read */
+    return (uintptr_t)scene->self;
+  case 2: /* another world's type */
+    return (uintptr_t)support_type(support_world(""), "elsewhere", 64, 2, NULL);
+  default: { /* a copy of the very type, in a block of the heap, with another function */
+    tarn_type *copy = tarn_alloc_raw(scene->self, sizeof *copy);
+    CHILD_CHECK(copy);
+    memcpy((void *)copy, tarn_type_of(object), sizeof *copy);
+    copy->check = (uintptr_t)copy ^ TARN_TYPE_CHECK;
+    atomic_store(&copy->free_fn, hijacked);
+    return (uintptr_t)copy;
+  }
+  }
+}
+
+static const tarn_type *resource_type(struct scene *scene) {
+  return support_type(scene->world, "a resource", 64, 2, hijacked);
+}
+
+static void collect_forged(void *data) {
+  struct scene *scene = data;
+  void *object = tarn_new(scene->self, scene->type);
+  TARN_FRAME(scene->self, &object);
+  name(object);
+  *(uintptr_t *)object = forge(scene, object);
+  (void)tarn_collect(scene->self, TARN_GENERATION_FULL);
+}
+static void free_forged(void *data) {
+  struct scene *scene = data;
+  void *object = tarn_new(scene->self, resource_type(scene));
+  name(object);
+  *(uintptr_t *)object = forge(scene, object);
+  tarn_free(scene->self, object);
+}
+static void release_forged(void *data) {
+  struct scene *scene = data;
+  uintptr_t *object = tarn_new(scene->self, resource_type(scene));
+  name(object);
+  *object = forge(scene, object);
+  (void)tarn_collect(scene->self, TARN_GENERATION_FULL); /* condemns it */
+  tarn_safepoint(scene->self);
+}
+
+static void a_type_word_that_was_written_to_is_never_followed(void **unused) {
+  (void)unused;
+  struct scene scene = scene_start("collect=off");
+  for (scene.at = 0; scene.at < 4; scene.at++) {
+    expect("a mark", collect_forged, &scene, NO_TYPE);
+    expect("a free", free_forged, &scene, NO_TYPE);
+    expect("a `free` function that is due", release_forged, &scene, NO_TYPE);
+  }
+  scene_end(&scene);
+}
+
+static void every_type_is_known_however_many_there_are(void **unused) {
+  (void)unused;
+  struct scene scene = scene_start("");
+  void *kept = NULL;
+  {
+    TARN_FRAME(scene.self, &kept);
+    for (size_t i = 0; i < 500; i++) {
+      const tarn_type *type = support_type(scene.world, "one of many", 64, 2, NULL);
+      void **object = tarn_new(scene.self, type);
+      assert_non_null(object);
+      object[1] = kept;
+      kept = object;
+      if (i % 50 == 0)
+        assert_int_equal(tarn_collect(scene.self, TARN_GENERATION_FULL), TARN_OK);
+    }
+  }
+  assert_int_equal(tarn_collect(scene.self, TARN_GENERATION_FULL), TARN_OK);
+  scene_end(&scene);
+}
+
+/* --- overflows ------------------------------------------------------------------------------- */
+
 static void overflows_into_waiting_blocks_are_found(void **unused) {
   (void)unused;
   struct scene scene = scene_start("collect=off");
@@ -588,6 +680,8 @@ int main(void) {
       cmocka_unit_test(links_are_not_addresses),
       cmocka_unit_test(late_writes_are_found_wherever_they_go),
       cmocka_unit_test(frees_by_other_threads_wait_there),
+      cmocka_unit_test(a_type_word_that_was_written_to_is_never_followed),
+      cmocka_unit_test(every_type_is_known_however_many_there_are),
       cmocka_unit_test(overflows_into_waiting_blocks_are_found),
       cmocka_unit_test(blocks_wait_in_order_and_within_bounds),
       cmocka_unit_test(a_block_is_not_handed_out_while_it_waits),
