@@ -100,7 +100,7 @@ TARN_API tarn_status tarn_verify(tarn_thread *self, char *message, size_t size);
  * own reports: whether it is in the heap range, in which block, of what size and type.  For blocks
  * that are apart (options `apart` and `stacks`) also whether the block is in use, was freed or was
  * collected, and by which thread, and for a while after its death.
- * The first word of a block in use is read, like any read of the program.  Errors: TARN_EINVAL.
+ * Of other objects the first word is read, like any read of the program.  Errors: TARN_EINVAL.
  * Any thread, also from a handler of signals.  Cost: where calls are named, milliseconds.
  */
 TARN_API tarn_status tarn_describe(tarn_world *world, const void *address, char *text, size_t size);

@@ -94,9 +94,18 @@ void tarn_apart_gone(const struct tarn_large *large, tarn_fate fate) {
   tarn_apart_lock();
   if (record->fate == TARN_FATE_IN_USE) {
     record->fate = (uint8_t)fate;
-    record->word = *(const uintptr_t *)large->base;
     record->gone = where;
   }
+  tarn_apart_unlock();
+}
+
+void tarn_apart_typed(const void *block, uintptr_t type) {
+  if ((uintptr_t)block % TARN_UNIT_SIZE != 0)
+    return;
+  struct tarn_record *record = &table[tarn_unit_of((uintptr_t)block)];
+  tarn_apart_lock();
+  if (record->fate == TARN_FATE_IN_USE)
+    record->type = type;
   tarn_apart_unlock();
 }
 

@@ -51,7 +51,7 @@ struct tarn_record {
   size_t size;  /* that was asked for */
   size_t bytes; /* whole pages */
   size_t units;
-  uintptr_t word; /* its first one when it died; of an object, its type */
+  uintptr_t type; /* of an object, once it has one */
   uint8_t fate;   /* tarn_fate */
   uint8_t flavour;
   uint8_t guard; /* tarn_guard_kind of what follows its last page */
@@ -70,9 +70,11 @@ tarn_status tarn_apart_start(void);
 /* Is this allocation of the thread to be apart?  Counts it; the world has some. */
 bool tarn_apart_due(struct tarn_local *local);
 
-/* The block, which nobody else knows yet, was made; and it ends: its memory can still be read. */
+/* The block, which nobody else knows yet, was made; and it ends. */
 void tarn_apart_made(const struct tarn_large *large, size_t size);
 void tarn_apart_gone(const struct tarn_large *large, tarn_fate fate);
+/* It, or a block that does not lie apart, is an object of the type. */
+void tarn_apart_typed(const void *block, uintptr_t type);
 /* The units are used for something else from now on; false: the system does not let them be. */
 bool tarn_apart_forget(size_t unit, size_t count);
 /* All of the unit can be touched again. */

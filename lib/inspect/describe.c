@@ -3,8 +3,8 @@
  * inspect/describe.c: what is known of an address, in words: by the map of the heap range, and by
  * the records of blocks that are apart (heap/apart.h).
  *
- * Reads map words, records under their lock, and the first word of a block in use; so it may be
- * called by any thread, and from a handler of signals.
+ * Reads map words, records under their lock, and the first word of an object that has no record; so
+ * it may be called by any thread, and from a handler of signals.
  */
 #include "heap/find.h"
 #include "inspect/events.h"
@@ -43,9 +43,9 @@ static const char *const fates[] = {[TARN_FATE_NONE] = "unknown",
 static void add_record(struct tarn_text *text, const struct tarn_record *record, uintptr_t block) {
   tarn_flavour flavour = (tarn_flavour)record->flavour;
   bool lives = record->fate == TARN_FATE_IN_USE;
-  uintptr_t word = lives ? *(const uintptr_t *)block : record->word;
   tarn_text_add(text, "  block %p of %zu bytes, type %s: %s\n", (void *)block, record->size,
-                type_name(tarn_world_of_store(record->store), flavour, word), fates[record->fate]);
+                type_name(tarn_world_of_store(record->store), flavour, record->type),
+                fates[record->fate]);
   add_where(text, "made", &record->made);
   if (!lives)
     add_where(text, record->fate == TARN_FATE_FREED ? "freed" : "taken", &record->gone);

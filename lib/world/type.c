@@ -744,6 +744,8 @@ static void *make_object(tarn_thread *self, const tarn_type *type, size_t bytes,
     return NULL;
   if (type->is_array)
     ((size_t *)object)[type->count_word] = count;
+  if (TARN_UNLIKELY(local->store->apart.every))
+    tarn_apart_typed(object, (uintptr_t)type);
   *(const tarn_type **)object = type; /* last: from here on the block is an object */
   return object;
 }
