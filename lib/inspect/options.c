@@ -291,9 +291,9 @@ static void apply_locks(struct resolver *r, const char *list) {
     struct setting s = {TARN_SOURCE_PROGRAM, "tarn_options.lock", item.name,
                         item.name_length,    item.value,          item.value_length};
     if (!item.value && tarn_option_same_name(item.name, item.name_length, "all", 3))
-      r->report->locked = UINT32_MAX;
+      r->report->locked = UINT64_MAX;
     else if (option && !item.value)
-      r->report->locked |= (uint32_t)1 << (option - tarn_option_table);
+      r->report->locked |= (uint64_t)1 << (option - tarn_option_table);
     else if (r->reporting && !option)
       complain_unknown(r, &s);
     else if (r->reporting)

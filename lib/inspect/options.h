@@ -191,7 +191,7 @@ struct tarn_config_report {
   /* Out. */
   unsigned errors;   /* values that could not be used; with `strict` they are fatal */
   unsigned warnings; /* lines about locked options and options without effect */
-  uint32_t locked;   /* bit i: tarn_option_table[i] is locked */
+  uint64_t locked;   /* bit i: tarn_option_table[i] is locked */
   unsigned char source[TARN_OPTION_MAX]; /* enum tarn_source, by index in the table */
 };
 

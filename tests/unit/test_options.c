@@ -791,6 +791,19 @@ static void a_locked_option_ignores_the_environment_and_says_so(void **state) {
   assert_said("tarn: TARN_OPTIONS: growth=\"300\": locked by the program, ignored; using 200%\n");
 }
 
+static void each_option_is_locked_by_itself(void **state) {
+  (void)state;
+  for (size_t i = 0; i < tarn_option_count; i++) {
+    tarn_options api = TARN_OPTIONS_INIT;
+    static const char *const nothing[] = {NULL};
+    api.lock = tarn_option_table[i].name;
+    if (!tarn_option_known(&tarn_option_table[i]))
+      continue;
+    resolve(&api, nothing);
+    assert_int_equal(got.report.locked, (uint64_t)1 << i);
+  }
+}
+
 static void a_malformed_value_of_a_locked_option_gets_one_line_only(void **state) {
   tarn_options api = TARN_OPTIONS_INIT;
   const char *environment[] = {"TARN_GROWTH=x", NULL};
@@ -1103,6 +1116,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(strict_fails_on_every_kind_of_error_and_on_nothing_else),
       cmocka_unit_test(stronger_sources_win),
       cmocka_unit_test(a_locked_option_ignores_the_environment_and_says_so),
+      cmocka_unit_test(each_option_is_locked_by_itself),
       cmocka_unit_test(a_malformed_value_of_a_locked_option_gets_one_line_only),
       cmocka_unit_test(lock_all_locks_every_option),
       cmocka_unit_test(a_bad_lock_is_said),
