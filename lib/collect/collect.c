@@ -311,7 +311,7 @@ __attribute__((noreturn)) static void corrupt(struct tarn_store *store, const vo
   else
     tarn_os_say("tarn: block %p: %s (the address is not in a pool of the world)", block, what);
   if (collector && collector->events)
-    collector->events->explain((uintptr_t)block);
+    collector->events->explain((uintptr_t)block, true);
   abort();
 }
 

@@ -78,7 +78,7 @@ struct tarn_collect_events {
   /* After a collection of cycles. */
   void (*cycles)(tarn_world *world, const struct tarn_cycles_report *report);
   /* Before the process ends because of an address: says what else is known of it. */
-  void (*explain)(uintptr_t address);
+  void (*explain)(uintptr_t address, bool calls);
   /* After a collection, with the world running. */
   void (*collected)(tarn_world *world, const struct tarn_collect_report *report);
 };

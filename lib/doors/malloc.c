@@ -126,7 +126,7 @@ __attribute__((noreturn)) static void corrupt(struct tarn_store *store, const vo
                 (size_t)((uintptr_t)block - place.block), what);
   else
     tarn_os_say("tarn: malloc: block %p: %s (the address is in no block)", block, what);
-  tarn_explain((uintptr_t)block);
+  tarn_explain((uintptr_t)block, true);
   abort();
 }
 

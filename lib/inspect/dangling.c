@@ -32,9 +32,9 @@ static _Noreturn void die(const struct search *search, uintptr_t word) {
     tarn_os_say("tarn: verify after collection: %s refers to %p, which an earlier collection took: "
                 "a root or a write barrier was missing",
                 search->root, (void *)word);
-  tarn_explain(word);
+  tarn_explain(word, true);
   if (search->holder)
-    tarn_explain(search->holder);
+    tarn_explain(search->holder, true);
   abort();
 }
 

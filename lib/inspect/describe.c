@@ -9,6 +9,7 @@
 #include "heap/find.h"
 #include "inspect/events.h"
 #include "inspect/options.h"
+#include <stdatomic.h>
 #include <string.h>
 #include <tarn/inspect.h>
 
@@ -16,12 +17,14 @@
 
 /* --- records --------------------------------------------------------------------------------- */
 
-static void add_where(struct tarn_text *text, const char *what, const struct tarn_where *where) {
+static void add_where(struct tarn_text *text, const char *what, const struct tarn_where *where,
+                      bool calls) {
   char place[256];
+  uint32_t depth = calls ? where->depth : 0;
   tarn_text_add(text, "  %s by thread %d (", what, where->thread);
   tarn_text_clean(text, where->name, strlen(where->name));
-  tarn_text_add(text, ")%s\n", where->depth ? ", in" : "");
-  for (uint32_t i = 0; i < where->depth; i++) {
+  tarn_text_add(text, ")%s\n", depth ? ", in" : "");
+  for (uint32_t i = 0; i < depth; i++) {
     tarn_os_code_place(where->frames[i], place, sizeof place);
     tarn_text_add(text, "    #%u %s\n", i, place);
   }
@@ -40,15 +43,16 @@ static const char *const fates[] = {[TARN_FATE_NONE] = "unknown",
                                     [TARN_FATE_COLLECTED] = "taken by a collection",
                                     [TARN_FATE_DROPPED] = "gone with its heap"};
 
-static void add_record(struct tarn_text *text, const struct tarn_record *record, uintptr_t block) {
+static void add_record(struct tarn_text *text, const struct tarn_record *record, uintptr_t block,
+                       bool calls) {
   tarn_flavour flavour = (tarn_flavour)record->flavour;
   bool lives = record->fate == TARN_FATE_IN_USE;
   tarn_text_add(text, "  block %p of %zu bytes, type %s: %s\n", (void *)block, record->size,
                 type_name(tarn_world_of_store(record->store), flavour, record->type),
                 fates[record->fate]);
-  add_where(text, "made", &record->made);
+  add_where(text, "made", &record->made, calls);
   if (!lives)
-    add_where(text, record->fate == TARN_FATE_FREED ? "freed" : "taken", &record->gone);
+    add_where(text, record->fate == TARN_FATE_FREED ? "freed" : "taken", &record->gone, calls);
 }
 
 /* --- any address ----------------------------------------------------------------------------- */
@@ -88,7 +92,7 @@ static void add_address(struct tarn_text *text, tarn_world *world, uintptr_t add
   if (!tarn_space_holds(address))
     tarn_text_add(text, "  not in the heap range\n");
   else if (tarn_apart_find(address, &record, &block))
-    add_record(text, &record, block);
+    add_record(text, &record, block, true);
   else if (tarn_find(world->store.id, address, true, &place))
     add_block(text, world, &place, address);
   else
@@ -115,13 +119,21 @@ static void say_lines(char *lines) {
   }
 }
 
-void tarn_explain(uintptr_t address) {
-  char data[TEXT_MOST] = "";
+void tarn_explain(uintptr_t address, bool calls) {
+  /* Not on the stack, which may be a small one for signals.  Of several threads that come here one
+   * says more, and with it the process ends. */
+  static char data[TEXT_MOST];
+  static atomic_flag taken = ATOMIC_FLAG_INIT;
   struct tarn_text text = TARN_TEXT(data);
   struct tarn_record record;
   uintptr_t block;
-  if (!tarn_apart_find(address, &record, &block))
+  /* Acquire and release: the next one of this thread, or another's, finds the text as it was left.
+   */
+  if (!tarn_apart_find(address, &record, &block) ||
+      atomic_flag_test_and_set_explicit(&taken, memory_order_acquire))
     return;
-  add_record(&text, &record, block);
+  data[0] = '\0';
+  add_record(&text, &record, block, calls);
   say_lines(data);
+  atomic_flag_clear_explicit(&taken, memory_order_release);
 }

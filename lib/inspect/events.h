@@ -50,8 +50,9 @@ void tarn_dangling_check(tarn_world *world);
 /* --- describe.c --- */
 
 /* Says on standard error what is on record of the block at, or once at, an address; nothing, if
- * that is nothing. */
-void tarn_explain(uintptr_t address);
+ * that is nothing.  `calls`: also by which calls it came and went, which takes some stack to name.
+ */
+void tarn_explain(uintptr_t address, bool calls);
 
 /* --- fault.c --- */
 

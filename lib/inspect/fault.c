@@ -12,6 +12,8 @@
 #include <signal.h>
 #include <stdlib.h>
 
+#define ROOM ((uintptr_t)16 << 10)
+
 static struct sigaction before_segv, before_bus; /* written once, before ours is there */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -33,6 +35,14 @@ static const char *cause_of(const struct tarn_record *record) {
   return "access to what cannot be touched";
 }
 
+/* Is there room for the rest of a report on the stack that this runs on?  Those for signals alone
+ * are often 8 KiB, of which the system has taken half. */
+static bool has_room(void) {
+  stack_t now;
+  return sigaltstack(NULL, &now) != 0 || !(now.ss_flags & SS_ONSTACK) ||
+         (uintptr_t)&now - (uintptr_t)now.ss_sp > ROOM;
+}
+
 /* False: it is no address that was made inaccessible. */
 static bool explain(uintptr_t address) {
   struct tarn_record record;
@@ -42,7 +52,7 @@ static bool explain(uintptr_t address) {
   uint64_t map = tarn_map_get(tarn_unit_of(address));
   if (tarn_apart_find(address, &record, &block)) {
     tarn_os_say("tarn: fault at %p: %s", (void *)address, cause_of(&record));
-    tarn_explain(address);
+    tarn_explain(address, has_room());
   } else if (map != 0 && tarn_map_world(map) == 0) {
     bool pool = tarn_map_form(map) == TARN_FORM_POOL;
     tarn_os_say("tarn: fault at %p: use of memory that was given back: %s%zu bytes%s",

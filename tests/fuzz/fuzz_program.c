@@ -24,6 +24,7 @@ enum {
   MODE_NO_BARRIERS = 8,  /* all collections are full ones */
   MODE_SMALL_STACK = 16, /* the mark stack overflows soon */
   MODE_UNVERIFIED = 32,  /* the library does not check itself: three times as many runs */
+  MODE_APART = 64,       /* blocks lie apart, and cannot be touched when they have died */
 };
 
 enum kind { NODE, RESOURCE, ARRAY, TRACED, INSTANCE, LEAF, RAW, WEAK, EPHEMERON, KINDS };
@@ -806,8 +807,9 @@ static void begin(unsigned mode) {
   char set[256];
   memset(&run, 0, sizeof run);
   run.mode = mode;
-  (void)snprintf(set, sizeof set, FUZZ_CALM ",verify=%d,%s%s%s", !(mode & MODE_UNVERIFIED),
+  (void)snprintf(set, sizeof set, FUZZ_CALM ",verify=%d,%s%s%s%s", !(mode & MODE_UNVERIFIED),
                  mode & MODE_AUTOMATIC ? "min-heap=64K,young=64K,growth=10" : "collect=0",
+                 mode & MODE_APART ? ",apart=1,trap=4M" : "",
                  mode & MODE_FIRST_POOL ? ",generations=first-pool" : "",
                  mode & MODE_SMALL_STACK ? ",mark-stack=4K" : "");
   run.world = fuzz_world(set, mode & MODE_NO_BARRIERS ? 0 : TARN_OPTIONS_BARRIERS);
@@ -839,6 +841,7 @@ static void fuzz_tracing(struct fuzz_input *input, unsigned mode) {
   tarn_frame_push(run.self, &frame, slots, FRAME_ROOTS);
   for (unsigned steps = 0; fuzz_more(input) && steps < STEPS; steps++) {
     step(input);
+    program_calls++;
     if (mode & MODE_AUTOMATIC)
       run_finalizers();
   }
@@ -849,6 +852,13 @@ static void fuzz_tracing(struct fuzz_input *input, unsigned mode) {
   for (unsigned i = 0; i < run.finalizer_count; i++)
     run.finalizers[i].saves = false; /* into roots that are none any more */
   end();
+}
+
+uint64_t program_calls;
+
+static __attribute__((destructor)) void tell_calls(void) {
+  fprintf(stderr, "%llu calls beside the model, all as it says\n",
+          (unsigned long long)program_calls);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

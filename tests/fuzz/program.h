@@ -20,6 +20,9 @@ enum {
 /* Ids are places in a table; this one is no object's. */
 enum { NOBODY = 0 };
 
+/* Operations that were done, in all programs of the process. */
+extern uint64_t program_calls;
+
 void fuzz_counting(struct fuzz_input *input, unsigned mode);
 
 #endif

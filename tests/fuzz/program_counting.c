@@ -450,7 +450,7 @@ void fuzz_counting(struct fuzz_input *input, unsigned mode) {
   for (unsigned i = 0; i < ROOTS; i++)
     slots[i] = &run.roots[i];
   tarn_frame_push(run.self, &frame, slots, mode & MODE_ROOTS ? ROOTS : 0);
-  for (unsigned steps = 0; fuzz_more(input) && steps < STEPS; steps++)
+  for (unsigned steps = 0; fuzz_more(input) && steps < STEPS; steps++, program_calls++)
     step(input);
   tarn_frame_pop(run.self, &frame);
   end();

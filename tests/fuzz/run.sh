@@ -100,7 +100,8 @@ for name in "${names[@]}"; do
         printf "%s: %d runs in %d s (%d a second), ", name, $2, $5, $5 ? $2 / $5 : 0
         printf "%d places reached, %d more than at the start, %d features\n", after,
           after - before, features
-      }' "$log"
+      }
+      /calls beside the model/ { print name ": " $0 }' "$log"
   else
     report_failure "$name" "$log"
     status=1

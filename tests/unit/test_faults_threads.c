@@ -85,9 +85,11 @@ static void *work(void *unused) {
 
 /* --- the scenario ---------------------------------------------------------------------------- */
 
+#define OPTIONS "address-space=256M,markers=3,sweeper=on,purge-delay=1ms,idle-collect=5ms"
+
 static void make_world(void) {
   tarn_options options = TARN_OPTIONS_INIT;
-  options.set = "address-space=256M,markers=3,sweeper=on,purge-delay=1ms,idle-collect=5ms";
+  options.set = SUPPORT_ZEAL ? OPTIONS ",zeal=5000" : OPTIONS;
   options.flags = TARN_OPTIONS_NO_ENVIRONMENT;
   CHILD_CHECK(tarn_world_create(&options, &scene.world) == TARN_OK);
   CHILD_CHECK(tarn_thread_attach(scene.world, &scene.self) == TARN_OK);
