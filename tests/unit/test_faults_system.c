@@ -51,11 +51,14 @@ static void count_free(tarn_world *world, void *object) {
 
 /* --- the parts ------------------------------------------------------------------------------- */
 
+#define OPTIONS                                                                                \
+  "address-space=256M,log=gc+safepoint,stop-timeout=1ms,show-config=1,scan-stack=1,markers=1," \
+  "sweeper=off,purger=off,idle-collect=0,no-such-option=1"
+
 /* One fault, once: the second time each call is good. */
 static void make_world(void) {
   tarn_options options = TARN_OPTIONS_INIT;
-  options.set = "address-space=256M,log=gc+safepoint,stop-timeout=1ms,show-config=1,scan-stack=1,"
-                "markers=1,sweeper=off,purger=off,idle-collect=0,no-such-option=1";
+  options.set = SUPPORT_ZEAL ? OPTIONS ",zeal=100" : OPTIONS;
   options.flags = TARN_OPTIONS_NO_ENVIRONMENT;
   tarn_status status = tarn_world_create(&options, &scene.world);
   CHILD_CHECK((status == TARN_OK) == (scene.world != NULL));
