@@ -22,16 +22,32 @@ void tarn_generations_start(struct tarn_collector *collector) {
       .second_due = config->young};
 }
 
+/*
+ * Of the external bytes that a full collection left, many were the dead's, whose `free` functions
+ * ran only afterwards: what is known of that by now makes the next one due the sooner.  Else the
+ * dead would make room for more of them.
+ */
+static void learn_what_died(struct tarn_collector *collector) {
+  struct tarn_generations *generations = &collector->generations;
+  uint64_t floor = atomic_load_explicit(&collector->pace.external_floor, memory_order_relaxed);
+  uint64_t left = generations->heap_at_full + floor;
+  if (left >= generations->live_at_full)
+    return;
+  generations->live_at_full = left;
+  generations->full_due = tarn_pace_trigger_for(collector, left);
+}
+
 #if TARN_ZEAL
 /* They collect all the time: mostly the young, but all three in turn. */
-static int choose(const struct tarn_collector *collector) {
+static int choose(struct tarn_collector *collector) {
   uint64_t rounds = collector->generations.rounds;
   return rounds % 16 == 15 ? TARN_GENERATION_FULL : rounds % 4 == 3;
 }
 #else
-static int choose(const struct tarn_collector *collector) {
+static int choose(struct tarn_collector *collector) {
   const struct tarn_generations *generations = &collector->generations;
   uint64_t live = generations->live;
+  learn_what_died(collector);
   if (live > generations->live_at_full && live - generations->live_at_full >= generations->full_due)
     return TARN_GENERATION_FULL;
   return generations->survived >= generations->second_due;
@@ -110,8 +126,10 @@ void tarn_generation_collected(struct tarn_collector *collector,
   generations->live = round->after;
   if (collector->generation == TARN_GENERATION_FULL) {
     generations->live_at_full = round->after;
+    generations->heap_at_full = round->heap;
     generations->full_due = round->full_due;
   } else {
+    learn_what_died(collector);
     note_time(generations, round);
   }
   if (collector->generation != 0) {

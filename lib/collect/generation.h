@@ -42,6 +42,7 @@ struct tarn_generations {
   _Atomic uint64_t step;       /* bytes of allocation between two collections, for now */
   uint64_t live;               /* bytes that the last collection left */
   uint64_t live_at_full;       /* bytes that the last full collection left */
+  uint64_t heap_at_full;       /* of these, the world's own */
   uint64_t full_due;           /* and by how much they may grow before the next */
   uint64_t survived;           /* bytes that lived through collections of generation 0 only */
   uint64_t second_due;         /* so much of that makes one of generation 1 due */
@@ -52,6 +53,7 @@ struct tarn_generations {
 /* What tarn_generation_collected is told of a collection.  Bytes have external ones among them. */
 struct tarn_generation_round {
   uint64_t before, after;      /* live bytes */
+  uint64_t heap;               /* the world's own, after it */
   uint64_t allocated;          /* since the collection before */
   uint64_t full_due;           /* the growth of live bytes that makes a full one due */
   uint64_t ran_ns, stopped_ns; /* since the collection before, and in this one */

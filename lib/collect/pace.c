@@ -61,6 +61,10 @@ static bool is_stretched(const struct tarn_collector *collector, uint64_t live) 
   return tight_trigger(collector, live) < trigger_for(collector, live);
 }
 
+uint64_t tarn_pace_trigger_for(const struct tarn_collector *collector, uint64_t live) {
+  return trigger_for(collector, live);
+}
+
 uint64_t tarn_pace_trigger(const struct tarn_collector *collector) {
   return trigger_for(collector, look(&collector->pace.live));
 }
@@ -145,6 +149,16 @@ static void call_if_due(struct tarn_collector *collector) {
     tarn_stop_ask(collector->world, TARN_POLL_COLLECT);
 }
 
+/* Relaxed: an estimate.  Who comes between a full collection's two lines loses, until the next
+ * bytes go. */
+static void note_floor(struct tarn_pace *pace, uint64_t now) {
+  uint64_t floor = look(&pace->external_floor);
+  while (now < floor &&
+         !atomic_compare_exchange_weak_explicit(&pace->external_floor, &floor, now,
+                                                memory_order_relaxed, memory_order_relaxed)) {
+  }
+}
+
 /* Is the lowest now, if there was none below it since the last collection. */
 static void note_low(struct tarn_pace *pace, uint64_t now) {
   uint64_t low = atomic_load_explicit(&pace->external_low, memory_order_seq_cst);
@@ -181,6 +195,7 @@ tarn_status tarn_external_adjust(tarn_world *world, ptrdiff_t bytes) {
                                                   memory_order_seq_cst, memory_order_relaxed));
   if (bytes < 0) {
     note_low(pace, after);
+    note_floor(pace, after);
     work_out_due(collector);
   } else {
     call_if_due(collector);
@@ -276,8 +291,11 @@ void tarn_pace_collected(struct tarn_collector *collector, struct tarn_collect_r
   set(&pace->external_before, look(&pace->external_low));
   atomic_store_explicit(&pace->external_low, look(&pace->external), memory_order_seq_cst);
   note_low(pace, atomic_load_explicit(&pace->external, memory_order_seq_cst));
+  if (collector->generation == TARN_GENERATION_FULL)
+    set(&pace->external_floor, look(&pace->external));
   atomic_store_explicit(&pace->called, false, memory_order_relaxed);
   round.after = live_of(collector);
+  round.heap = look(&pace->live);
   round.full_due = trigger_for(collector, round.after);
   tarn_generation_collected(collector, &round);
   work_out_due(collector);

@@ -48,6 +48,7 @@ struct tarn_collect_report;
 struct tarn_pace {
   _Atomic uint64_t external, external_low; /* any thread */
   _Atomic uint64_t external_before;        /* by requesters */
+  _Atomic uint64_t external_floor; /* the least since the last full collection; any thread */
   /* Debt at which a collection is due, and the soft limit that it was worked out for: it is asked
    * for by every refill.  By requesters, and any thread that finds another soft limit. */
   _Atomic uint64_t due, due_soft;
@@ -85,6 +86,9 @@ void tarn_pace_start(struct tarn_collector *collector);
 
 /* Should the caller, who may collect, do so now?  Any attached thread. */
 bool tarn_pace_is_due(struct tarn_collector *collector);
+
+/* The trigger for so many live bytes, external ones among them.  Any thread. */
+uint64_t tarn_pace_trigger_for(const struct tarn_collector *collector, uint64_t live);
 
 /* Bytes of its own that the world may take until the next collection. */
 uint64_t tarn_pace_trigger(const struct tarn_collector *collector);

@@ -17,16 +17,17 @@
 #define OFF_ZEAL ""
 #endif
 
-static tarn_world *world_with(const char *set) {
+static tarn_world *world_as(const char *set, unsigned flags) {
   tarn_options options = TARN_OPTIONS_INIT;
   tarn_world *world = NULL;
   char text[256];
   (void)snprintf(text, sizeof text, "%s%s", set, OFF_ZEAL);
   options.set = text;
-  options.flags = TARN_OPTIONS_NO_ENVIRONMENT;
+  options.flags = TARN_OPTIONS_NO_ENVIRONMENT | flags;
   assert_int_equal(tarn_world_create(&options, &world), TARN_OK);
   return world;
 }
+static tarn_world *world_with(const char *set) { return world_as(set, 0); }
 
 static void end(tarn_world *world, tarn_thread *self) {
   support_verify(self);
@@ -289,6 +290,33 @@ static void external_bytes_count_for_the_soft_limit_and_not_for_the_hard_one(voi
   assert_non_null(tarn_alloc_atomic(self, 60 * MIB));
   assert_int_equal(tarn_thread_status(self), TARN_OK);
   end(world, self);
+}
+
+/* Four wrappers of a mebibyte live at a time; most die when a young collection has passed them by.
+ * The least that there may be is what lives, and the 16 MiB of min-heap. */
+static uint64_t most_external(unsigned flags) {
+  tarn_world *world = world_as("", flags);
+  tarn_thread *self = support_attach(world);
+  const tarn_type *type = wrapper_type(world, sizeof(struct wrapper));
+  struct wrapper *live[4] = {NULL};
+  uint64_t most = 0;
+  {
+    TARN_FRAME(self, &live[0], &live[1], &live[2], &live[3]);
+    for (size_t i = 0; i < 2000; i++) {
+      live[i % 4] = wrap(self, type, MIB);
+      if (external_of(world) > most)
+        most = external_of(world);
+      tarn_safepoint(self);
+    }
+  }
+  end(world, self);
+  return most;
+}
+
+static void external_bytes_of_the_dead_do_not_put_off_full_collections(void **state) {
+  (void)state;
+  assert_in_range(most_external(0), 4 * MIB, 40 * MIB);
+  assert_in_range(most_external(TARN_OPTIONS_BARRIERS), 4 * MIB, 64 * MIB); /* two generations */
 }
 
 static void their_number_stays_between_none_and_the_most(void **state) {
@@ -694,6 +722,7 @@ int main(int count, char **arguments) {
     cmocka_unit_test(what_comes_and_goes_between_collections_is_no_growth),
     cmocka_unit_test(live_external_bytes_count_as_live),
     cmocka_unit_test(external_bytes_count_for_the_soft_limit_and_not_for_the_hard_one),
+    cmocka_unit_test(external_bytes_of_the_dead_do_not_put_off_full_collections),
     cmocka_unit_test(their_number_stays_between_none_and_the_most),
 #if defined(TARN_CHECKING) && TARN_CHECKING
     cmocka_unit_test(checking_builds_report_what_is_impossible),
