@@ -167,7 +167,8 @@ static void release_if_used(struct end *end, void *object, bool in_use) {
   struct tarn_store *store = &end->world->store;
   if (!in_use && !(store->tables && *tarn_mark_byte((uintptr_t)object) == TARN_MARK_CONDEMNED))
     return;
-  tarn_type_release(NULL, object);
+  if (*tarn_block_words(object) != 0) /* else it was freed by hand after it had died */
+    tarn_type_release(NULL, object);
   *tarn_block_words(object) = 0;
   if (store->tables)
     *tarn_mark_byte((uintptr_t)object) = TARN_MARK_NONE;

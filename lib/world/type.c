@@ -535,7 +535,7 @@ void tarn_type_check(tarn_world *world, const void *object) {
 #if TARN_HARDENED
   bool good = is_in_set(world, type);
 #else
-  bool good = tarn_type_is_good(type, world);
+  bool good = type && tarn_type_is_good(type, world);
 #endif
   if (!good)
     world->store.hooks->corrupt(&world->store, object, "its first word is not a type");
