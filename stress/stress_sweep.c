@@ -34,10 +34,12 @@ struct array {
 
 static const size_t sizes[SIZES] = {sizeof(struct object), 96, 720, 9000};
 static const tarn_type *types[SIZES], *leaf, *array_type;
-/* Thousands of collections, each of which checks the whole heap, are minutes. */
+/* A collection at each allocation, each of which checks the whole heap, takes minutes. */
 #if defined(TARN_ZEAL) && TARN_ZEAL
+#define ZEAL ",zeal=7"
 #define SELDOM_CHECKED true
 #else
+#define ZEAL ""
 #define SELDOM_CHECKED false
 #endif
 
@@ -195,7 +197,7 @@ static void make_world(void) {
   tarn_options options = TARN_OPTIONS_INIT;
   char set[256];
   (void)snprintf(set, sizeof set,
-                 "min-heap=1M,young=256K,purge-delay=20ms,sweeper=%u,markers=%u%s%s",
+                 "min-heap=1M,young=256K,purge-delay=20ms,sweeper=%u,markers=%u%s%s" ZEAL,
                  (unsigned)stress_below(&random, 4) != 0, 1 + (unsigned)stress_below(&random, 2),
                  stress_below(&random, 3) ? "" : ",idle-collect=1ms",
                  stress_below(&random, 4) || SELDOM_CHECKED ? "" : ",verify=1");
