@@ -53,7 +53,8 @@ static _Atomic uint64_t made, freed, numbers, traded;
 static _Atomic uint64_t between, calls, on_own_stack, ended_early; /* signals */
 static void *shelves[SHELVES];                                     /* roots */
 
-/* Told by the threads of this program, for handlers; initial-exec, so that nothing is called. */
+/* Told by the threads of this program, for handlers, which come in between: so volatile;
+ * initial-exec, so that nothing is called. */
 static _Thread_local volatile bool ours __attribute__((tls_model("initial-exec")));
 static _Thread_local volatile uintptr_t own_stack __attribute__((tls_model("initial-exec")));
 static _Thread_local volatile uint64_t turns __attribute__((tls_model("initial-exec")));
@@ -91,7 +92,7 @@ static UNSEEN void come_between(int number) {
   } else if (turn < 6) {
     (void)syscall(SYS_sched_yield);
   } else {
-    for (volatile unsigned i = 0; i < 100 * turn; i++)
+    for (volatile unsigned i = 0; i < 100 * turn; i++) /* else there is no loop */
       ;
   }
   errno = before;

@@ -22,7 +22,9 @@
  * above what it would be without a limit.
  *
  * Young collections (collect/generation.h) come in between, after less debt; what is said here of
- * cost and limits is about full ones.
+ * cost and limits is about full ones.  Between two full ones the least of the external bytes is
+ * kept
+ * (`external_floor`): what a full one left was less than it seemed by what died in it.
  *
  * The hard limit.  An allocation that finds no memory collects.  If that finds less than a fiftieth
  * of the heap dead, it was futile; FUTILE_MOST futile ones in a row, and allocations fail without

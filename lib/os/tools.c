@@ -18,7 +18,8 @@
 #define HAS_VALGRIND 0
 #endif
 
-/* Interfaces of the sanitizers' run-time libraries. */
+/* Interfaces of the sanitizers' run-time libraries, as they declare them: volatile so that any
+ * pointer may be given. */
 #define FROM_TOOL __attribute__((weak)) extern
 FROM_TOOL void __asan_poison_memory_region(const volatile void *start, size_t size);
 FROM_TOOL void __asan_unpoison_memory_region(const volatile void *start, size_t size);

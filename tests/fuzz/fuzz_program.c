@@ -857,8 +857,7 @@ static void fuzz_tracing(struct fuzz_input *input, unsigned mode) {
 uint64_t program_calls;
 
 static __attribute__((destructor)) void tell_calls(void) {
-  fprintf(stderr, "%llu calls beside the model, all as it says\n",
-          (unsigned long long)program_calls);
+  fprintf(stderr, "%llu calls beside the model\n", (unsigned long long)program_calls);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -27,7 +27,7 @@ struct node {
 static tarn_world *world;
 static const tarn_type *node_type, *array_type, *resource_type;
 static _Atomic size_t released;
-static volatile uintptr_t seen;
+static volatile uintptr_t seen; /* so that what is read has to be read */
 
 static void count_release(tarn_world *of, void *object) {
   CHECK(of == world && ((struct node *)object)->number == 7);
@@ -116,6 +116,7 @@ static void *work_in_thread(void *data) {
 /* Roots on the C stack alone. */
 static void use_stack(tarn_thread *self) {
   CHECK(tarn_thread_scan_stack(self, true) == TARN_OK);
+  /* volatile: on the stack, and not in a register alone */
   struct node *volatile kept = tarn_new(self, node_type);
   char unset[256];
   __asm__ __volatile__("" : : "r"(unset) : "memory"); /* words that nobody has written */

@@ -844,17 +844,21 @@ static void free_traced(tarn_world *world, void *object) {
   free(((struct traced *)object)->box);
 }
 
+static tarn_type_spec traced_spec(void) {
+  return (tarn_type_spec){.struct_size = sizeof(tarn_type_spec),
+                          .name = "traced",
+                          .size = sizeof(struct traced),
+                          .trace = visit_box,
+                          .free = free_traced,
+                          .refs = refs_of,
+                          .ref = ref_traced,
+                          .unref = unref_traced};
+}
+
 static void counts_may_be_split_and_references_anywhere(void **state) {
   (void)state;
   struct fixture f = begin("collect=0");
-  tarn_type_spec spec = {.struct_size = sizeof spec,
-                         .name = "traced",
-                         .size = sizeof(struct traced),
-                         .trace = visit_box,
-                         .free = free_traced,
-                         .refs = refs_of,
-                         .ref = ref_traced,
-                         .unref = unref_traced};
+  tarn_type_spec spec = traced_spec();
   const tarn_type *type = make_type(f.world, &spec);
   for (int holds = 1; holds >= 0; holds--) {
     struct traced *traced = tarn_new(f.self, type);
@@ -1036,15 +1040,8 @@ static bool try_ref_traced(tarn_thread *self, void *object) {
 static void types_that_count_by_functions_are_counted_by_them(void **state) {
   (void)state;
   struct fixture f = begin("collect=0");
-  tarn_type_spec spec = {.struct_size = sizeof spec,
-                         .name = "traced",
-                         .size = sizeof(struct traced),
-                         .trace = visit_box,
-                         .free = free_traced,
-                         .refs = refs_of,
-                         .ref = ref_traced,
-                         .try_ref = try_ref_traced,
-                         .unref = unref_traced};
+  tarn_type_spec spec = traced_spec();
+  spec.try_ref = try_ref_traced;
   struct traced *traced = tarn_new(f.self, make_type(f.world, &spec));
   assert_non_null(traced);
   assert_false(tarn_ref_living(f.self, traced)); /* being made */

@@ -592,7 +592,7 @@ static void an_address_is_told_with_its_function_and_module(void **state) {
 static void an_address_in_a_file_without_symbols_is_told_with_the_file(void **state) {
   (void)state;
   size_t page = (size_t)sysconf(_SC_PAGESIZE);
-  char path[] = "/tmp/tarn-place-XXXXXX", text[400], wanted[100];
+  char path[] = P_tmpdir "/tarn-place-XXXXXX", text[400], wanted[100];
   int file = mkstemp(path), self = open("/proc/self/exe", O_RDONLY);
   assert_true(file >= 0 && self >= 0);
   assert_int_equal(ftruncate(file, (off_t)(3 * page)), 0);
