@@ -19,6 +19,7 @@ void tarn_generations_start(struct tarn_collector *collector) {
       .on = (config->barriers || config->counting) && config->generations != 0,
       .first_pool = (config->generations & TARN_GENERATIONS_FIRST_POOL) != 0,
       .step = config->young,
+      .next = config->young,
       .second_due = config->young};
 }
 
@@ -37,6 +38,14 @@ static void learn_what_died(struct tarn_collector *collector) {
   generations->full_due = tarn_pace_trigger_for(collector, left);
 }
 
+/* By what survived until now. */
+static int generation_due(const struct tarn_generations *generations) {
+  uint64_t live = generations->live;
+  if (live > generations->live_at_full && live - generations->live_at_full >= generations->full_due)
+    return TARN_GENERATION_FULL;
+  return generations->survived >= generations->second_due;
+}
+
 #if TARN_ZEAL
 /* They collect all the time: mostly the young, but all three in turn. */
 static int choose(struct tarn_collector *collector) {
@@ -45,12 +54,8 @@ static int choose(struct tarn_collector *collector) {
 }
 #else
 static int choose(struct tarn_collector *collector) {
-  const struct tarn_generations *generations = &collector->generations;
-  uint64_t live = generations->live;
   learn_what_died(collector);
-  if (live > generations->live_at_full && live - generations->live_at_full >= generations->full_due)
-    return TARN_GENERATION_FULL;
-  return generations->survived >= generations->second_due;
+  return generation_due(&collector->generations);
 }
 #endif
 
@@ -118,8 +123,18 @@ static void note_time(struct tarn_generations *generations,
   generations->ran_ns = generations->ran_ns / 4 * 3 + round->ran_ns;
 }
 
-void tarn_generation_collected(struct tarn_collector *collector,
-                               const struct tarn_generation_round *round) {
+/* See the rules in the header: what was asked for is no step. */
+static void set_next(struct tarn_generations *generations,
+                     const struct tarn_generation_round *round) {
+  uint64_t next = generations->step;
+  generations->asked = round->asked ? generations->asked + round->allocated : 0;
+  if (generation_due(generations) > 0)
+    next -= smaller(next, generations->asked);
+  /* Relaxed: a figure. */
+  atomic_store_explicit(&generations->next, next, memory_order_relaxed);
+}
+
+static void judge(struct tarn_collector *collector, const struct tarn_generation_round *round) {
   struct tarn_generations *generations = &collector->generations;
   uint64_t survived = round->after > round->before ? round->after - round->before : 0;
   generations->rounds++;
@@ -141,16 +156,20 @@ void tarn_generation_collected(struct tarn_collector *collector,
     return;
   }
   generations->survived += survived;
-  /* Relaxed: a figure. */
-  uint64_t step = atomic_load_explicit(&generations->step, memory_order_relaxed);
-  atomic_store_explicit(&generations->step, adapt(collector, step, round, survived),
-                        memory_order_relaxed);
+  generations->step = adapt(collector, generations->step, round, survived);
+}
+
+void tarn_generation_collected(struct tarn_collector *collector,
+                               const struct tarn_generation_round *round) {
+  judge(collector, round);
+  set_next(&collector->generations, round);
 }
 
 uint64_t tarn_generation_due(const struct tarn_collector *collector, uint64_t full_due) {
-  uint64_t step = atomic_load_explicit(&collector->generations.step, memory_order_relaxed);
-  step *= tarn_cycles_patience(collector, true);
-  return collector->generations.on && step < full_due ? step : full_due;
+  /* Relaxed: a figure. */
+  uint64_t next = atomic_load_explicit(&collector->generations.next, memory_order_relaxed);
+  next *= tarn_cycles_patience(collector, true);
+  return collector->generations.on && next < full_due ? next : full_due;
 }
 
 /* --- the policy first-pool ------------------------------------------------------------------- */

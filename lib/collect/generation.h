@@ -23,7 +23,12 @@
  *   - When less than an eighth survives, and they take less than a quarter of that share, it
  * halves.
  *
- * Written by the requester in a stop; `step` is read by anybody, relaxed.
+ * Collections that the program asks for come in between and are of the generation that it says.  If
+ * one of a higher generation is due by these rules then, the next step is shorter by what was
+ * allocated before them: a program that collects the young more often than they would be by
+ * themselves does not put off the others.
+ *
+ * Written by the requester in a stop; `next` is read by anybody, relaxed.
  */
 #ifndef TARN_COLLECT_GENERATION_H
 #define TARN_COLLECT_GENERATION_H
@@ -39,7 +44,10 @@ struct tarn_pool;
 struct tarn_generations {
   bool on;
   bool first_pool;             /* the policy of that name */
-  _Atomic uint64_t step;       /* bytes of allocation between two collections, for now */
+  uint64_t step;               /* bytes of allocation between two collections, for now */
+  _Atomic uint64_t next;       /* bytes of allocation until the next */
+  uint64_t asked;              /* bytes allocated before collections that the program asked for, */
+                               /* since the last whose generation was chosen by the rules */
   uint64_t live;               /* bytes that the last collection left */
   uint64_t live_at_full;       /* bytes that the last full collection left */
   uint64_t heap_at_full;       /* of these, the world's own */
@@ -57,6 +65,7 @@ struct tarn_generation_round {
   uint64_t allocated;          /* since the collection before */
   uint64_t full_due;           /* the growth of live bytes that makes a full one due */
   uint64_t ran_ns, stopped_ns; /* since the collection before, and in this one */
+  bool asked;                  /* by the program, which said the generation */
 };
 
 void tarn_generations_start(struct tarn_collector *collector);

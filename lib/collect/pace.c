@@ -283,7 +283,8 @@ void tarn_pace_collected(struct tarn_collector *collector, struct tarn_collect_r
   struct tarn_generation_round round = {.before = live_of(collector),
                                         .allocated = debt_of(collector),
                                         .ran_ns = time_between(pace->ended_at, asked_at),
-                                        .stopped_ns = now - asked_at};
+                                        .stopped_ns = now - asked_at,
+                                        .asked = report->asked};
   bool stretched = is_stretched(collector, live_of(collector)); /* as it was until now */
   note_time(collector, now);
   set(&pace->live, look(&collector->live_bytes));

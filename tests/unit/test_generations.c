@@ -1564,19 +1564,39 @@ static void a_heap_that_grows_gets_full_collections(void **unused) {
   end(&state);
 }
 
-/* What survives young collections for a while and then dies is found before the heap is twice as
- * large: by collections of generation 1, or full ones. */
+enum { WINDOW = 30000 };
+
+/* A window of 1 MB moves over 48 MB: each object survives young collections for a while and then
+ * dies.  A young collection is asked for after every so many objects, if any. */
+static void move_window(const struct state *state, size_t every) {
+  add_roots(state);
+  struct array *all = roots[0] = tarn_new_array(state->self, state->array, WINDOW);
+  for (size_t i = 0; i < 1500000; i++) {
+    void *node = tarn_new(state->self, state->node);
+    tarn_store(state->self, all, &all->elements[i % WINDOW], node);
+    if (every && i % every == 0)
+      collect(state, 0);
+  }
+}
+
+/* It is found before the heap is twice as large: by collections of generation 1, or full ones. */
 static void garbage_that_was_aged_does_not_pile_up(void **unused) {
   struct state state;
   (void)unused;
   begin_with(&state, "min-heap=4M,growth=100,young=256K,young-share=0", TARN_OPTIONS_BARRIERS);
-  add_roots(&state);
-  enum { WINDOW = 30000 };
-  struct array *all = roots[0] = tarn_new_array(state.self, state.array, WINDOW);
-  for (size_t i = 0; i < 1500000; i++) { /* a window of 1 MB moves over 48 MB */
-    void *node = tarn_new(state.self, state.node);
-    tarn_store(state.self, all, &all->elements[i % WINDOW], node);
-  }
+  move_window(&state, 0);
+  assert_true(collections_of(&state, 1) >= 1);
+  assert_true(stats_of(&state).heap_bytes_max < (16u << 20));
+  end(&state);
+}
+
+/* As a program does that collects the young after each request or picture: they come before any
+ * other is due, and what they leave must be looked at all the same. */
+static void young_collections_that_are_asked_for_do_not_put_off_older_ones(void **unused) {
+  struct state state;
+  (void)unused;
+  begin_with(&state, "min-heap=4M,growth=100,young=256K,young-share=0", TARN_OPTIONS_BARRIERS);
+  move_window(&state, 4000);
   assert_true(collections_of(&state, 1) >= 1);
   assert_true(stats_of(&state).heap_bytes_max < (16u << 20));
   end(&state);
@@ -1656,7 +1676,7 @@ static void tell(struct state *state, int generation, uint64_t before, uint64_t 
   tarn_generation_collected(collector, &round);
 }
 static uint64_t step_of(const struct state *state) {
-  return atomic_load_explicit(&state->world->collector->generations.step, memory_order_relaxed);
+  return state->world->collector->generations.step;
 }
 
 static void young_collections_that_take_much_time_come_less_often(void **unused) {
@@ -1785,6 +1805,7 @@ int main(void) {
       cmocka_unit_test(collections_that_come_by_themselves_are_mostly_young),
       cmocka_unit_test(a_heap_that_grows_gets_full_collections),
       cmocka_unit_test(garbage_that_was_aged_does_not_pile_up),
+      cmocka_unit_test(young_collections_that_are_asked_for_do_not_put_off_older_ones),
       cmocka_unit_test(exhausted_memory_is_looked_for_in_old_pools_too),
       cmocka_unit_test(options_of_generations_are_read),
       cmocka_unit_test(young_collections_that_take_much_time_come_less_often),
