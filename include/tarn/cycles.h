@@ -26,7 +26,10 @@
  *
  * Collections come by themselves at safepoints (tarn_safepoint, the end of a blocked region), as
  * often as in other worlds, and never inside an allocation, for they call functions of the program;
- * but where an allocation finds no memory it collects, as tarn_collect_cycles does.
+ * but where an allocation finds no memory it collects, as tarn_collect_cycles does.  One thread
+ * frees what a collection found.  While others make new garbage faster than that, so that the next
+ * collection is due before the last one is done, each of them sleeps at safepoints that come after
+ * a refill of its own memory, for at most ten milliseconds each time.
  *
  * How a collection finds garbage: trial deletion, as in Christopher's paper of 1984 and in Python.
  * With the world stopped it copies the counts of the objects of its generation, which lie in

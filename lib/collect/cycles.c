@@ -9,6 +9,7 @@
 #define FUTILE_PART 64u
 #define PATIENCE_MOST 4u
 #define YOUNG_PATIENCE_MOST 16u
+#define SLEEP_MOST_NS ((uint64_t)10000000)
 
 /* --- known roots ----------------------------------------------------------------------------- */
 
@@ -192,17 +193,36 @@ static tarn_status run(tarn_world *world, struct tarn_mutator *self, int generat
   return TARN_OK;
 }
 
-/* Who comes by itself does not wait: it may have locks of its own that functions of the running
- * collection want.  False: it was not to be had. */
-static bool take_lock(struct tarn_cycles *cycles, struct tarn_mutator *self, bool waits) {
+static void take_lock(struct tarn_cycles *cycles, struct tarn_mutator *self) {
   if (pthread_mutex_trylock(&cycles->lock) == 0)
-    return true;
-  if (!waits)
-    return false;
+    return;
   tarn_stop_leave(self); /* its holder may want to stop the world */
   (void)pthread_mutex_lock(&cycles->lock);
   tarn_stop_enter(self);
-  return true;
+}
+
+/* Who comes by itself does not wait for the lock: see cycles.h.  False: it was not to be had. */
+static bool take_lock_or_sleep(struct tarn_cycles *cycles, struct tarn_mutator *self) {
+  /* Acquire: before the lock is tried, so that an end after that ends the sleep too. */
+  uint32_t ended = __atomic_load_n(&cycles->ended, __ATOMIC_ACQUIRE);
+  if (pthread_mutex_trylock(&cycles->lock) == 0)
+    return true;
+  /* Sequentially consistent, as what give_lock_back does: it sees who waits, or the wait sees the
+   * end. */
+  (void)__atomic_fetch_add(&cycles->waiting, 1, __ATOMIC_SEQ_CST);
+  tarn_stop_leave(self);
+  tarn_os_wait(&cycles->ended, ended, SLEEP_MOST_NS);
+  tarn_stop_enter(self);
+  (void)__atomic_fetch_sub(&cycles->waiting, 1, __ATOMIC_RELAXED);
+  return false;
+}
+
+static void give_lock_back(struct tarn_cycles *cycles) {
+  __atomic_store_n(&cycles->holder, NULL, __ATOMIC_RELAXED);
+  (void)pthread_mutex_unlock(&cycles->lock);
+  (void)__atomic_fetch_add(&cycles->ended, 1, __ATOMIC_SEQ_CST);
+  if (__atomic_load_n(&cycles->waiting, __ATOMIC_SEQ_CST) != 0)
+    tarn_os_wake_all(&cycles->ended);
 }
 
 bool tarn_cycles_runs(const struct tarn_collector *collector, const struct tarn_mutator *self) {
@@ -229,14 +249,15 @@ tarn_status tarn_cycles_run(tarn_world *world, struct tarn_mutator *self, int ge
   if (tarn_cycles_runs(world->collector, self))
     return TARN_OK;
   uint64_t before = atomic_load_explicit(stops, memory_order_relaxed);
-  if (!take_lock(cycles, self, generation != TARN_GENERATION_ANY))
+  if (generation != TARN_GENERATION_ANY)
+    take_lock(cycles, self);
+  else if (!take_lock_or_sleep(cycles, self))
     return TARN_OK;
   if (atomic_load_explicit(stops, memory_order_relaxed) == before) {
     begin(world->collector, self);
     status = run(world, self, generation, asked);
-    __atomic_store_n(&cycles->holder, NULL, __ATOMIC_RELAXED);
   }
-  (void)pthread_mutex_unlock(&cycles->lock);
+  give_lock_back(cycles);
   return status;
 }
 
@@ -295,6 +316,7 @@ static void put_back_trash(struct tarn_collector *collector) {
 void tarn_cycles_after_fork(struct tarn_collector *collector) {
   struct tarn_cycles *cycles = &collector->cycles;
   struct tarn_mutator *holder = __atomic_load_n(&cycles->holder, __ATOMIC_RELAXED);
+  cycles->waiting = 0;
   if (holder && holder == tarn_mutator_self(collector->world))
     return;                                      /* it goes on with it */
   (void)pthread_mutex_init(&cycles->lock, NULL); /* nobody has it here */
@@ -312,13 +334,11 @@ void tarn_cycles_lock(tarn_world *world, struct tarn_mutator *self) {
   struct tarn_cycles *cycles = &world->collector->cycles;
   if (!world->config.counting)
     return;
-  (void)take_lock(cycles, self, true);
+  take_lock(cycles, self);
   begin(world->collector, self);
 }
 void tarn_cycles_unlock(tarn_world *world) {
   struct tarn_cycles *cycles = &world->collector->cycles;
-  if (!world->config.counting)
-    return;
-  __atomic_store_n(&cycles->holder, NULL, __ATOMIC_RELAXED);
-  (void)pthread_mutex_unlock(&cycles->lock);
+  if (world->config.counting)
+    give_lock_back(cycles);
 }

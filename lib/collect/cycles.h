@@ -2,9 +2,15 @@
 /*
  * collect/cycles.h: collections of cycles, in worlds that count references (tarn/cycles.h).
  *
- * One at a time: who begins another waits for its end.  Its thread is running and holds nothing
+ * One at a time: who asks for another waits for its end.  Its thread is running and holds nothing
  * off; it stops the world to find garbage (trial.h), once more if finalizers ran, and frees it
  * with the world running (trash.c).
+ *
+ * One thread frees, and all others may make garbage meanwhile.  If the next collection is due by
+ * itself before that is done, they make it faster than it goes, and each that comes to a safepoint
+ * with a new part of memory sleeps: until the collection is done, or for ten milliseconds, because
+ * functions of the running collection may wait for a lock that it holds.  Without that a heap of
+ * sixteen threads doubles from one collection to the next.
  *
  * A heap that lives and has no cycles is looked at ever more rarely: a collection that finds less
  * than a sixty-fourth of what it looked at to be garbage doubles the distance to the next one of
@@ -61,6 +67,8 @@ struct tarn_cycles_report {
 struct tarn_cycles {
   pthread_mutex_t lock;        /* held from the beginning of a collection to its end */
   struct tarn_mutator *holder; /* atomic: who holds it */
+  uint32_t ended;              /* atomic, a futex: grows when the lock was given back */
+  uint32_t waiting;            /* atomic: threads that sleep on that */
   uint8_t epoch;               /* of the marks of the last full collection with known roots */
   struct tarn_finalized finalized;
   struct tarn_handles handles;

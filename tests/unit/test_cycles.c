@@ -1537,6 +1537,44 @@ static void a_second_collection_waits_for_the_garbage_of_the_first(void **state)
   end(&f);
 }
 
+/* How many circles of one object this thread makes in 300 ms. */
+static size_t make_garbage(struct fixture *f) {
+  size_t made = 0;
+  for (uint64_t end = tarn_os_now() + 300000000u; tarn_os_now() < end; made++) {
+    struct node *node = tarn_new(f->self, f->plain);
+    assert_non_null(node);
+    node->refs = 1;
+    node->left = node;
+    tarn_safepoint(f->self);
+  }
+  return made;
+}
+
+/* The functions of the running collection wait for what the other thread does afterwards, so it has
+ * to go on; but it is held up, or the heap would grow by all that it makes. */
+static void threads_make_way_for_a_collection_that_is_slower_than_they(void **state) {
+  (void)state;
+  struct fixture f = begin("min-heap=1M,young=1M,sweeper=0,markers=1");
+  tarn_type_spec spec = node_spec();
+  spec.free = free_and_wait;
+  tarn_unref(f.self, make_ring(&f, make_type(f.world, &spec), 100));
+  atomic_store(&forker_step, 0);
+  pthread_t thread;
+  assert_int_equal(pthread_create(&thread, NULL, collect_in_thread, &f), 0);
+  while (atomic_load(&forker_step) != 1)
+    tarn_safepoint(f.self);
+  size_t made = make_garbage(&f);
+  assert_in_range(made, 2000, (16u << 20) / sizeof(struct node));
+  atomic_store(&forker_step, 2);
+  tarn_block_begin(f.self);
+  assert_int_equal(pthread_join(thread, NULL), 0);
+  tarn_block_end(f.self);
+  for (int i = 0; i < 50 && make_garbage(&f) <= made; i++)
+    assert_int_not_equal(i, 49); /* now it is not */
+  collect(&f, 2);
+  end(&f);
+}
+
 static struct node *waiting_node;
 static void *unref_in_thread(void *data) {
   struct fixture *f = data;
@@ -1625,6 +1663,7 @@ int main(void) {
       cmocka_unit_test(the_heap_can_be_verified_while_garbage_goes),
       cmocka_unit_test(a_child_goes_on_with_garbage_that_was_going),
       cmocka_unit_test(a_second_collection_waits_for_the_garbage_of_the_first),
+      cmocka_unit_test(threads_make_way_for_a_collection_that_is_slower_than_they),
       cmocka_unit_test(a_child_gives_back_though_others_were_giving_back),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
