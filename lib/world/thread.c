@@ -109,6 +109,8 @@ tarn_status tarn_registry_start(tarn_world *world) {
   CDS_INIT_LIST_HEAD(&registry->list);
   registry->kept = registry->waiting = NULL;
   registry->waiting_count = 0;
+  registry->ending = false;
+  registry->ended = 0;
   registry->fresh = registry->fresh_end = NULL;
   atomic_store_explicit(&registry->count, 0, memory_order_relaxed);
   return pthread_mutex_init(&registry->lock, NULL) == 0 ? TARN_OK : TARN_ENOMEM;
@@ -151,19 +153,31 @@ static void let_wait(struct tarn_registry *registry, struct tarn_mutator *mutato
   registry->waiting_count++;
 }
 
-/* One grace period for all that wait.  The lock is not held meanwhile; who attaches in that time
- * takes a new record. */
+/* One grace period for all that wait.  The lock is not held meanwhile. */
 static void end_wait(struct tarn_registry *registry) {
   struct tarn_mutator *waiting = registry->waiting, *next;
   registry->waiting = NULL;
-  registry->waiting_count = 0;
+  registry->ending = true;
   (void)pthread_mutex_unlock(&registry->lock);
   tarn_rcu_synchronize();
   (void)pthread_mutex_lock(&registry->lock);
   for (; waiting; waiting = next) {
     next = waiting->next_free;
     keep_record(registry, waiting);
+    registry->waiting_count--;
   }
+  registry->ending = false;
+  /* Relaxed: who sleeps takes the lock before it looks at anything. */
+  (void)__atomic_fetch_add(&registry->ended, 1, __ATOMIC_RELAXED);
+  tarn_os_wake_all(&registry->ended);
+}
+
+/* Another thread is about that. */
+static void wait_for_end(struct tarn_registry *registry) {
+  uint32_t ended = __atomic_load_n(&registry->ended, __ATOMIC_RELAXED);
+  (void)pthread_mutex_unlock(&registry->lock);
+  tarn_os_wait(&registry->ended, ended, 0);
+  (void)pthread_mutex_lock(&registry->lock);
 }
 
 /* A record that was never used; whole cache lines, since its neighbours are other threads'. */
@@ -185,8 +199,11 @@ static struct tarn_mutator *fresh_record(tarn_world *world) {
 static struct tarn_mutator *take_record(tarn_world *world) {
   struct tarn_registry *registry = &world->registry;
   (void)pthread_mutex_lock(&registry->lock);
-  if (!registry->kept && registry->waiting_count >= TARN_RECORDS_WAIT)
-    end_wait(registry);
+  while (!registry->kept && registry->waiting_count >= TARN_RECORDS_WAIT)
+    if (registry->ending)
+      wait_for_end(registry);
+    else
+      end_wait(registry);
   struct tarn_mutator *mutator = registry->kept;
   if (mutator)
     registry->kept = mutator->next_free;
@@ -451,6 +468,16 @@ static void abandon(struct tarn_mutator *mutator) {
   cds_list_del_rcu(&mutator->node);
 }
 
+/* Those that another thread waited for are lost, until the world ends. */
+static void end_grace_after_fork(struct tarn_registry *registry) {
+  if (!registry->ending)
+    return;
+  registry->ending = false;
+  registry->waiting_count = 0;
+  for (const struct tarn_mutator *at = registry->waiting; at; at = at->next_free)
+    registry->waiting_count++;
+}
+
 void tarn_registry_after_fork(tarn_world *world, struct tarn_mutator *self) {
   struct tarn_mutator *mutator, *next;
   bool abandoned = false;
@@ -470,6 +497,7 @@ void tarn_registry_after_fork(tarn_world *world, struct tarn_mutator *self) {
   }
   if (abandoned)
     tarn_revive_after_fork(&world->store, self ? &self->local : NULL);
+  end_grace_after_fork(&world->registry);
   /* A thread that was just attaching had counted itself, but was not on the list. */
   atomic_store_explicit(&world->registry.count, self ? 1 : 0, memory_order_relaxed);
 }

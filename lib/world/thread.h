@@ -22,8 +22,10 @@
  * A walker that reads the list under RCU may still stand on a record that was taken off it.  So a
  * detached record waits first, and one grace period is paid for many of them: by a thread that
  * attaches, finds no record that can be used at once, and TARN_RECORDS_WAIT or more that wait.
- * With fewer it takes a new one; these come from blocks of TARN_RECORDS_BLOCK, so that threads that
- * come and go one after the other never need a second block.
+ * Others that come meanwhile wait for the end of that.  With fewer it takes a new one; so there are
+ * never more than threads at a time and TARN_RECORDS_WAIT.  New ones come from blocks of
+ * TARN_RECORDS_BLOCK, so that threads that come and go one after the other never need a second
+ * block.
  *
  * In a world without a collector (tarn_hooks.uncollected) nobody walks the list, and a detached
  * record can be used again at once.  Its threads are blocked from the beginning.  In the child of a
@@ -95,9 +97,11 @@ struct tarn_registry {
   _Alignas(64) struct cds_list_head list;
   struct tarn_mutator *kept;    /* detached, and no walker stands on them */
   struct tarn_mutator *waiting; /* detached, but for the grace period */
-  unsigned waiting_count;
-  char *fresh, *fresh_end; /* records of the newest block that were never used */
-  _Atomic size_t count;    /* attached */
+  unsigned waiting_count;       /* with those whose grace period runs */
+  bool ending;                  /* a thread waits for one */
+  uint32_t ended;               /* atomic, a futex: grows at its end */
+  char *fresh, *fresh_end;      /* records of the newest block that were never used */
+  _Atomic size_t count;         /* attached */
 };
 
 /* The calling thread's records in all worlds, linked through next_world, the last used first. */

@@ -13,6 +13,7 @@
 #include <tarn/tarn.h>
 #include <time.h>
 
+#include "heap/rcu.h"
 #include "world/world.h"
 
 static tarn_world *make_world(const char *set) {
@@ -296,6 +297,33 @@ static void records_are_used_again(void **state) {
   end_world(world);
 }
 
+static void *come_and_go(void *data) {
+  for (int i = 0; i < 500; i++)
+    assert_int_equal(tarn_thread_detach(attach(data)), TARN_OK);
+  return NULL;
+}
+
+/* Also when grace periods last and all of them detach meanwhile. */
+static void records_are_as_many_as_threads_and_a_few(void **state) {
+  enum { THREADS = TARN_RECORDS_BLOCK - TARN_RECORDS_WAIT };
+  pthread_t threads[THREADS];
+  (void)state;
+  tarn_world *world = make_world("");
+  (void)tarn_thread_detach(attach(world));
+  size_t before = tarn_meta_bytes(&world->store.meta);
+  for (unsigned i = 0; i < THREADS; i++)
+    assert_int_equal(pthread_create(&threads[i], NULL, come_and_go, world), 0);
+  for (int i = 0; i < 20; i++) { /* a reader in nearly every grace period */
+    tarn_rcu_read_lock();
+    sleep_ms(5);
+    tarn_rcu_read_unlock();
+  }
+  for (unsigned i = 0; i < THREADS; i++)
+    assert_int_equal(pthread_join(threads[i], NULL), 0);
+  assert_int_equal(tarn_meta_bytes(&world->store.meta), before);
+  end_world(world);
+}
+
 static void names_are_kept_and_cut(void **state) {
   (void)state;
   tarn_world *world = make_world("");
@@ -394,6 +422,7 @@ int main(void) {
       cmocka_unit_test(blocked_regions_nest_and_holds_keep_them_running),
       cmocka_unit_test(objects_cannot_be_made_in_a_blocked_region),
       cmocka_unit_test(records_are_used_again),
+      cmocka_unit_test(records_are_as_many_as_threads_and_a_few),
       cmocka_unit_test(names_are_kept_and_cut),
       cmocka_unit_test(attaching_waits_while_a_stop_is_on),
       cmocka_unit_test(threads_come_and_go_while_others_stop_the_world_and_ask),
