@@ -139,7 +139,8 @@ static FILE *csv;
 
 static void write_names(void) {
   fprintf(csv, "seconds,cycle,phase,threads,collections,pause_p50_us,pause_p99_us,pause_max_us,"
-               "external_bytes,side_table_bytes,returned_bytes");
+               "external_bytes,side_table_bytes,returned_bytes,dirty_bytes,unswept_pools,"
+               "large_objects,release_pending,counting_heap_bytes,counting_collections");
   for (unsigned i = 0; i < FIGURES; i++)
     fprintf(csv, ",%s", judged[i].name);
   fprintf(csv, "\n");
@@ -154,6 +155,12 @@ static void write_line(uint64_t milliseconds, unsigned phase, const struct sampl
           pause_of(100), (unsigned long long)a.external_bytes,
           (unsigned long long)(a.side_table_bytes + b.side_table_bytes),
           (unsigned long long)(a.returned_bytes + b.returned_bytes));
+  fprintf(csv, ",%llu,%llu,%llu,%llu,%llu,%llu",
+          (unsigned long long)(a.dirty_bytes + b.dirty_bytes),
+          (unsigned long long)(a.unswept_pools + b.unswept_pools),
+          (unsigned long long)(a.large_objects + b.large_objects),
+          (unsigned long long)(a.release_pending + b.release_pending),
+          (unsigned long long)b.heap_bytes, (unsigned long long)collections_of(&b));
   for (unsigned i = 0; i < FIGURES; i++)
     fprintf(csv, ",%llu", (unsigned long long)sample->figures[i]);
   fprintf(csv, "\n");
