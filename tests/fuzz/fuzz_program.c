@@ -339,11 +339,22 @@ static void run_finalizer(tarn_thread *self, void *address, void *data) {
     put_root(index % ROOTS, finalizer->id);
 }
 
+/* What a collection that came by itself cleared, because of objects that finalizers are about to
+ * bring back.  After `reach`. */
+static void note_cleared(void) {
+  for (unsigned id = 1; id <= run.count; id++) {
+    struct object *weak = object_of(id);
+    if (weak->kind == WEAK && (weak->seen & IN_K) && !(object_of(weak->refs[0])->seen & IN_R))
+      check_weak(weak, true);
+  }
+}
+
 /* Runs all that are due. */
 static void run_finalizers(void) {
   if (tarn_finalizers_due(run.world) == 0)
     return;
   reach();
+  note_cleared();
   (void)tarn_finalizers_run(run.self, 0);
   FUZZ_CHECK(tarn_finalizers_due(run.world) == 0);
   FUZZ_CHECK(run.queue_first == run.queue_end);
