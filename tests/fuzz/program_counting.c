@@ -440,7 +440,8 @@ void fuzz_counting(struct fuzz_input *input, unsigned mode) {
   tarn_frame frame;
   char set[256];
   memset(&run, 0, sizeof run);
-  (void)snprintf(set, sizeof set, FUZZ_CALM ",verify=%d,%s", !(mode & MODE_UNVERIFIED),
+  (void)snprintf(set, sizeof set, FUZZ_CALM ",verify=%d,%s",
+                 FUZZ_VERIFIES && !(mode & MODE_UNVERIFIED),
                  mode & MODE_AUTOMATIC ? "min-heap=64K,young=64K" : "collect=0");
   run.world = fuzz_world(set, TARN_OPTIONS_COUNTING);
   if (mode & MODE_MANY)
