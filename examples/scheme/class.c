@@ -1,0 +1,785 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * class.c: classes with single inheritance, their instances, and generic functions.
+ *
+ *     | type | slot | slot | slot |       an instance; a slot is a managed word or a raw one
+ *        |
+ *        +--> a Tarn type, whose user word leads to a record outside of the heap, and that to
+ *             the class object: | class | name | super | slots | ...
+ *
+ * Each class has a Tarn type of its own, whose parent is that of the superclass: it grows by the
+ * words of its own slots, so a slot lies at the same place in all subclasses.  The type knows which
+ * words are raw, and the collector never looks at those: C data lies among Scheme's values without
+ * a wrapper around it.  A class without managed slots has its instances in the atomic heap by
+ * itself.  Types live as long as their world, and so do classes: the records are roots.
+ *
+ * A class may have a free function, in C, that releases what the raw slots of a dead instance stand
+ * for.  A subclass inherits it or has another.  It can be replaced later, for instances that exist
+ * as well (but not for subclasses: they keep what they were made with); a class that shall get one
+ * only later is made with `none`, since the dead of classes without one are never looked at.
+ *
+ * A generic function finds its method by the class of the first argument.  Methods and a cache of
+ * what was found are one table that is never changed: who adds to it makes a new one and puts that
+ * in its place by compare and swap.  So calls take no lock, and a method that is added while
+ * another thread fills the cache is not lost: one of the two finds that the table is another by
+ * now.
+ */
+#include "class.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <search.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define SLOTS_MOST 63 /* so that a word has a bit for each */
+
+/* What a type's user word leads to. */
+struct class_record {
+  scm class;
+  size_t first_raw; /* word of the first raw slot; 0: none */
+  struct class_record *next;
+};
+static struct class_record *records; /* atomic; only ever grows */
+
+static void visit_classes(tarn_visitor *visitor, void *data) {
+  (void)data;
+  for (const struct class_record *record = __atomic_load_n(&records, __ATOMIC_ACQUIRE); record;
+       record = record->next)
+    tarn_visit(visitor, (const void *)record->class);
+}
+
+/* Who cannot go on at the start. */
+static void must(bool good) {
+  if (good)
+    return;
+  fprintf(stderr, "scheme: no memory for classes at the start\n");
+  exit(2);
+}
+
+/* --- free functions -------------------------------------------------------------------------- */
+
+static struct free_function {
+  const char *name;
+  tarn_free_fn fn;
+  struct free_function *next;
+} * free_functions;
+static size_t freed; /* atomic */
+
+void class_define_free(const char *name, tarn_free_fn fn) {
+  struct free_function *entry = malloc(sizeof *entry);
+  must(entry != NULL);
+  *entry = (struct free_function){name, fn, free_functions};
+  free_functions = entry;
+}
+
+/* NULL: the instance has no raw slot. */
+static intptr_t *first_raw_slot(void *instance) {
+  const struct class_record *record = tarn_type_user(tarn_type_of(instance));
+  return record->first_raw ? (intptr_t *)instance + record->first_raw : NULL;
+}
+
+static void free_nothing(tarn_world *of, void *instance) { (void)of, (void)instance; }
+
+static void free_counting(tarn_world *of, void *instance) {
+  (void)of, (void)instance;
+  __atomic_fetch_add(&freed, 1, __ATOMIC_RELAXED);
+}
+
+/* 0 is no descriptor here, but what a new instance has. */
+static void free_descriptor(tarn_world *of, void *instance) {
+  const intptr_t *slot = first_raw_slot(instance);
+  (void)of;
+  if (slot && *slot > 0 && *slot <= INT_MAX)
+    (void)close((int)*slot);
+}
+
+/* --- C memory as a resource ------------------------------------------------------------------ */
+
+struct memory {
+  size_t bytes;
+  unsigned char data[]; /* where the raw slot points */
+};
+
+/* All that there are, a tree: Scheme may put any integer into a raw slot, or the same one into two,
+ * and what is not found here is not freed. */
+static void *memories;
+static pthread_mutex_t memories_lock =
+    PTHREAD_MUTEX_INITIALIZER; /* never held across a safepoint */
+
+static int compare_addresses(const void *a, const void *b) {
+  return ((uintptr_t)a > (uintptr_t)b) - ((uintptr_t)a < (uintptr_t)b);
+}
+
+static struct memory *memory_make(size_t bytes) {
+  struct memory *memory = malloc(sizeof *memory + bytes);
+  if (!memory)
+    return NULL;
+  memory->bytes = bytes;
+  (void)pthread_mutex_lock(&memories_lock);
+  bool known = tsearch(memory, &memories, compare_addresses) != NULL;
+  (void)pthread_mutex_unlock(&memories_lock);
+  if (known) {
+    (void)tarn_external_adjust(world, (ptrdiff_t)bytes);
+    return memory;
+  }
+  free(memory);
+  return NULL;
+}
+
+static void free_memory(tarn_world *of, void *instance) {
+  const intptr_t *slot = first_raw_slot(instance);
+  if (!slot || *slot == 0)
+    return;
+  void *memory = (void *)((uintptr_t)*slot - offsetof(struct memory, data));
+  (void)pthread_mutex_lock(&memories_lock);
+  bool known = tdelete(memory, &memories, compare_addresses) != NULL;
+  (void)pthread_mutex_unlock(&memories_lock);
+  if (known) {
+    (void)tarn_external_adjust(of, -(ptrdiff_t)((struct memory *)memory)->bytes);
+    free(memory);
+  }
+}
+
+/* --- making classes -------------------------------------------------------------------------- */
+
+static size_t slot_count(scm class) { return vector_of(class_at(class)->slots)->count; }
+static bool is_raw(scm class, size_t word) { return class_at(class)->raw >> word & 1; }
+
+intptr_t class_slot_index(scm class, scm name, bool *raw) {
+  const struct vector *slots = vector_of(class_at(class)->slots);
+  for (size_t i = 0; i < slots->count; i++)
+    if (is_pair(slots->items[i]) && car(slots->items[i]) == name) {
+      *raw = is_raw(class, i + 1);
+      return (intptr_t)(i + 1);
+    }
+  return -1;
+}
+
+bool class_is_a(scm class, scm ancestor) {
+  while (class != ancestor && is_class(class))
+    class = class_at(class)->super;
+  return class == ancestor;
+}
+
+/* The slots of the superclass, if there is one, and then the class's own. */
+static bool add_slots(struct vm *vm, scm class, scm own) {
+  struct class *c = class_at(class);
+  const struct class *super = is_class(c->super) ? class_at(c->super) : NULL;
+  size_t at = super ? slot_count(c->super) : 0;
+  scm slots = make_vector(vm, at + (size_t)list_length(own), SCM_FALSE);
+  if (!slots)
+    return false;
+  if (super) {
+    memcpy(vector_of(slots)->items, vector_of(super->slots)->items, at * sizeof(scm));
+    c->raw = super->raw;
+  }
+  for (; is_pair(own); own = cdr(own), at++) {
+    vector_of(slots)->items[at] = car(own);
+    if (!is_pair(car(own)) || is_true(car(cdr(car(own)))))
+      c->raw |= (uint64_t)1 << (at + 1);
+  }
+  store(vm, class, &c->slots, slots);
+  return true;
+}
+
+static bool add_type(struct vm *vm, scm class, const tarn_type *parent, tarn_free_fn release,
+                     struct class_record *record) {
+  struct class *c = class_at(class);
+  scm name = string_to_utf8(vm, symbol_of(c->name)->name, NULL);
+  if (!name)
+    return false;
+  size_t words = slot_count(class) + 1, inherited = tarn_type_size(parent) / sizeof(scm);
+  tarn_type_spec spec = TARN_TYPE_SPEC_INIT;
+  spec.name = (const char *)name;
+  spec.parent = parent;
+  spec.size = words * sizeof(scm);
+  for (size_t word = inherited; word < words; word++)
+    spec.slot_bits |= ~c->raw & (uint64_t)1 << word;
+  spec.free = release;
+  spec.user = record;
+  record->first_raw = c->raw ? (size_t)__builtin_ctzll(c->raw) : 0;
+  c->instances = tarn_type_create(world, &spec, NULL);
+  return c->instances || out_of_memory(vm);
+}
+
+/* From here on the class is a root. */
+static void add_record(struct class_record *record, scm class) {
+  record->class = class;
+  record->next = __atomic_load_n(&records, __ATOMIC_RELAXED);
+  while (!__atomic_compare_exchange_n(&records, &record->next, record, true, __ATOMIC_RELEASE,
+                                      __ATOMIC_RELAXED))
+    continue;
+}
+
+/* `parent` NULL: a class without instances. */
+static scm make_class(struct vm *vm, scm name, scm super, scm slots, const tarn_type *parent,
+                      tarn_free_fn release) {
+  ROOTS(vm, (void *)&name, (void *)&super, (void *)&slots);
+  scm class = (scm)make_object(vm, types.class);
+  ROOTS(vm, (void *)&class);
+  struct class_record *record = class ? malloc(sizeof *record) : NULL;
+  if (!record)
+    return out_of_memory(vm);
+  class_at(class)->name = name;
+  class_at(class)->super = super;
+  if (!add_slots(vm, class, slots) || (parent && !add_type(vm, class, parent, release, record))) {
+    free(record);
+    return 0;
+  }
+  add_record(record, class);
+  return class;
+}
+
+scm class_make(struct vm *vm, scm name, scm super, scm slots, tarn_free_fn release) {
+  return make_class(vm, name, super, slots, class_at(super)->instances, release);
+}
+
+/* --- the classes of all values --------------------------------------------------------------- */
+
+/* Superclasses first.  The type is that of all values that are objects; NULL: there are none, or
+ * several types. */
+#define BUILTINS(CLASS)                                \
+  CLASS(TOP, "<top>", TOP, NULL)                       \
+  CLASS(OBJECT, "<object>", TOP, NULL)                 \
+  CLASS(CLASS, "<class>", TOP, &types.class)           \
+  CLASS(PAIR, "<pair>", TOP, &types.pair)              \
+  CLASS(NIL, "<null>", TOP, NULL)                      \
+  CLASS(STRING, "<string>", TOP, &types.string)        \
+  CLASS(SYMBOL, "<symbol>", TOP, &types.symbol)        \
+  CLASS(NUMBER, "<number>", TOP, NULL)                 \
+  CLASS(REAL, "<real>", NUMBER, &types.flonum)         \
+  CLASS(INTEGER, "<integer>", REAL, &types.bignum)     \
+  CLASS(BOOLEAN, "<boolean>", TOP, NULL)               \
+  CLASS(CHAR, "<char>", TOP, NULL)                     \
+  CLASS(VECTOR, "<vector>", TOP, &types.vector)        \
+  CLASS(BYTES, "<bytevector>", TOP, &types.bytevector) \
+  CLASS(PROCEDURE, "<procedure>", TOP, NULL)           \
+  CLASS(PORT, "<port>", TOP, &types.port)              \
+  CLASS(TABLE, "<hash-table>", TOP, &types.table)      \
+  CLASS(THREAD, "<thread>", TOP, &types.thread)        \
+  CLASS(CONDITION, "<condition>", TOP, &types.condition)
+
+#define ENUMERATOR(kind, name, super, type) kind,
+#define DESCRIPTION(kind, name, super, type) {name, super, type},
+enum kind { BUILTINS(ENUMERATOR) KINDS };
+static const struct {
+  const char *name;
+  enum kind super;
+  const tarn_type *const *type;
+} builtins[KINDS] = {BUILTINS(DESCRIPTION)};
+static scm builtin[KINDS]; /* written before there are threads; their records keep them */
+
+static enum kind kind_of_word(scm v) {
+  return is_fixnum(v)        ? INTEGER
+         : is_flonum_word(v) ? REAL
+         : is_char(v)        ? CHAR
+         : is_boolean(v)     ? BOOLEAN
+         : v == SCM_NIL      ? NIL
+                             : TOP;
+}
+
+scm class_of(struct vm *vm, scm v) {
+  (void)vm;
+  if (!is_object(v))
+    return builtin[kind_of_word(v)];
+  if (is_instance(v))
+    return ((const struct class_record *)tarn_type_user(type_of(v)))->class;
+  for (int i = 0; i < KINDS; i++)
+    if (builtins[i].type && *builtins[i].type == type_of(v))
+      return builtin[i];
+  return builtin[is_procedure(v) ? PROCEDURE : TOP];
+}
+
+static void make_builtins(struct vm *vm) {
+  for (int i = 0; i < KINDS; i++) {
+    scm name = intern(vm, builtins[i].name);
+    must(name != 0);
+    ROOTS(vm, (void *)&name);
+    builtin[i] = make_class(vm, name, i == TOP ? SCM_FALSE : builtin[builtins[i].super], SCM_NIL,
+                            i == OBJECT ? types.instance : NULL, NULL);
+    must(builtin[i] != 0);
+    define_global(vm, name, builtin[i]);
+  }
+}
+
+/* --- instances ------------------------------------------------------------------------------- */
+
+scm class_allocate(struct vm *vm, scm class) {
+  struct instance *instance = make_object(vm, class_at(class)->instances);
+  if (!instance)
+    return 0;
+  for (size_t i = 0, count = slot_count(class); i < count; i++)
+    instance->words[i] = is_raw(class, i + 1) ? 0 : SCM_UNBOUND;
+  return (scm)instance;
+}
+
+/* The number of a slot's word; -1: the condition is set.  Names of slots are symbols, but the
+ * program may have changed a description. */
+static intptr_t find_slot(struct vm *vm, const char *who, scm instance, scm name, bool *raw) {
+  intptr_t word = -1;
+  if (!is_instance(instance))
+    wrong_type(vm, who, 1, instance);
+  else if (!is_symbol(name))
+    wrong_type(vm, who, 2, name);
+  else if ((word = class_slot_index(class_of(vm, instance), name, raw)) < 0)
+    raise_error(vm, "out-of-range", who, "there is no such slot", 2, name, instance);
+  return word;
+}
+
+/* A raw word takes exact integers of 64 bits with a sign. */
+static bool raw_of(struct vm *vm, const char *who, int argument, scm v, intptr_t *out) {
+  const intptr_t unit = (intptr_t)1 << 32;
+  if (is_fixnum(v)) {
+    *out = fixnum_value(v);
+    return true;
+  }
+  if (!is_integer_object(v))
+    return wrong_type(vm, who, argument, v);
+  ROOTS(vm, (void *)&v);
+  scm high = number_quotient(vm, v, fixnum(unit));
+  ROOTS(vm, (void *)&high);
+  scm low = high ? number_remainder(vm, v, fixnum(unit)) : 0;
+  if (!low)
+    return false;
+  if (is_fixnum(high) && !__builtin_mul_overflow(fixnum_value(high), unit, out) &&
+      !__builtin_add_overflow(*out, fixnum_value(low), out))
+    return true;
+  return out_of_range(vm, who, argument, v);
+}
+
+scm instance_ref(struct vm *vm, scm instance, scm name) {
+  bool raw = false;
+  intptr_t word = find_slot(vm, "slot-ref", instance, name, &raw);
+  if (word < 0)
+    return 0;
+  scm value = *instance_word(instance, word);
+  if (raw)
+    return make_integer(vm, (intptr_t)value);
+  if (value == SCM_UNBOUND)
+    return raise_error(vm, "unbound", "slot-ref", "the slot has no value", 2, name, instance);
+  return value;
+}
+
+scm instance_set(struct vm *vm, scm instance, scm name, scm value) {
+  bool raw = false;
+  intptr_t integer = 0, word = find_slot(vm, "slot-set!", instance, name, &raw);
+  if (word < 0)
+    return 0;
+  if (!raw)
+    store(vm, instance, instance_word(instance, word), value);
+  else if (raw_of(vm, "slot-set!", 3, value, &integer))
+    *instance_word(instance, word) = (scm)integer;
+  else
+    return 0;
+  return SCM_UNSPECIFIED;
+}
+
+/* --- generic functions ----------------------------------------------------------------------- */
+
+/* A table: the methods, as a list of (class . method) that Scheme never sees; how many entries are
+ * in use; then entries, class and method by turns, found by the address of the class.  At most half
+ * of them are in use, and SCM_FALSE stands for the class in the others. */
+enum { METHODS, USED, FIRST, LEAST_ENTRIES = 4 };
+
+static scm make_table(struct vm *vm, scm methods, size_t entries) {
+  ROOTS(vm, (void *)&methods);
+  scm table = make_vector(vm, FIRST + 2 * entries, SCM_FALSE);
+  if (table) {
+    vector_of(table)->items[METHODS] = methods;
+    vector_of(table)->items[USED] = fixnum(0);
+  }
+  return table;
+}
+
+static size_t table_entries(scm table) { return (vector_of(table)->count - FIRST) / 2; }
+
+/* The entry of the class, or the one where it belongs. */
+static scm *find_entry(scm table, scm class) {
+  for (size_t i = class >> 4;; i++) {
+    scm *entry = &vector_of(table)->items[FIRST + 2 * (i & (table_entries(table) - 1))];
+    if (entry[0] == class || entry[0] == SCM_FALSE)
+      return entry;
+  }
+}
+
+static void add_entry(scm table, scm class, scm method) {
+  scm *entry = find_entry(table, class);
+  entry[0] = class;
+  entry[1] = method;
+  vector_of(table)->items[USED] += fixnum(1) - fixnum(0);
+}
+
+static scm table_of(scm generic) {
+  return __atomic_load_n(&generic_of(generic)->table, __ATOMIC_ACQUIRE);
+}
+
+static bool replace_table(struct vm *vm, scm generic, scm old, scm fresh) {
+  scm *place = &generic_of(generic)->table;
+  if (!__atomic_compare_exchange_n(place, &old, fresh, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+    return false;
+  tarn_barrier(vm->self, (void *)generic, place);
+  return true;
+}
+
+/* If there is no memory, or another thread was faster, it is found the long way again next time. */
+static void remember(struct vm *vm, scm generic, scm old, scm class, scm method) {
+  ROOTS(vm, (void *)&generic, (void *)&old, (void *)&class, (void *)&method);
+  size_t entries = table_entries(old), used = (size_t)fixnum_value(vector_of(old)->items[USED]);
+  size_t wanted = 2 * (used + 1) > entries ? 2 * entries : entries;
+  scm fresh = make_table(vm, vector_of(old)->items[METHODS], wanted);
+  if (!fresh)
+    return;
+  for (size_t i = 0; i < entries; i++) {
+    const scm *entry = &vector_of(old)->items[FIRST + 2 * i];
+    if (entry[0] != SCM_FALSE)
+      add_entry(fresh, entry[0], entry[1]);
+  }
+  add_entry(fresh, class, method);
+  (void)replace_table(vm, generic, old, fresh);
+}
+
+static scm find_method(struct vm *vm, scm generic, scm class) {
+  scm table = table_of(generic);
+  const scm *entry = find_entry(table, class);
+  if (entry[0] == class)
+    return entry[1];
+  for (scm above = class; is_class(above); above = class_at(above)->super)
+    for (scm list = vector_of(table)->items[METHODS]; is_pair(list); list = cdr(list))
+      if (car(car(list)) == above) {
+        scm method = cdr(car(list));
+        remember(vm, generic, table, class, method);
+        return method;
+      }
+  return 0;
+}
+
+static scm no_method(struct vm *vm, scm generic, scm argument) {
+  return raise_error(vm, "no-method", NULL, "a generic function has no method for this argument", 2,
+                     generic_of(generic)->name, argument);
+}
+
+scm generic_find(struct vm *vm, scm generic, int count, const scm *arguments) {
+  if (count == 0)
+    return raise_error(vm, "no-method", NULL, "a generic function was called without arguments", 1,
+                       generic_of(generic)->name);
+  scm method = find_method(vm, generic, class_of(vm, arguments[0]));
+  return method ? method : no_method(vm, generic, arguments[0]);
+}
+
+/* The list with another method for the class. */
+static scm with_method(struct vm *vm, scm methods, scm class, scm method) {
+  scm list = SCM_NIL;
+  ROOTS(vm, (void *)&methods, (void *)&list);
+  scm pair = cons(vm, class, method);
+  if (!pair)
+    return 0;
+  for (list = cons(vm, pair, SCM_NIL); list && is_pair(methods); methods = cdr(methods))
+    if (car(car(methods)) != class)
+      list = cons(vm, car(methods), list);
+  return list;
+}
+
+/* The arguments are the caller's to keep alive. */
+static bool add_method(struct vm *vm, scm generic, scm class, scm method) {
+  for (;;) {
+    scm old = table_of(generic);
+    ROOTS(vm, (void *)&old);
+    scm methods = with_method(vm, vector_of(old)->items[METHODS], class, method);
+    scm fresh = methods ? make_table(vm, methods, LEAST_ENTRIES) : 0;
+    if (!fresh)
+      return false;
+    if (replace_table(vm, generic, old, fresh))
+      return true;
+  }
+}
+
+/* --- primitives: classes --------------------------------------------------------------------- */
+
+#define PRIMITIVE(name)                                                                     \
+  static scm name(struct vm *vm __attribute__((unused)), int count __attribute__((unused)), \
+                  scm *arguments __attribute__((unused)))
+
+static bool check_class(struct vm *vm, const char *who, int argument, scm v) {
+  return is_class(v) || wrong_type(vm, who, argument, v);
+}
+
+static bool check_instances(struct vm *vm, const char *who, int argument, scm v) {
+  return (is_class(v) && class_at(v)->instances) || wrong_type(vm, who, argument, v);
+}
+
+static bool is_slot(scm v) { return is_pair(v) && is_symbol(car(v)) && is_pair(cdr(v)); }
+
+/* Is it a list of slots with names of their own, and not too many? */
+static bool check_slots(struct vm *vm, scm super, scm slots) {
+  bool raw;
+  intptr_t length = list_length(slots);
+  if (length < 0)
+    return wrong_type(vm, "%make-class", 3, slots);
+  if ((size_t)length > SLOTS_MOST - slot_count(super))
+    return raise_error(vm, "out-of-range", "%make-class", "too many slots", 1, fixnum(length));
+  for (; is_pair(slots); slots = cdr(slots)) {
+    if (!is_slot(car(slots)))
+      return wrong_type(vm, "%make-class", 3, car(slots));
+    scm name = car(car(slots));
+    bool twice = class_slot_index(super, name, &raw) >= 0;
+    for (scm rest = cdr(slots); is_pair(rest) && !twice; rest = cdr(rest))
+      twice = is_pair(car(rest)) && car(car(rest)) == name;
+    if (twice)
+      return raise_error(vm, "error", "%make-class", "two slots have one name", 1, name);
+  }
+  return true;
+}
+
+/* Of a symbol; #f is `standard`. */
+static bool find_free(struct vm *vm, const char *who, int argument, scm name, tarn_free_fn standard,
+                      tarn_free_fn *out) {
+  *out = standard;
+  if (name == SCM_FALSE)
+    return true;
+  if (!is_symbol(name))
+    return wrong_type(vm, who, argument, name);
+  scm text = string_to_utf8(vm, symbol_of(name)->name, NULL);
+  if (!text)
+    return false;
+  for (const struct free_function *entry = free_functions; entry; entry = entry->next)
+    if (strcmp(entry->name, (const char *)text) == 0) {
+      *out = entry->fn;
+      return true;
+    }
+  return out_of_range(vm, who, argument, name);
+}
+
+PRIMITIVE(prim_make_class) {
+  tarn_free_fn release;
+  if (!is_symbol(arguments[0]))
+    return wrong_type(vm, "%make-class", 1, arguments[0]);
+  if (!check_instances(vm, "%make-class", 2, arguments[1]) ||
+      !check_slots(vm, arguments[1], arguments[2]) ||
+      !find_free(vm, "%make-class", 4, arguments[3], NULL, &release))
+    return 0;
+  return class_make(vm, arguments[0], arguments[1], arguments[2], release);
+}
+
+PRIMITIVE(prim_is_class) { return boolean(is_class(arguments[0])); }
+
+PRIMITIVE(prim_class_name) {
+  return check_class(vm, "class-name", 1, arguments[0]) ? class_at(arguments[0])->name : 0;
+}
+
+PRIMITIVE(prim_class_super) {
+  return check_class(vm, "class-super", 1, arguments[0]) ? class_at(arguments[0])->super : 0;
+}
+
+/* But for those of C's own. */
+PRIMITIVE(prim_class_slots) {
+  if (!check_class(vm, "class-slots", 1, arguments[0]))
+    return 0;
+  const struct vector *slots = vector_of(class_at(arguments[0])->slots);
+  scm list = SCM_NIL;
+  for (size_t i = slots->count; list && i-- > 0;)
+    if (is_pair(slots->items[i]))
+      list = cons(vm, slots->items[i], list);
+  return list;
+}
+
+PRIMITIVE(prim_is_subclass) {
+  return check_class(vm, "subclass?", 1, arguments[0]) &&
+                 check_class(vm, "subclass?", 2, arguments[1])
+             ? boolean(class_is_a(arguments[0], arguments[1]))
+             : 0;
+}
+
+PRIMITIVE(prim_is_a) {
+  return check_class(vm, "is-a?", 2, arguments[1]) ? boolean(is_a(vm, arguments[0], arguments[1]))
+                                                   : 0;
+}
+
+PRIMITIVE(prim_class_of) { return class_of(vm, arguments[0]); }
+
+PRIMITIVE(prim_set_free) {
+  tarn_free_fn release;
+  if (!check_instances(vm, "class-set-free!", 1, arguments[0]) ||
+      !find_free(vm, "class-set-free!", 2, arguments[1], free_nothing, &release))
+    return 0;
+  if (tarn_type_set_free(class_at(arguments[0])->instances, release) != TARN_OK)
+    return raise_error(vm, "error", "class-set-free!", "the class was made without a free function",
+                       1, arguments[0]);
+  return SCM_UNSPECIFIED;
+}
+
+PRIMITIVE(prim_freed_count) {
+  return make_integer(vm, (intptr_t)__atomic_load_n(&freed, __ATOMIC_RELAXED));
+}
+
+/* --- primitives: instances ------------------------------------------------------------------- */
+
+PRIMITIVE(prim_allocate) {
+  return check_instances(vm, "%allocate", 1, arguments[0]) ? class_allocate(vm, arguments[0]) : 0;
+}
+
+PRIMITIVE(prim_is_instance) { return boolean(is_instance(arguments[0])); }
+PRIMITIVE(prim_slot_ref) { return instance_ref(vm, arguments[0], arguments[1]); }
+PRIMITIVE(prim_slot_set) { return instance_set(vm, arguments[0], arguments[1], arguments[2]); }
+
+PRIMITIVE(prim_is_bound) {
+  bool raw = false;
+  intptr_t word = find_slot(vm, "slot-bound?", arguments[0], arguments[1], &raw);
+  return word < 0 ? 0 : boolean(raw || *instance_word(arguments[0], word) != SCM_UNBOUND);
+}
+
+/* Where a resource goes: an instance's first raw slot, if Scheme may see it and it is 0.  So the
+ * resource has an owner at any time. */
+static intptr_t *resource_slot(struct vm *vm, const char *who, scm instance) {
+  intptr_t *slot = is_instance(instance) ? first_raw_slot((void *)instance) : NULL;
+  const struct class *class = class_at(class_of(vm, instance));
+  if (slot && *slot == 0 &&
+      is_pair(vector_of(class->slots)->items[slot - (intptr_t *)instance - 1]))
+    return slot;
+  raise_error(vm, "error", who, "there is no empty raw slot", 1, instance);
+  return NULL;
+}
+
+/* (allocate-memory! instance bytes), for classes whose free function is free-memory */
+PRIMITIVE(prim_allocate_memory) {
+  intptr_t *slot = resource_slot(vm, "allocate-memory!", arguments[0]);
+  if (!slot)
+    return 0;
+  if (!is_fixnum(arguments[1]))
+    return wrong_type(vm, "allocate-memory!", 2, arguments[1]);
+  intptr_t bytes = fixnum_value(arguments[1]);
+  if (bytes < 0 || bytes > PTRDIFF_MAX / 2)
+    return out_of_range(vm, "allocate-memory!", 2, arguments[1]);
+  struct memory *memory = memory_make((size_t)bytes);
+  if (!memory)
+    return out_of_memory(vm);
+  *slot = (intptr_t)memory->data;
+  return arguments[0];
+}
+
+/* (open-descriptor! instance path), for reading; for classes whose free function is
+ * close-descriptor */
+PRIMITIVE(prim_open_descriptor) {
+  intptr_t *slot = resource_slot(vm, "open-descriptor!", arguments[0]);
+  if (!slot)
+    return 0;
+  if (!is_string(arguments[1]))
+    return wrong_type(vm, "open-descriptor!", 2, arguments[1]);
+  scm path = string_to_utf8(vm, arguments[1], NULL);
+  if (!path)
+    return 0;
+  ROOTS(vm, (void *)&path);
+  tarn_block_begin(vm->self);
+  int descriptor = open((const char *)path, O_RDONLY | O_CLOEXEC), number = errno;
+  tarn_block_end(vm->self);
+  if (descriptor < 0)
+    return system_error(vm, "open-descriptor!", number, arguments[1]);
+  *slot = descriptor;
+  return arguments[0];
+}
+
+/* --- primitives: generic functions ----------------------------------------------------------- */
+
+/* The one that the global variable of this name holds, so that a definition can be repeated and
+ * classes can share an accessor; else a new one. */
+PRIMITIVE(prim_make_generic) {
+  if (!is_symbol(arguments[0]))
+    return wrong_type(vm, "%make-generic", 1, arguments[0]);
+  scm value = global_ref(arguments[0]);
+  if (is_generic(value))
+    return value;
+  scm table = make_table(vm, SCM_NIL, LEAST_ENTRIES);
+  ROOTS(vm, (void *)&table);
+  struct generic *generic = table ? make_object(vm, types.generic) : NULL;
+  if (!generic)
+    return 0;
+  generic->name = arguments[0];
+  generic->table = table;
+  return (scm)generic;
+}
+
+PRIMITIVE(prim_is_generic) { return boolean(is_generic(arguments[0])); }
+
+static bool check_generic(struct vm *vm, const char *who, const scm *arguments) {
+  return (is_generic(arguments[0]) || wrong_type(vm, who, 1, arguments[0])) &&
+         check_class(vm, who, 2, arguments[1]);
+}
+
+/* (%add-method! generic class method); gives the generic function */
+PRIMITIVE(prim_add_method) {
+  if (!check_generic(vm, "%add-method!", arguments))
+    return 0;
+  if (!is_procedure(arguments[2]))
+    return wrong_type(vm, "%add-method!", 3, arguments[2]);
+  return add_method(vm, arguments[0], arguments[1], arguments[2]) ? arguments[0] : 0;
+}
+
+/* (%find-next-method generic class instance): the method of the nearest class above the class */
+PRIMITIVE(prim_find_next_method) {
+  if (!check_generic(vm, "%find-next-method", arguments))
+    return 0;
+  scm super = class_at(arguments[1])->super;
+  scm method = is_class(super) ? find_method(vm, arguments[0], super) : 0;
+  return method ? method : no_method(vm, arguments[0], arguments[2]);
+}
+
+/* --- begin ----------------------------------------------------------------------------------- */
+
+#define WORD(structure, field) ((uint64_t)1 << offsetof(struct structure, field) / sizeof(scm))
+
+/* Of a class or a generic function. */
+static int print_named(const void *object, char *buffer, size_t size) {
+  const struct class *named = object;
+  scm name = symbol_of(named->name)->name;
+  char text[64];
+  size_t count = 0;
+  for (; count < string_of(name)->length && count < sizeof text - 1; count++)
+    text[count] = string_ref(name, count) < 0x80 ? (char)string_ref(name, count) : '?';
+  text[count] = 0;
+  return snprintf(buffer, size, "#<%s %s>", tarn_type_name(named->type), text);
+}
+_Static_assert(offsetof(struct class, name) == offsetof(struct generic, name), "see print_named");
+
+void class_types(void) {
+  types.class = make_type("class", sizeof(struct class),
+                          WORD(class, name) | WORD(class, super) | WORD(class, slots), NULL);
+  types.generic = make_type("generic", sizeof(struct generic),
+                            WORD(generic, name) | WORD(generic, table), NULL);
+  types.instance = make_type("instance", sizeof(struct instance), 0, NULL);
+  (void)tarn_type_set_print(types.class, print_named);
+  (void)tarn_type_set_print(types.generic, print_named);
+}
+
+static const struct primitive_def defs[] = {{"%make-class", prim_make_class, 4, 4},
+                                            {"class?", prim_is_class, 1, 1},
+                                            {"class-name", prim_class_name, 1, 1},
+                                            {"class-super", prim_class_super, 1, 1},
+                                            {"class-slots", prim_class_slots, 1, 1},
+                                            {"subclass?", prim_is_subclass, 2, 2},
+                                            {"is-a?", prim_is_a, 2, 2},
+                                            {"class-of", prim_class_of, 1, 1},
+                                            {"class-set-free!", prim_set_free, 2, 2},
+                                            {"freed-count", prim_freed_count, 0, 0},
+                                            {"%allocate", prim_allocate, 1, 1},
+                                            {"instance?", prim_is_instance, 1, 1},
+                                            {"slot-ref", prim_slot_ref, 2, 2},
+                                            {"slot-set!", prim_slot_set, 3, 3},
+                                            {"slot-bound?", prim_is_bound, 2, 2},
+                                            {"allocate-memory!", prim_allocate_memory, 2, 2},
+                                            {"open-descriptor!", prim_open_descriptor, 2, 2},
+                                            {"%make-generic", prim_make_generic, 1, 1},
+                                            {"generic?", prim_is_generic, 1, 1},
+                                            {"%add-method!", prim_add_method, 3, 3},
+                                            {"%find-next-method", prim_find_next_method, 3, 3},
+                                            {NULL, NULL, 0, 0}};
+
+void class_begin(struct vm *vm) {
+  must(tarn_root_provider_add(world, visit_classes, NULL) == TARN_OK);
+  class_define_free("none", free_nothing);
+  class_define_free("count-free", free_counting);
+  class_define_free("close-descriptor", free_descriptor);
+  class_define_free("free-memory", free_memory);
+  make_builtins(vm);
+  define_primitives(vm, defs);
+}

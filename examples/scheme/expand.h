@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * expand.h: what expand.c and syntax.c share: scopes, names and macros.
+ */
+#ifndef SCHEME_EXPAND_H
+#define SCHEME_EXPAND_H
+
+#include "ast.h"
+#include "class.h"
+#include "vm.h"
+
+enum special {
+  SPECIAL_NONE,
+  SPECIAL_QUOTE,
+  SPECIAL_QUASIQUOTE,
+  SPECIAL_LAMBDA,
+  SPECIAL_TYPED_LAMBDA,
+  SPECIAL_DEFINE,
+  SPECIAL_SET,
+  SPECIAL_IF,
+  SPECIAL_BEGIN,
+  SPECIAL_LET,
+  SPECIAL_LET_STAR,
+  SPECIAL_LETREC,
+  SPECIAL_LETREC_STAR,
+  SPECIAL_AND,
+  SPECIAL_OR,
+  SPECIAL_WHEN,
+  SPECIAL_UNLESS,
+  SPECIAL_COND,
+  SPECIAL_CASE,
+  SPECIAL_DO,
+  SPECIAL_DEFINE_SYNTAX,
+  SPECIAL_LET_SYNTAX,
+  SPECIAL_LETREC_SYNTAX,
+  SPECIAL_ELSE,
+  SPECIAL_ARROW,
+  SPECIAL_UNQUOTE,
+  SPECIAL_UNQUOTE_SPLICING,
+  SPECIALS
+};
+
+struct binding {
+  struct binding *next;
+  scm name; /* a symbol or an alias, compared by address */
+  struct variable *variable;
+  scm syntax; /* a macro, if it is no variable */
+};
+
+struct scope {
+  struct scope *outer;
+  struct binding *bindings;
+  struct lambda *lambda; /* the innermost one around it */
+};
+
+struct alias {
+  const tarn_type *type;
+  scm symbol;          /* or another alias */
+  struct scope *scope; /* where the symbol is looked up; NULL: at the top level.  Raw */
+};
+
+struct macro { /* made by syntax-rules */
+  const tarn_type *type;
+  scm ellipsis, literals, rules;
+  struct scope *scope; /* where it was defined; NULL: at the top level.  Raw */
+};
+
+DEFINE_TEST(alias)
+DEFINE_TEST(macro)
+static inline bool is_name(scm v) { return is_symbol(v) || is_alias(v); }
+
+/* What a name means: a variable; or syntax, the fixnum of a special form or a macro; or else a
+ * symbol at the top level.  0 and NULL for what it is not. */
+struct meaning {
+  struct variable *variable;
+  scm syntax, symbol;
+};
+struct meaning meaning_of(scm name, struct scope *scope);
+
+/* The names of special forms, whatever the scope binds. */
+extern scm special_aliases[SPECIALS];
+scm special_name(enum special special);
+
+/* --- syntax.c; all give 0 if they fail, with the condition set --- */
+
+scm make_alias(struct vm *vm, scm symbol, struct scope *scope);
+scm make_macro(struct compilation *c, scm rules, struct scope *scope);
+scm use_macro(struct compilation *c, scm macro, scm form, struct scope *scope);
+scm strip(struct compilation *c, scm datum); /* aliases become their symbols */
+scm reversed(struct compilation *c, scm list);
+void syntax_begin(struct vm *vm);
+
+/* --- compile.c --- */
+
+/* The name is defined or assigned: it stands for no operation any more. */
+void forget_operation(struct vm *vm, scm symbol);
+void expand_begin(struct vm *vm);
+
+#endif

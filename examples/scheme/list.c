@@ -1,0 +1,973 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * list.c: equivalence, pairs and lists, vectors, bytevectors, and small things that belong to no
+ * other file: records and conditions as the prelude needs them, and the collector's own calls.
+ *
+ * Lists are checked before they are used where that is cheap; a list that is walked while another
+ * thread changes it may give any result, but is never followed beyond a pair, and the pair at hand
+ * stays rooted where anything is allocated: the cursor is the argument's own word on the VM's
+ * stack. A walk that may never end looks for a circle in a way that costs a compare: the pair that
+ * was met at the last power of two is met again.
+ */
+#include "scheme.h"
+
+/* The first is used by port.c as well, the second is string.c's. */
+bool index_argument(struct vm *vm, const char *who, int argument, scm v, size_t most, size_t *out);
+bool get_range(struct vm *vm, const char *who, int count, const scm *arguments, int first,
+               size_t length, size_t *start, size_t *end);
+
+#define PRIMITIVE(name)                                                                     \
+  static scm name(struct vm *vm __attribute__((unused)), int count __attribute__((unused)), \
+                  scm *arguments __attribute__((unused)))
+/* A primitive of one argument, v, that cannot fail. */
+#define PREDICATE(name, test)   \
+  PRIMITIVE(name) {             \
+    const scm v = arguments[0]; \
+    return boolean(test);       \
+  }
+
+/* --- circles --------------------------------------------------------------------------------- */
+
+struct circle {
+  scm mark;
+  size_t steps, limit;
+};
+#define CIRCLE_BEGIN(start) \
+  { .mark = (start), .limit = 1 }
+
+/* Was `v`, where a walk is now, met before? */
+static inline bool circle_closes(struct circle *circle, scm v) {
+  if (v == circle->mark)
+    return true;
+  if (++circle->steps == circle->limit) {
+    circle->mark = v;
+    circle->limit *= 2;
+  }
+  return false;
+}
+
+/* The number of pairs, and what comes behind them; -1: it is circular. */
+static intptr_t count_pairs(scm list, scm *rest) {
+  intptr_t count = 0;
+  struct circle circle = CIRCLE_BEGIN(list);
+  while (is_pair(list)) {
+    list = cdr(list);
+    count++;
+    if (circle_closes(&circle, list))
+      return -1;
+  }
+  *rest = list;
+  return count;
+}
+
+intptr_t list_length(scm list) {
+  scm rest = SCM_NIL;
+  intptr_t count = count_pairs(list, &rest);
+  return rest == SCM_NIL ? count : -1;
+}
+
+/* --- arguments ------------------------------------------------------------------------------- */
+
+/* A whole number from 0 to `most`. */
+bool index_argument(struct vm *vm, const char *who, int argument, scm v, size_t most, size_t *out) {
+  *out = 0;
+  if (!is_fixnum(v))
+    return wrong_type(vm, who, argument, v);
+  if (fixnum_value(v) < 0 || (size_t)fixnum_value(v) > most)
+    return out_of_range(vm, who, argument, v);
+  *out = (size_t)fixnum_value(v);
+  return true;
+}
+
+/* -1: no list, and the condition is set. */
+static intptr_t length_argument(struct vm *vm, const char *who, int argument, scm list) {
+  intptr_t length = list_length(list);
+  if (length < 0)
+    wrong_type(vm, who, argument, list);
+  return length;
+}
+
+/* --- equivalence ----------------------------------------------------------------------------- */
+
+/* A number in a word is never that of an object. */
+bool is_eqv(scm a, scm b) {
+  if (a == b)
+    return true;
+  return is_object(a) && is_object(b) && is_number(a) && is_number(b) && number_equal(a, b);
+}
+
+static bool is_eq(scm a, scm b) { return a == b; }
+
+#define DEEPEST 10000 /* calls of C in each other */
+
+enum { DIFFERENT, EQUAL, TOO_DEEP };
+static int compare(scm a, scm b, int depth);
+
+static int compare_vectors(const struct vector *a, const struct vector *b, int depth) {
+  int result = a->count == b->count ? EQUAL : DIFFERENT;
+  for (size_t i = 0; result == EQUAL && i < a->count; i++)
+    result = compare(a->items[i], b->items[i], depth);
+  return result;
+}
+
+static int compare_leaves(scm a, scm b, int depth) {
+  if (is_eqv(a, b))
+    return EQUAL;
+  if (!is_object(a) || !is_object(b) || type_of(a) != type_of(b))
+    return DIFFERENT;
+  if (is_string(a))
+    return string_equal(a, b) ? EQUAL : DIFFERENT;
+  if (is_vector(a))
+    return compare_vectors(vector_of(a), vector_of(b), depth);
+  if (!is_bytevector(a))
+    return DIFFERENT;
+  const struct bytevector *x = bytevector_of(a), *y = bytevector_of(b);
+  return x->count == y->count && memcmp(x->bytes, y->bytes, x->count) == 0 ? EQUAL : DIFFERENT;
+}
+
+/* Two lists that both come back to where they were at the same time are equal. */
+static int compare(scm a, scm b, int depth) {
+  scm mark_a = a, mark_b = b;
+  if (depth == DEEPEST)
+    return TOO_DEEP;
+  for (size_t steps = 1, limit = 1; is_pair(a) && is_pair(b) && a != b; steps++) {
+    int result = compare(car(a), car(b), depth + 1);
+    if (result != EQUAL)
+      return result;
+    a = cdr(a);
+    b = cdr(b);
+    if (a == mark_a && b == mark_b)
+      return EQUAL;
+    if (steps == limit) {
+      mark_a = a;
+      mark_b = b;
+      limit *= 2;
+    }
+  }
+  return compare_leaves(a, b, depth + 1);
+}
+
+/* What is too deep, or circular other than along the cdr, is not equal here. */
+bool is_equal(scm a, scm b) { return compare(a, b, 0) == EQUAL; }
+
+PRIMITIVE(prim_is_eq) { return boolean(arguments[0] == arguments[1]); }
+PRIMITIVE(prim_is_eqv) { return boolean(is_eqv(arguments[0], arguments[1])); }
+
+PRIMITIVE(prim_is_equal) {
+  int result = compare(arguments[0], arguments[1], 0);
+  if (result == TOO_DEEP)
+    return raise_error(vm, "error", "equal?", "too deep, or circular", 0);
+  return boolean(result == EQUAL);
+}
+
+/* --- predicates ------------------------------------------------------------------------------ */
+
+PREDICATE(prim_not, v == SCM_FALSE)
+PREDICATE(prim_is_boolean, is_boolean(v))
+PREDICATE(prim_is_pair, is_pair(v))
+PREDICATE(prim_is_null, v == SCM_NIL)
+PREDICATE(prim_is_list, list_length(v) >= 0)
+PREDICATE(prim_is_vector, is_vector(v))
+PREDICATE(prim_is_bytevector, is_bytevector(v))
+PREDICATE(prim_is_procedure, is_procedure(v))
+PREDICATE(prim_is_promise, is_promise(v))
+PREDICATE(prim_is_condition, is_condition(v))
+
+PRIMITIVE(prim_boolean_equal) {
+  bool same = true;
+  for (int i = 0; i < count; i++) {
+    if (!is_boolean(arguments[i]))
+      return wrong_type(vm, "boolean=?", i + 1, arguments[i]);
+    same = same && arguments[i] == arguments[0];
+  }
+  return boolean(same);
+}
+
+static bool is_before(scm a, scm b) {
+  size_t m = string_of(a)->length, n = string_of(b)->length;
+  for (size_t i = 0; i < m && i < n; i++)
+    if (string_ref(a, i) != string_ref(b, i))
+      return string_ref(a, i) < string_ref(b, i);
+  return m < n;
+}
+
+PRIMITIVE(prim_symbol_less) {
+  bool ordered = true;
+  for (int i = 0; i < count; i++) {
+    if (!is_symbol(arguments[i]))
+      return wrong_type(vm, "symbol<?", i + 1, arguments[i]);
+    ordered = ordered && (i == 0 || is_before(symbol_of(arguments[i - 1])->name,
+                                              symbol_of(arguments[i])->name));
+  }
+  return boolean(ordered);
+}
+
+PRIMITIVE(prim_void) { return SCM_UNSPECIFIED; }
+
+/* --- pairs ----------------------------------------------------------------------------------- */
+
+/* The letters of the name say the way, from the last to the first. */
+static scm follow(struct vm *vm, const char *who, scm whole) {
+  scm v = whole;
+  for (size_t at = strlen(who) - 2; at > 0; at--) {
+    if (!is_pair(v))
+      return wrong_type(vm, who, 1, whole);
+    v = who[at] == 'a' ? car(v) : cdr(v);
+  }
+  return v;
+}
+
+/* clang-format off */
+#define ACCESSORS(X)                                                                        \
+  X(a) X(d) X(aa) X(ad) X(da) X(dd) X(aaa) X(aad) X(ada) X(add) X(daa) X(dad) X(dda) X(ddd) \
+  X(aaaa) X(aaad) X(aada) X(aadd) X(adaa) X(adad) X(adda) X(addd)                           \
+  X(daaa) X(daad) X(dada) X(dadd) X(ddaa) X(ddad) X(ddda) X(dddd)
+/* clang-format on */
+#define DEFINE_ACCESSOR(way) \
+  PRIMITIVE(prim_c##way##r) { return follow(vm, "c" #way "r", arguments[0]); }
+ACCESSORS(DEFINE_ACCESSOR)
+
+PRIMITIVE(prim_cons) { return cons(vm, arguments[0], arguments[1]); }
+
+PRIMITIVE(prim_set_car) {
+  if (!is_pair(arguments[0]))
+    return wrong_type(vm, "set-car!", 1, arguments[0]);
+  store(vm, arguments[0], &pair_of(arguments[0])->car, arguments[1]);
+  return SCM_UNSPECIFIED;
+}
+
+PRIMITIVE(prim_set_cdr) {
+  if (!is_pair(arguments[0]))
+    return wrong_type(vm, "set-cdr!", 1, arguments[0]);
+  store(vm, arguments[0], &pair_of(arguments[0])->cdr, arguments[1]);
+  return SCM_UNSPECIFIED;
+}
+
+/* --- lists ----------------------------------------------------------------------------------- */
+
+/* A list that grows at its end.  Both words are roots of whoever builds it. */
+struct builder {
+  scm head, last;
+};
+#define BUILDER(vm, name)                   \
+  struct builder name = {SCM_NIL, SCM_NIL}; \
+  ROOTS(vm, (void *)&name.head, (void *)&name.last)
+
+static bool add(struct vm *vm, struct builder *builder, scm item) {
+  scm pair = cons(vm, item, SCM_NIL);
+  if (!pair)
+    return false;
+  if (builder->head == SCM_NIL)
+    builder->head = pair;
+  else
+    store(vm, builder->last, &pair_of(builder->last)->cdr, pair);
+  builder->last = pair;
+  return true;
+}
+
+/* The list with another end than (). */
+static scm finish(struct vm *vm, const struct builder *builder, scm rest) {
+  if (builder->head == SCM_NIL)
+    return rest;
+  store(vm, builder->last, &pair_of(builder->last)->cdr, rest);
+  return builder->head;
+}
+
+/* Adds at most `most` of a list's items; the cursor is a root. */
+static bool add_items(struct vm *vm, struct builder *builder, scm *cursor, intptr_t most) {
+  for (; most > 0 && is_pair(*cursor); most--, *cursor = cdr(*cursor))
+    if (!add(vm, builder, car(*cursor)))
+      return false;
+  return true;
+}
+
+PRIMITIVE(prim_list) { return list_of(vm, (size_t)count, arguments); }
+
+PRIMITIVE(prim_cons_star) {
+  scm list = arguments[count - 1];
+  for (int i = count - 1; i > 0 && list; i--)
+    list = cons(vm, arguments[i - 1], list);
+  return list;
+}
+
+PRIMITIVE(prim_make_list) {
+  size_t length;
+  scm list = SCM_NIL;
+  if (!index_argument(vm, "make-list", 1, arguments[0], FIXNUM_MAX, &length))
+    return 0;
+  for (; length > 0 && list; length--)
+    list = cons(vm, count > 1 ? arguments[1] : SCM_UNSPECIFIED, list);
+  return list;
+}
+
+PRIMITIVE(prim_length) {
+  intptr_t length = length_argument(vm, "length", 1, arguments[0]);
+  return length < 0 ? 0 : fixnum(length);
+}
+
+PRIMITIVE(prim_append) {
+  BUILDER(vm, result);
+  for (int i = 0; i < count - 1; i++) {
+    intptr_t length = length_argument(vm, "append", i + 1, arguments[i]);
+    if (length < 0 || !add_items(vm, &result, &arguments[i], length))
+      return 0;
+  }
+  return count == 0 ? SCM_NIL : finish(vm, &result, arguments[count - 1]);
+}
+
+/* The last pair of a list that begins with one and may end in anything; 0: it is circular. */
+static scm last_pair(scm list) {
+  scm rest;
+  if (count_pairs(list, &rest) < 0)
+    return 0;
+  while (is_pair(cdr(list)))
+    list = cdr(list);
+  return list;
+}
+
+PRIMITIVE(prim_last_pair) {
+  scm last = is_pair(arguments[0]) ? last_pair(arguments[0]) : 0;
+  return last ? last : wrong_type(vm, "last-pair", 1, arguments[0]);
+}
+
+/* From the last to the first: each list that is not empty gets what comes behind it. */
+PRIMITIVE(prim_append_into) {
+  scm result = count > 0 ? arguments[count - 1] : SCM_NIL;
+  for (int i = count - 1; i-- > 0;) {
+    intptr_t length = length_argument(vm, "append!", i + 1, arguments[i]);
+    if (length < 0)
+      return 0;
+    if (length == 0)
+      continue;
+    scm last = last_pair(arguments[i]);
+    store(vm, last, &pair_of(last)->cdr, result);
+    result = arguments[i];
+  }
+  return result;
+}
+
+PRIMITIVE(prim_reverse) {
+  scm list = SCM_NIL;
+  if (length_argument(vm, "reverse", 1, arguments[0]) < 0)
+    return 0;
+  for (; is_pair(arguments[0]) && list; arguments[0] = cdr(arguments[0]))
+    list = cons(vm, car(arguments[0]), list);
+  return list;
+}
+
+PRIMITIVE(prim_reverse_into) {
+  scm list = SCM_NIL, at = arguments[0];
+  if (length_argument(vm, "reverse!", 1, at) < 0)
+    return 0;
+  while (is_pair(at)) {
+    scm next = cdr(at);
+    store(vm, at, &pair_of(at)->cdr, list);
+    list = at;
+    at = next;
+  }
+  return list;
+}
+
+/* Behind the first k pairs, k being the second argument; 0: failed. */
+static scm tail_argument(struct vm *vm, const char *who, const scm *arguments) {
+  size_t k;
+  scm list = arguments[0];
+  if (!index_argument(vm, who, 2, arguments[1], FIXNUM_MAX, &k))
+    return 0;
+  for (; k > 0; k--, list = cdr(list))
+    if (!is_pair(list))
+      return out_of_range(vm, who, 2, arguments[1]);
+  return list;
+}
+
+/* The same, and there is a pair. */
+static scm pair_argument(struct vm *vm, const char *who, const scm *arguments) {
+  scm list = tail_argument(vm, who, arguments);
+  return !list || is_pair(list) ? list : out_of_range(vm, who, 2, arguments[1]);
+}
+
+PRIMITIVE(prim_list_tail) { return tail_argument(vm, "list-tail", arguments); }
+
+PRIMITIVE(prim_list_ref) {
+  scm pair = pair_argument(vm, "list-ref", arguments);
+  return pair ? car(pair) : 0;
+}
+
+PRIMITIVE(prim_list_set) {
+  scm pair = pair_argument(vm, "list-set!", arguments);
+  if (!pair)
+    return 0;
+  store(vm, pair, &pair_of(pair)->car, arguments[2]);
+  return SCM_UNSPECIFIED;
+}
+
+PRIMITIVE(prim_list_head) {
+  BUILDER(vm, result);
+  if (!tail_argument(vm, "list-head", arguments) ||
+      !add_items(vm, &result, &arguments[0], fixnum_value(arguments[1])))
+    return 0;
+  return result.head;
+}
+
+PRIMITIVE(prim_list_copy) {
+  BUILDER(vm, result);
+  scm rest;
+  intptr_t pairs = count_pairs(arguments[0], &rest);
+  if (pairs < 0)
+    return wrong_type(vm, "list-copy", 1, arguments[0]);
+  if (!add_items(vm, &result, &arguments[0], pairs))
+    return 0;
+  return finish(vm, &result, arguments[0]);
+}
+
+/* As multiples, so that errors of flonums do not add up. */
+PRIMITIVE(prim_iota) {
+  BUILDER(vm, result);
+  size_t length;
+  if (!index_argument(vm, "iota", 1, arguments[0], FIXNUM_MAX, &length))
+    return 0;
+  for (size_t i = 0; i < length; i++) {
+    scm item = fixnum((intptr_t)i);
+    if (count > 2)
+      item = number_multiply(vm, item, arguments[2]);
+    if (item && count > 1)
+      item = number_add(vm, arguments[1], item);
+    if (!item || !add(vm, &result, item))
+      return 0;
+  }
+  return result.head;
+}
+
+/* The first pair of the list whose car, or whose car's car, is the same as the key; inlined for
+ * each way to compare. */
+static inline scm search(struct vm *vm, const char *who, const scm *arguments,
+                         bool (*same)(scm, scm), bool by_key) {
+  scm key = arguments[0], list = arguments[1];
+  struct circle circle = CIRCLE_BEGIN(list);
+  while (is_pair(list)) {
+    scm item = car(list);
+    if (by_key && !is_pair(item))
+      return wrong_type(vm, who, 2, arguments[1]);
+    if (same(key, by_key ? car(item) : item))
+      return by_key ? item : list;
+    list = cdr(list);
+    if (circle_closes(&circle, list))
+      break;
+  }
+  return list == SCM_NIL ? SCM_FALSE : wrong_type(vm, who, 2, arguments[1]);
+}
+
+PRIMITIVE(prim_memq) { return search(vm, "memq", arguments, is_eq, false); }
+PRIMITIVE(prim_memv) { return search(vm, "memv", arguments, is_eqv, false); }
+PRIMITIVE(prim_member) { return search(vm, "member", arguments, is_equal, false); }
+PRIMITIVE(prim_assq) { return search(vm, "assq", arguments, is_eq, true); }
+PRIMITIVE(prim_assv) { return search(vm, "assv", arguments, is_eqv, true); }
+PRIMITIVE(prim_assoc) { return search(vm, "assoc", arguments, is_equal, true); }
+
+static scm without(struct vm *vm, const char *who, scm *arguments, bool (*same)(scm, scm)) {
+  BUILDER(vm, result);
+  if (length_argument(vm, who, 2, arguments[1]) < 0)
+    return 0;
+  for (; is_pair(arguments[1]); arguments[1] = cdr(arguments[1]))
+    if (!same(arguments[0], car(arguments[1])) && !add(vm, &result, car(arguments[1])))
+      return 0;
+  return result.head;
+}
+
+PRIMITIVE(prim_delete) { return without(vm, "delete", arguments, is_equal); }
+PRIMITIVE(prim_delq) { return without(vm, "delq", arguments, is_eq); }
+
+/* --- vectors and bytevectors: arguments ------------------------------------------------------ */
+
+/* Both have their count in one place. */
+_Static_assert(offsetof(struct vector, count) == offsetof(struct bytevector, count), "layout");
+
+static bool array_argument(struct vm *vm, const char *who, const tarn_type *type,
+                           const scm *arguments, int which, size_t *length) {
+  *length = 0;
+  if (!has_type(arguments[which], type))
+    return wrong_type(vm, who, which + 1, arguments[which]);
+  *length = vector_of(arguments[which])->count;
+  return true;
+}
+
+/* The first argument's item that the second one names. */
+static bool item_argument(struct vm *vm, const char *who, const tarn_type *type,
+                          const scm *arguments, size_t *at) {
+  size_t length;
+  if (!array_argument(vm, who, type, arguments, 0, &length) ||
+      !index_argument(vm, who, 2, arguments[1], FIXNUM_MAX, at))
+    return false;
+  return *at < length || out_of_range(vm, who, 2, arguments[1]);
+}
+
+/* An array, the argument number `which` (from 0), and a range of it, which `first` begins. */
+static bool part_arguments(struct vm *vm, const char *who, const tarn_type *type, int count,
+                           const scm *arguments, int which, int first, size_t *start, size_t *end) {
+  size_t length;
+  return array_argument(vm, who, type, arguments, which, &length) &&
+         get_range(vm, who, count, arguments, first, length, start, end);
+}
+
+/* To, at, from, and a range of the latter, for which there is room. */
+static bool copy_arguments(struct vm *vm, const char *who, const tarn_type *type, int count,
+                           const scm *arguments, size_t *at, size_t *start, size_t *end) {
+  size_t length;
+  if (!array_argument(vm, who, type, arguments, 0, &length) ||
+      !index_argument(vm, who, 2, arguments[1], length, at) ||
+      !part_arguments(vm, who, type, count, arguments, 2, 3, start, end))
+    return false;
+  return *end - *start <= length - *at || out_of_range(vm, who, 2, arguments[1]);
+}
+
+/* Of all arguments together. */
+static bool total_length(struct vm *vm, const char *who, const tarn_type *type, int count,
+                         const scm *arguments, size_t *total) {
+  size_t length;
+  *total = 0;
+  for (int i = 0; i < count; i++, *total += length)
+    if (!array_argument(vm, who, type, arguments, i, &length))
+      return false;
+  return true;
+}
+
+/* --- vectors --------------------------------------------------------------------------------- */
+
+/* A new vector of items that somebody keeps alive. */
+static scm vector_from(struct vm *vm, const scm *items, size_t count) {
+  scm vector = make_vector(vm, count, SCM_UNSPECIFIED);
+  if (vector)
+    memcpy(vector_of(vector)->items, items, count * sizeof(scm));
+  return vector;
+}
+
+PRIMITIVE(prim_make_vector) {
+  size_t length;
+  if (!index_argument(vm, "make-vector", 1, arguments[0], FIXNUM_MAX, &length))
+    return 0;
+  return make_vector(vm, length, count > 1 ? arguments[1] : SCM_UNSPECIFIED);
+}
+
+PRIMITIVE(prim_vector) { return vector_from(vm, arguments, (size_t)count); }
+
+PRIMITIVE(prim_vector_length) {
+  size_t length;
+  bool good = array_argument(vm, "vector-length", types.vector, arguments, 0, &length);
+  return good ? fixnum((intptr_t)length) : 0;
+}
+
+PRIMITIVE(prim_vector_ref) {
+  size_t at;
+  bool good = item_argument(vm, "vector-ref", types.vector, arguments, &at);
+  return good ? vector_of(arguments[0])->items[at] : 0;
+}
+
+PRIMITIVE(prim_vector_set) {
+  size_t at;
+  if (!item_argument(vm, "vector-set!", types.vector, arguments, &at))
+    return 0;
+  store(vm, arguments[0], &vector_of(arguments[0])->items[at], arguments[2]);
+  return SCM_UNSPECIFIED;
+}
+
+PRIMITIVE(prim_vector_to_list) {
+  size_t start, end;
+  if (!part_arguments(vm, "vector->list", types.vector, count, arguments, 0, 1, &start, &end))
+    return 0;
+  return list_of(vm, end - start, vector_of(arguments[0])->items + start);
+}
+
+PRIMITIVE(prim_list_to_vector) {
+  intptr_t length = length_argument(vm, "list->vector", 1, arguments[0]);
+  scm vector = length < 0 ? 0 : make_vector(vm, (size_t)length, SCM_UNSPECIFIED);
+  scm list = arguments[0];
+  for (intptr_t i = 0; vector && i < length && is_pair(list); i++, list = cdr(list))
+    vector_of(vector)->items[i] = car(list);
+  return vector;
+}
+
+PRIMITIVE(prim_vector_fill) {
+  size_t start, end;
+  if (!part_arguments(vm, "vector-fill!", types.vector, count, arguments, 0, 2, &start, &end))
+    return 0;
+  struct vector *vector = vector_of(arguments[0]);
+  for (size_t i = start; i < end; i++)
+    vector->items[i] = arguments[1];
+  tarn_barrier_range(vm->self, vector, vector->items + start, end - start);
+  return SCM_UNSPECIFIED;
+}
+
+static scm copy_vector(struct vm *vm, const char *who, int count, const scm *arguments) {
+  size_t start, end;
+  if (!part_arguments(vm, who, types.vector, count, arguments, 0, 1, &start, &end))
+    return 0;
+  return vector_from(vm, vector_of(arguments[0])->items + start, end - start);
+}
+
+PRIMITIVE(prim_vector_copy) { return copy_vector(vm, "vector-copy", count, arguments); }
+PRIMITIVE(prim_subvector) { return copy_vector(vm, "subvector", count, arguments); }
+
+PRIMITIVE(prim_vector_copy_into) {
+  size_t at, start, end;
+  if (!copy_arguments(vm, "vector-copy!", types.vector, count, arguments, &at, &start, &end))
+    return 0;
+  struct vector *to = vector_of(arguments[0]), *from = vector_of(arguments[2]);
+  tarn_store_range(vm->self, to, (void **)(to->items + at), (void *const *)(from->items + start),
+                   end - start);
+  return SCM_UNSPECIFIED;
+}
+
+PRIMITIVE(prim_vector_append) {
+  size_t total, at = 0;
+  if (!total_length(vm, "vector-append", types.vector, count, arguments, &total))
+    return 0;
+  scm result = make_vector(vm, total, SCM_UNSPECIFIED);
+  for (int i = 0; result && i < count; i++) {
+    const struct vector *part = vector_of(arguments[i]);
+    memcpy(vector_of(result)->items + at, part->items, part->count * sizeof(scm));
+    at += part->count;
+  }
+  return result;
+}
+
+/* --- bytevectors ----------------------------------------------------------------------------- */
+
+static scm bytevector_from(struct vm *vm, const uint8_t *bytes, size_t count) {
+  scm result = make_bytevector(vm, count);
+  if (result)
+    memcpy(bytevector_of(result)->bytes, bytes, count);
+  return result;
+}
+
+PRIMITIVE(prim_make_bytevector) {
+  size_t length, byte = 0;
+  if (!index_argument(vm, "make-bytevector", 1, arguments[0], FIXNUM_MAX, &length) ||
+      (count > 1 && !index_argument(vm, "make-bytevector", 2, arguments[1], 255, &byte)))
+    return 0;
+  scm result = make_bytevector(vm, length);
+  if (result && byte != 0)
+    memset(bytevector_of(result)->bytes, (int)byte, length);
+  return result;
+}
+
+PRIMITIVE(prim_bytevector) {
+  size_t byte;
+  scm result = make_bytevector(vm, (size_t)count);
+  ROOTS(vm, (void *)&result);
+  for (int i = 0; result && i < count; i++) {
+    if (!index_argument(vm, "bytevector", i + 1, arguments[i], 255, &byte))
+      return 0;
+    bytevector_of(result)->bytes[i] = (uint8_t)byte;
+  }
+  return result;
+}
+
+PRIMITIVE(prim_bytevector_length) {
+  size_t length;
+  bool good = array_argument(vm, "bytevector-length", types.bytevector, arguments, 0, &length);
+  return good ? fixnum((intptr_t)length) : 0;
+}
+
+PRIMITIVE(prim_bytevector_ref) {
+  size_t at;
+  bool good = item_argument(vm, "bytevector-u8-ref", types.bytevector, arguments, &at);
+  return good ? fixnum(bytevector_of(arguments[0])->bytes[at]) : 0;
+}
+
+PRIMITIVE(prim_bytevector_set) {
+  size_t at, byte;
+  if (!item_argument(vm, "bytevector-u8-set!", types.bytevector, arguments, &at) ||
+      !index_argument(vm, "bytevector-u8-set!", 3, arguments[2], 255, &byte))
+    return 0;
+  bytevector_of(arguments[0])->bytes[at] = (uint8_t)byte;
+  return SCM_UNSPECIFIED;
+}
+
+PRIMITIVE(prim_bytevector_copy) {
+  size_t start, end;
+  if (!part_arguments(vm, "bytevector-copy", types.bytevector, count, arguments, 0, 1, &start,
+                      &end))
+    return 0;
+  return bytevector_from(vm, bytevector_of(arguments[0])->bytes + start, end - start);
+}
+
+PRIMITIVE(prim_bytevector_copy_into) {
+  size_t at, start, end;
+  if (!copy_arguments(vm, "bytevector-copy!", types.bytevector, count, arguments, &at, &start,
+                      &end))
+    return 0;
+  memmove(bytevector_of(arguments[0])->bytes + at, bytevector_of(arguments[2])->bytes + start,
+          end - start);
+  return SCM_UNSPECIFIED;
+}
+
+PRIMITIVE(prim_bytevector_append) {
+  size_t total, at = 0;
+  if (!total_length(vm, "bytevector-append", types.bytevector, count, arguments, &total))
+    return 0;
+  scm result = make_bytevector(vm, total);
+  for (int i = 0; result && i < count; i++) {
+    const struct bytevector *part = bytevector_of(arguments[i]);
+    memcpy(bytevector_of(result)->bytes + at, part->bytes, part->count);
+    at += part->count;
+  }
+  return result;
+}
+
+PRIMITIVE(prim_bytevector_fill) {
+  size_t start, end, byte;
+  if (!part_arguments(vm, "bytevector-fill!", types.bytevector, count, arguments, 0, 2, &start,
+                      &end) ||
+      !index_argument(vm, "bytevector-fill!", 2, arguments[1], 255, &byte))
+    return 0;
+  memset(bytevector_of(arguments[0])->bytes + start, (int)byte, end - start);
+  return SCM_UNSPECIFIED;
+}
+
+/* --- records: what define-record-type becomes ------------------------------------------------ */
+
+PRIMITIVE(prim_make_record) { /* kind field ... */
+  scm record = make_record(vm, arguments[0], (size_t)count - 1);
+  if (record)
+    memcpy(record_of(record)->fields, arguments + 1, ((size_t)count - 1) * sizeof(scm));
+  return record;
+}
+
+PRIMITIVE(prim_is_record) { /* v [kind] */
+  return boolean(is_record(arguments[0]) &&
+                 (count == 1 || record_of(arguments[0])->kind == arguments[1]));
+}
+
+PRIMITIVE(prim_record_kind) {
+  if (!is_record(arguments[0]))
+    return wrong_type(vm, "%record-kind", 1, arguments[0]);
+  return record_of(arguments[0])->kind;
+}
+
+/* Of: record, kind, index, who.  NULL: failed, and it was `who`, a symbol, that did. */
+static scm *field_argument(struct vm *vm, const scm *arguments) {
+  scm v = arguments[0], at = arguments[2];
+  if (is_record(v) && record_of(v)->kind == arguments[1] && is_fixnum(at) &&
+      fixnum_value(at) >= 0 && (size_t)fixnum_value(at) < record_of(v)->count)
+    return &record_of(v)->fields[fixnum_value(at)];
+  scm who = 0;
+  ROOTS(vm, (void *)&who);
+  if (!is_symbol(arguments[3]))
+    wrong_type(vm, "%record-ref", 4, arguments[3]);
+  else if ((who = string_to_utf8(vm, symbol_of(arguments[3])->name, NULL)))
+    wrong_type(vm, (const char *)who, 1, v);
+  return NULL;
+}
+
+PRIMITIVE(prim_record_ref) {
+  const scm *field = field_argument(vm, arguments);
+  return field ? *field : 0;
+}
+
+PRIMITIVE(prim_record_set) { /* record kind index who value */
+  scm *field = field_argument(vm, arguments);
+  if (!field)
+    return 0;
+  store(vm, arguments[0], field, arguments[4]);
+  return SCM_UNSPECIFIED;
+}
+
+/* --- conditions ------------------------------------------------------------------------------ */
+
+PRIMITIVE(prim_make_condition) { /* kind who message irritants */
+  const char *who = "%make-condition";
+  if (!is_symbol(arguments[0]))
+    return wrong_type(vm, who, 1, arguments[0]);
+  if (!is_symbol(arguments[1]) && arguments[1] != SCM_FALSE)
+    return wrong_type(vm, who, 2, arguments[1]);
+  if (!is_string(arguments[2]))
+    return wrong_type(vm, who, 3, arguments[2]);
+  if (length_argument(vm, who, 4, arguments[3]) < 0)
+    return 0;
+  struct condition *condition = make_object(vm, types.condition);
+  if (!condition)
+    return 0;
+  condition->kind = arguments[0];
+  condition->who = arguments[1];
+  condition->message = arguments[2];
+  condition->irritants = arguments[3];
+  return (scm)condition;
+}
+
+#define DEFINE_CONDITION_FIELD(function, name, field) \
+  PRIMITIVE(function) {                               \
+    if (!is_condition(arguments[0]))                  \
+      return wrong_type(vm, name, 1, arguments[0]);   \
+    return condition_of(arguments[0])->field;         \
+  }
+DEFINE_CONDITION_FIELD(prim_condition_kind, "condition-kind", kind)
+DEFINE_CONDITION_FIELD(prim_condition_who, "condition-who", who)
+DEFINE_CONDITION_FIELD(prim_condition_message, "error-object-message", message)
+DEFINE_CONDITION_FIELD(prim_condition_irritants, "error-object-irritants", irritants)
+
+static scm is_condition_of(struct vm *vm, scm v, const char *kind) {
+  scm symbol = intern(vm, kind);
+  return symbol ? boolean(is_condition(v) && condition_of(v)->kind == symbol) : 0;
+}
+
+PRIMITIVE(prim_is_read_error) { return is_condition_of(vm, arguments[0], "read"); }
+PRIMITIVE(prim_is_file_error) { return is_condition_of(vm, arguments[0], "file"); }
+
+/* --- parameters ------------------------------------------------------------------------------ */
+
+PRIMITIVE(prim_make_parameter) { /* value converter */
+  struct parameter *parameter = make_object(vm, types.parameter);
+  if (!parameter)
+    return 0;
+  parameter->value = arguments[0];
+  parameter->converter = arguments[1];
+  return (scm)parameter;
+}
+
+PRIMITIVE(prim_parameter_value) {
+  if (!is_parameter(arguments[0]))
+    return wrong_type(vm, "%parameter-value", 1, arguments[0]);
+  return parameter_of(arguments[0])->value;
+}
+
+PRIMITIVE(prim_parameter_converter) {
+  if (!is_parameter(arguments[0]))
+    return wrong_type(vm, "%parameter-converter", 1, arguments[0]);
+  return parameter_of(arguments[0])->converter;
+}
+
+/* --- the collector --------------------------------------------------------------------------- */
+
+static scm collect(struct vm *vm, const char *who, int generation) {
+  tarn_status status = tarn_collect(vm->self, generation);
+  if (status != TARN_OK)
+    return raise_error(vm, "system", who, tarn_strerror(status), 0);
+  return SCM_UNSPECIFIED;
+}
+
+PRIMITIVE(prim_gc) { return collect(vm, "gc", TARN_GENERATION_FULL); }
+PRIMITIVE(prim_gc_young) { return collect(vm, "gc-young", 0); }
+
+/* An association list of the numbers that a program can use. */
+PRIMITIVE(prim_statistics) {
+#define NUMBER(field) \
+  { #field, offsetof(tarn_stats, field) }
+  static const struct {
+    const char *name;
+    size_t offset;
+  } numbers[] = {NUMBER(collections),     NUMBER(collections_asked),
+                 NUMBER(pause_last_ns),   NUMBER(pause_max_ns),
+                 NUMBER(pause_median_ns), NUMBER(pause_total_ns),
+                 NUMBER(stop_max_ns),     NUMBER(mark_last_ns),
+                 NUMBER(threads),         NUMBER(heap_bytes),
+                 NUMBER(heap_bytes_max),  NUMBER(live_bytes),
+                 NUMBER(live_objects),    NUMBER(allocated_bytes),
+                 NUMBER(external_bytes),  NUMBER(returned_bytes),
+                 NUMBER(released),        NUMBER(finalizers_run),
+                 NUMBER(weak_cleared),    NUMBER(types)};
+#undef NUMBER
+  tarn_stats stats = {.struct_size = sizeof stats};
+  (void)tarn_stats_get(world, &stats);
+  scm list = SCM_NIL, name = SCM_NIL;
+  ROOTS(vm, (void *)&list, (void *)&name);
+  for (size_t i = sizeof numbers / sizeof numbers[0]; i-- > 0 && list;) {
+    uint64_t value;
+    memcpy(&value, (const char *)&stats + numbers[i].offset, sizeof value);
+    name = intern(vm, numbers[i].name);
+    scm number = name ? make_integer(vm, (intptr_t)value) : 0;
+    scm entry = number ? cons(vm, name, number) : 0;
+    list = entry ? cons(vm, entry, list) : 0;
+  }
+  return list;
+}
+
+/* --- begin ----------------------------------------------------------------------------------- */
+
+#define ACCESSOR_ENTRY(way) {"c" #way "r", prim_c##way##r, 1, 1},
+
+static const struct primitive_def defs[] = {
+    ACCESSORS(ACCESSOR_ENTRY){"eq?", prim_is_eq, 2, 2},
+    {"eqv?", prim_is_eqv, 2, 2},
+    {"equal?", prim_is_equal, 2, 2},
+    {"not", prim_not, 1, 1},
+    {"boolean?", prim_is_boolean, 1, 1},
+    {"boolean=?", prim_boolean_equal, 1, -1},
+    {"symbol<?", prim_symbol_less, 1, -1},
+    {"procedure?", prim_is_procedure, 1, 1},
+    {"promise?", prim_is_promise, 1, 1},
+    {"void", prim_void, 0, -1},
+    {"pair?", prim_is_pair, 1, 1},
+    {"null?", prim_is_null, 1, 1},
+    {"list?", prim_is_list, 1, 1},
+    {"cons", prim_cons, 2, 2},
+    {"set-car!", prim_set_car, 2, 2},
+    {"set-cdr!", prim_set_cdr, 2, 2},
+    {"list", prim_list, 0, -1},
+    {"cons*", prim_cons_star, 1, -1},
+    {"make-list", prim_make_list, 1, 2},
+    {"length", prim_length, 1, 1},
+    {"append", prim_append, 0, -1},
+    {"append!", prim_append_into, 0, -1},
+    {"reverse", prim_reverse, 1, 1},
+    {"reverse!", prim_reverse_into, 1, 1},
+    {"list-tail", prim_list_tail, 2, 2},
+    {"list-ref", prim_list_ref, 2, 2},
+    {"list-set!", prim_list_set, 3, 3},
+    {"list-head", prim_list_head, 2, 2},
+    {"list-copy", prim_list_copy, 1, 1},
+    {"last-pair", prim_last_pair, 1, 1},
+    {"iota", prim_iota, 1, 3},
+    {"memq", prim_memq, 2, 2},
+    {"memv", prim_memv, 2, 2},
+    {"%member", prim_member, 2, 2},
+    {"assq", prim_assq, 2, 2},
+    {"assv", prim_assv, 2, 2},
+    {"%assoc", prim_assoc, 2, 2},
+    {"delete", prim_delete, 2, 2},
+    {"delq", prim_delq, 2, 2},
+    {"vector?", prim_is_vector, 1, 1},
+    {"make-vector", prim_make_vector, 1, 2},
+    {"vector", prim_vector, 0, -1},
+    {"vector-length", prim_vector_length, 1, 1},
+    {"vector-ref", prim_vector_ref, 2, 2},
+    {"vector-set!", prim_vector_set, 3, 3},
+    {"vector->list", prim_vector_to_list, 1, 3},
+    {"list->vector", prim_list_to_vector, 1, 1},
+    {"vector-fill!", prim_vector_fill, 2, 4},
+    {"vector-copy", prim_vector_copy, 1, 3},
+    {"subvector", prim_subvector, 3, 3},
+    {"vector-copy!", prim_vector_copy_into, 3, 5},
+    {"vector-append", prim_vector_append, 0, -1},
+    {"bytevector?", prim_is_bytevector, 1, 1},
+    {"make-bytevector", prim_make_bytevector, 1, 2},
+    {"bytevector", prim_bytevector, 0, -1},
+    {"bytevector-length", prim_bytevector_length, 1, 1},
+    {"bytevector-u8-ref", prim_bytevector_ref, 2, 2},
+    {"bytevector-u8-set!", prim_bytevector_set, 3, 3},
+    {"bytevector-copy", prim_bytevector_copy, 1, 3},
+    {"bytevector-copy!", prim_bytevector_copy_into, 3, 5},
+    {"bytevector-append", prim_bytevector_append, 0, -1},
+    {"bytevector-fill!", prim_bytevector_fill, 2, 4},
+    {"%make-record", prim_make_record, 1, -1},
+    {"%record?", prim_is_record, 1, 2},
+    {"%record-kind", prim_record_kind, 1, 1},
+    {"%record-ref", prim_record_ref, 4, 4},
+    {"%record-set!", prim_record_set, 5, 5},
+    {"%make-condition", prim_make_condition, 4, 4},
+    {"condition?", prim_is_condition, 1, 1},
+    {"error-object?", prim_is_condition, 1, 1},
+    {"error-object-message", prim_condition_message, 1, 1},
+    {"error-object-irritants", prim_condition_irritants, 1, 1},
+    {"condition-kind", prim_condition_kind, 1, 1},
+    {"condition-who", prim_condition_who, 1, 1},
+    {"read-error?", prim_is_read_error, 1, 1},
+    {"file-error?", prim_is_file_error, 1, 1},
+    {"%make-parameter", prim_make_parameter, 2, 2},
+    {"%parameter-value", prim_parameter_value, 1, 1},
+    {"%parameter-converter", prim_parameter_converter, 1, 1},
+    {"gc", prim_gc, 0, 0},
+    {"gc-young", prim_gc_young, 0, 0},
+    {"runtime-statistics", prim_statistics, 0, 0},
+    {NULL, NULL, 0, 0}};
+
+void list_begin(struct vm *vm) { define_primitives(vm, defs); }

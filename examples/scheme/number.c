@@ -1,0 +1,836 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * number.c: integers of any size, and flonums.  Their text is number_text.c's.
+ *
+ * An exact number is an integer: a fixnum if it fits, else a bignum, never a bignum that would fit.
+ * There are no exact fractions, so (/ 1 2) is 0.5, and no complex numbers, so (sqrt -1) is +nan.0.
+ *
+ * A bignum is an object around an mpz_t of GMP, whose digits lie in malloc's memory: the type's
+ * free function gives them back, and the world is told how many bytes there are, as they are
+ * reason to collect too.  Bignums never change once made.
+ *
+ * Everything here first computes, in mpz_t of the C stack, and makes the one object of the result
+ * last: `finish_integer`.  What was computed from is not needed any more then, so nearly nothing is
+ * rooted.
+ *
+ * GMP ends the process if it finds no memory, so results above MAX_BITS are refused.  It is no
+ * safepoint either: a collection waits for a long multiplication.
+ */
+#include "scheme.h"
+#include <float.h>
+#include <gmp.h>
+#include <math.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#define MAX_BITS ((size_t)1 << 30) /* of an integer: 128 MB */
+
+struct bignum {
+  const tarn_type *type;
+  mpz_t n;
+};
+
+/* For number_text.c too. */
+void init_integer(mpz_ptr n, scm v);
+scm finish_integer(struct vm *vm, const char *who, mpz_ptr n, bool inexact);
+double integer_ratio(mpz_srcptr a, mpz_srcptr b);
+void number_text_begin(struct vm *vm);
+
+#define PRIMITIVE(name)                                                                     \
+  static scm name(__attribute__((unused)) struct vm *vm, __attribute__((unused)) int count, \
+                  __attribute__((unused)) scm *arguments)
+
+/* --- making numbers -------------------------------------------------------------------------- */
+
+static ptrdiff_t bytes_of(const struct bignum *bignum) {
+  return (ptrdiff_t)(mpz_size(bignum->n) * sizeof(mp_limb_t));
+}
+
+static void free_bignum(tarn_world *of, void *object) {
+  struct bignum *bignum = object;
+  if (mpz_size(bignum->n) == 0)
+    return; /* it never got its digits, and is all zeros */
+  (void)tarn_external_adjust(of, -bytes_of(bignum));
+  mpz_clear(bignum->n);
+}
+
+void number_types(void) {
+  types.bignum = make_type("bignum", sizeof(struct bignum), 0, free_bignum);
+}
+
+static bool is_bignum(scm v) { return has_type(v, types.bignum); }
+static mpz_srcptr bignum_digits(scm v) { return ((const struct bignum *)v)->n; }
+
+bool is_integer_object(scm v) { return is_fixnum(v) || is_bignum(v); }
+bool is_flonum(scm v) { return is_flonum_word(v) || has_type(v, types.flonum); }
+bool is_number(scm v) { return is_fixnum(v) || is_flonum(v) || is_bignum(v); }
+
+double flonum_value(scm v) {
+  return is_flonum_word(v) ? flonum_word_value(v) : ((const struct flonum *)v)->value;
+}
+
+/* There is one NaN, so that eqv? finds it equal to itself. */
+scm make_flonum(struct vm *vm, double d) {
+  scm word = flonum_word(d);
+  if (word)
+    return word;
+  struct flonum *flonum = make_object(vm, types.flonum);
+  if (flonum)
+    flonum->value = isnan(d) ? (double)NAN : d;
+  return (scm)flonum;
+}
+
+static scm too_large(struct vm *vm, const char *who) {
+  return raise_error(vm, "memory", who, "the result is too large", 0);
+}
+
+static scm division_by_zero(struct vm *vm, const char *who, scm dividend) {
+  return raise_error(vm, "out-of-range", who, "division by zero", 1, dividend);
+}
+
+static double nearest(mpz_srcptr n, bool more, int exponent);
+
+/* The number `n` as a value, exact or not.  `n` is cleared. */
+scm finish_integer(struct vm *vm, const char *who, mpz_ptr n, bool inexact) {
+  scm result;
+  if (inexact)
+    result = make_flonum(vm, nearest(n, false, 0));
+  else if (mpz_fits_slong_p(n) && fits_fixnum(mpz_get_si(n)))
+    result = fixnum(mpz_get_si(n));
+  else if (mpz_sizeinbase(n, 2) > MAX_BITS)
+    result = too_large(vm, who);
+  else {
+    struct bignum *bignum = make_object(vm, types.bignum);
+    if (bignum) {
+      mpz_init(bignum->n);
+      mpz_swap(bignum->n, n);
+      (void)tarn_external_adjust(world, bytes_of(bignum));
+    }
+    result = (scm)bignum;
+  }
+  mpz_clear(n);
+  return result;
+}
+
+/* Two numbers, as multiple values. */
+static scm finish_integers(struct vm *vm, const char *who, mpz_ptr a, mpz_ptr b, bool inexact) {
+  scm results[2] = {0, 0};
+  ROOTS(vm, (void *)&results[0], (void *)&results[1]);
+  results[0] = finish_integer(vm, who, a, inexact);
+  results[1] = finish_integer(vm, who, b, inexact);
+  return results[0] && results[1] ? make_values(vm, 2, results) : 0;
+}
+
+scm make_integer(struct vm *vm, intptr_t n) {
+  mpz_t big;
+  if (fits_fixnum(n))
+    return fixnum(n);
+  mpz_init_set_si(big, n);
+  return finish_integer(vm, NULL, big, false);
+}
+
+/* --- looking at numbers ---------------------------------------------------------------------- */
+
+/* An exact integer as GMP wants it, to read only: a bignum's own, or a fixnum in a limb here. */
+struct operand {
+  mpz_t n;
+  mp_limb_t limb;
+};
+static mpz_srcptr operand(struct operand *o, scm v) {
+  if (!is_fixnum(v))
+    return bignum_digits(v);
+  intptr_t n = fixnum_value(v);
+  o->limb = n < 0 ? -(mp_limb_t)n : (mp_limb_t)n;
+  return mpz_roinit_n(o->n, &o->limb, n < 0 ? -1 : n > 0);
+}
+
+/* A copy of an integer of any kind, flonums too. */
+void init_integer(mpz_ptr n, scm v) {
+  if (is_fixnum(v))
+    mpz_init_set_si(n, fixnum_value(v));
+  else if (is_bignum(v))
+    mpz_init_set(n, bignum_digits(v));
+  else
+    mpz_init_set_d(n, flonum_value(v));
+}
+
+/* `n` times 2^exponent as the nearest double, to the even one of two; mpz_get_d would cut off.
+ * `more`: bits below the last one of `n` were lost, and not all were zero. */
+static double nearest(mpz_srcptr n, bool more, int exponent) {
+  size_t bits = mpz_sizeinbase(n, 2), shift = bits > 64 ? bits - 64 : 0;
+  mpz_t high;
+  mpz_init(high);
+  mpz_tdiv_q_2exp(high, n, shift);
+  more |= shift && mpz_scan1(n, 0) < shift;
+  double d = ldexp((double)(mpz_getlimbn(high, 0) | more), exponent + (int)shift);
+  mpz_clear(high);
+  return mpz_sgn(n) < 0 ? -d : d;
+}
+
+/* a / b as the nearest double.  The quotient has 64 bits or more, but where the result is so small
+ * that a double keeps fewer: then it ends two bits after the double's last. */
+double integer_ratio(mpz_srcptr a, mpz_srcptr b) {
+  ptrdiff_t shift = 66 + (ptrdiff_t)mpz_sizeinbase(b, 2) - (ptrdiff_t)mpz_sizeinbase(a, 2);
+  mpz_t quotient, rest;
+  shift = shift < 0 ? 0 : shift > 1076 ? 1076 : shift;
+  mpz_inits(quotient, rest, NULL);
+  mpz_mul_2exp(quotient, a, (mp_bitcnt_t)shift);
+  mpz_tdiv_qr(quotient, rest, quotient, b);
+  double d = nearest(quotient, mpz_sgn(rest) != 0, -(int)shift);
+  mpz_clears(quotient, rest, NULL);
+  return d;
+}
+
+static double to_double(scm v) {
+  if (is_fixnum(v))
+    return (double)fixnum_value(v);
+  return is_bignum(v) ? nearest(bignum_digits(v), false, 0) : flonum_value(v);
+}
+
+static bool is_integral(scm v) {
+  if (!is_flonum(v))
+    return is_integer_object(v);
+  double d = flonum_value(v);
+  return isfinite(d) && d == trunc(d);
+}
+
+static bool is_finite(scm v) { return !is_flonum(v) || isfinite(flonum_value(v)); }
+static bool is_nan(scm v) { return is_flonum(v) && isnan(flonum_value(v)); }
+
+static bool is_odd(scm v) { /* of an integer */
+  if (is_fixnum(v))
+    return fixnum_value(v) & 1;
+  return is_bignum(v) ? mpz_odd_p(bignum_digits(v)) : fmod(flonum_value(v), 2) != 0;
+}
+
+/* False: an argument is not of the domain, and the condition is set. */
+static bool check(struct vm *vm, const char *who, bool (*domain)(scm), int count,
+                  const scm *arguments) {
+  for (int i = 0; i < count; i++)
+    if (!domain(arguments[i]))
+      return wrong_type(vm, who, i + 1, arguments[i]);
+  return true;
+}
+
+/* --- comparison ------------------------------------------------------------------------------ */
+
+/* As number_compare, of two numbers.  Exact: nothing is rounded to a double. */
+static int compare(scm a, scm b) {
+  struct operand x, y;
+  if (is_fixnum(a) && is_fixnum(b))
+    return (fixnum_value(a) > fixnum_value(b)) - (fixnum_value(a) < fixnum_value(b));
+  if (is_nan(a) || is_nan(b))
+    return 2;
+  if (is_flonum(a) && is_flonum(b))
+    return (flonum_value(a) > flonum_value(b)) - (flonum_value(a) < flonum_value(b));
+  int order = is_flonum(b)   ? mpz_cmp_d(operand(&x, a), flonum_value(b))
+              : is_flonum(a) ? -mpz_cmp_d(operand(&y, b), flonum_value(a))
+                             : mpz_cmp(operand(&x, a), operand(&y, b));
+  return (order > 0) - (order < 0);
+}
+
+int number_compare(struct vm *vm, scm a, scm b, const char *who) {
+  return check(vm, who, is_number, 2, (const scm[]){a, b}) ? compare(a, b) : -2;
+}
+
+bool number_equal(scm a, scm b) {
+  if (a == b)
+    return true;
+  if (is_bignum(a) && is_bignum(b))
+    return mpz_cmp(bignum_digits(a), bignum_digits(b)) == 0;
+  if (!has_type(a, types.flonum) || !has_type(b, types.flonum))
+    return false;
+  double x = flonum_value(a), y = flonum_value(b);
+  return memcmp(&x, &y, sizeof x) == 0;
+}
+
+static uint64_t mix(uint64_t h) {
+  h = (h ^ h >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+  h = (h ^ h >> 27) * UINT64_C(0x94d049bb133111eb);
+  return h ^ h >> 31;
+}
+
+uint64_t number_hash(scm v) {
+  uint64_t hash = v;
+  if (is_bignum(v)) {
+    hash = (uint64_t)mpz_sgn(bignum_digits(v));
+    for (size_t i = 0; i < mpz_size(bignum_digits(v)); i++)
+      hash = mix(hash ^ mpz_getlimbn(bignum_digits(v), (mp_size_t)i));
+  } else if (is_object(v)) {
+    memcpy(&hash, &((const struct flonum *)v)->value, sizeof hash);
+  }
+  return mix(hash);
+}
+
+/* `accepted`: bit n + 1 for the order n of neighbours. */
+static scm compare_all(struct vm *vm, const char *who, unsigned accepted, int count,
+                       const scm *arguments) {
+  bool holds = true;
+  if (!check(vm, who, is_number, count, arguments))
+    return 0;
+  for (int i = 1; holds && i < count; i++)
+    holds = accepted >> (compare(arguments[i - 1], arguments[i]) + 1) & 1;
+  return boolean(holds);
+}
+
+PRIMITIVE(less) { return compare_all(vm, "<", 1, count, arguments); }
+PRIMITIVE(equal) { return compare_all(vm, "=", 2, count, arguments); }
+PRIMITIVE(not_greater) { return compare_all(vm, "<=", 1 | 2, count, arguments); }
+PRIMITIVE(greater) { return compare_all(vm, ">", 4, count, arguments); }
+PRIMITIVE(not_less) { return compare_all(vm, ">=", 4 | 2, count, arguments); }
+
+/* The argument of the order `wanted` to all others; inexact if any argument is. */
+static scm extreme(struct vm *vm, const char *who, int wanted, int count, const scm *arguments) {
+  scm found = arguments[0];
+  bool inexact = false;
+  if (!check(vm, who, is_number, count, arguments))
+    return 0;
+  for (int i = 0; i < count; i++) {
+    scm v = arguments[i];
+    inexact |= is_flonum(v);
+    if (!is_nan(found) && (is_nan(v) || compare(v, found) == wanted))
+      found = v;
+  }
+  return inexact ? make_flonum(vm, to_double(found)) : found;
+}
+
+PRIMITIVE(maximum) { return extreme(vm, "max", 1, count, arguments); }
+PRIMITIVE(minimum) { return extreme(vm, "min", -1, count, arguments); }
+
+/* --- predicates ------------------------------------------------------------------------------ */
+
+#define TEST(name, test)  \
+  PRIMITIVE(name) {       \
+    scm v = arguments[0]; \
+    return boolean(test); \
+  }
+TEST(number_p, is_number(v))
+TEST(rational_p, is_number(v) && is_finite(v))
+TEST(integer_p, is_integral(v))
+TEST(exact_integer_p, is_integer_object(v))
+
+/* Where other arguments than those that `domain` accepts are errors. */
+#define TEST_OF(name, who, domain, test)                          \
+  PRIMITIVE(name) {                                               \
+    scm v = arguments[0];                                         \
+    return domain(v) ? boolean(test) : wrong_type(vm, who, 1, v); \
+  }
+TEST_OF(exact_p, "exact?", is_number, is_integer_object(v))
+TEST_OF(inexact_p, "inexact?", is_number, is_flonum(v))
+TEST_OF(nan_p, "nan?", is_number, is_nan(v))
+TEST_OF(infinite_p, "infinite?", is_number, !is_finite(v) && !is_nan(v))
+TEST_OF(finite_p, "finite?", is_number, is_finite(v))
+TEST_OF(zero_p, "zero?", is_number, compare(v, fixnum(0)) == 0)
+TEST_OF(positive_p, "positive?", is_number, compare(v, fixnum(0)) == 1)
+TEST_OF(negative_p, "negative?", is_number, compare(v, fixnum(0)) == -1)
+TEST_OF(odd_p, "odd?", is_integral, is_odd(v))
+TEST_OF(even_p, "even?", is_integral, !is_odd(v))
+
+/* --- sums and products ----------------------------------------------------------------------- */
+
+typedef void (*integers_fn)(mpz_ptr, mpz_srcptr, mpz_srcptr);
+typedef double (*doubles_fn)(double, double);
+
+static double add_doubles(double a, double b) { return a + b; }
+static double subtract_doubles(double a, double b) { return a - b; }
+static double multiply_doubles(double a, double b) { return a * b; }
+
+/* What is not done for two fixnums, or for two flonums in words, at once. */
+static scm combine(struct vm *vm, const char *who, scm a, scm b, integers_fn integers,
+                   doubles_fn doubles) {
+  struct operand x, y;
+  mpz_t result;
+  if (!check(vm, who, is_number, 2, (const scm[]){a, b}))
+    return 0;
+  if (is_flonum(a) || is_flonum(b))
+    return make_flonum(vm, doubles(to_double(a), to_double(b)));
+  mpz_init(result);
+  integers(result, operand(&x, a), operand(&y, b));
+  return finish_integer(vm, who, result, false);
+}
+
+scm number_add(struct vm *vm, scm a, scm b) {
+  if (is_fixnum(a) && is_fixnum(b)) /* two times 63 bits fit in 64 */
+    return make_integer(vm, fixnum_value(a) + fixnum_value(b));
+  if (is_flonum_word(a) && is_flonum_word(b))
+    return make_flonum(vm, flonum_word_value(a) + flonum_word_value(b));
+  return combine(vm, "+", a, b, mpz_add, add_doubles);
+}
+
+scm number_subtract(struct vm *vm, scm a, scm b) {
+  if (is_fixnum(a) && is_fixnum(b))
+    return make_integer(vm, fixnum_value(a) - fixnum_value(b));
+  if (is_flonum_word(a) && is_flonum_word(b))
+    return make_flonum(vm, flonum_word_value(a) - flonum_word_value(b));
+  return combine(vm, "-", a, b, mpz_sub, subtract_doubles);
+}
+
+scm number_multiply(struct vm *vm, scm a, scm b) {
+  intptr_t product;
+  if (is_fixnum(a) && is_fixnum(b) &&
+      !__builtin_mul_overflow(fixnum_value(a), fixnum_value(b), &product))
+    return make_integer(vm, product);
+  if (is_flonum_word(a) && is_flonum_word(b))
+    return make_flonum(vm, flonum_word_value(a) * flonum_word_value(b));
+  return combine(vm, "*", a, b, mpz_mul, multiply_doubles);
+}
+
+/* `a` and `b` are numbers. */
+static scm number_divide(struct vm *vm, scm a, scm b) {
+  struct operand x, y;
+  mpz_t quotient;
+  if (b == fixnum(0))
+    return division_by_zero(vm, "/", a);
+  if (is_flonum(a) || is_flonum(b))
+    return make_flonum(vm, to_double(a) / to_double(b));
+  if (is_fixnum(a) && is_fixnum(b) && fixnum_value(a) % fixnum_value(b) == 0)
+    return make_integer(vm, fixnum_value(a) / fixnum_value(b));
+  mpz_srcptr n = operand(&x, a), m = operand(&y, b);
+  if (!mpz_divisible_p(n, m))
+    return make_flonum(vm, integer_ratio(n, m));
+  mpz_init(quotient);
+  mpz_divexact(quotient, n, m);
+  return finish_integer(vm, "/", quotient, false);
+}
+
+/* `fn` of the value so far and each argument after the first `done`. */
+static scm fold(struct vm *vm, const char *who, scm (*fn)(struct vm *, scm, scm), scm value,
+                int done, int count, const scm *arguments) {
+  if (!check(vm, who, is_number, count, arguments))
+    return 0;
+  for (int i = done; value && i < count; i++)
+    value = fn(vm, value, arguments[i]);
+  return value;
+}
+
+PRIMITIVE(add) {
+  return count == 0 ? fixnum(0) : fold(vm, "+", number_add, arguments[0], 1, count, arguments);
+}
+PRIMITIVE(multiply) {
+  return count == 0 ? fixnum(1) : fold(vm, "*", number_multiply, arguments[0], 1, count, arguments);
+}
+/* The minus of a zero is a zero of the other sign, which 0.0 - 0.0 is not. */
+PRIMITIVE(subtract) {
+  scm zero = is_flonum(arguments[0]) ? flonum_word(-0.0) : fixnum(0);
+  bool one = count == 1;
+  return fold(vm, "-", number_subtract, one ? zero : arguments[0], !one, count, arguments);
+}
+PRIMITIVE(divide) {
+  bool one = count == 1;
+  return fold(vm, "/", number_divide, one ? fixnum(1) : arguments[0], !one, count, arguments);
+}
+PRIMITIVE(square) {
+  scm v = arguments[0];
+  return is_number(v) ? number_multiply(vm, v, v) : wrong_type(vm, "square", 1, v);
+}
+PRIMITIVE(absolute) {
+  scm v = arguments[0];
+  if (!is_number(v))
+    return wrong_type(vm, "abs", 1, v);
+  if (is_flonum(v))
+    return make_flonum(vm, fabs(flonum_value(v)));
+  return compare(v, fixnum(0)) < 0 ? number_subtract(vm, fixnum(0), v) : v;
+}
+
+/* --- division of integers -------------------------------------------------------------------- */
+
+enum part { QUOTIENT, REMAINDER, BOTH };
+
+static scm divide_fixnums(struct vm *vm, intptr_t a, intptr_t b, bool floored, enum part part) {
+  intptr_t quotient = a / b, remainder = a % b;
+  if (floored && remainder != 0 && (remainder < 0) != (b < 0)) {
+    quotient--;
+    remainder += b;
+  }
+  return part == QUOTIENT ? make_integer(vm, quotient) : fixnum(remainder);
+}
+
+/* The quotient is `floored` or cut off. */
+static scm divide_integers(struct vm *vm, const char *who, scm a, scm b, bool floored,
+                           enum part part) {
+  mpz_t quotient, remainder;
+  if (!check(vm, who, is_integral, 2, (const scm[]){a, b}))
+    return 0;
+  if (compare(b, fixnum(0)) == 0)
+    return division_by_zero(vm, who, a);
+  if (is_fixnum(a) && is_fixnum(b) && part != BOTH)
+    return divide_fixnums(vm, fixnum_value(a), fixnum_value(b), floored, part);
+  bool inexact = is_flonum(a) || is_flonum(b);
+  init_integer(quotient, a);
+  init_integer(remainder, b);
+  if (floored)
+    mpz_fdiv_qr(quotient, remainder, quotient, remainder);
+  else
+    mpz_tdiv_qr(quotient, remainder, quotient, remainder);
+  if (part == BOTH)
+    return finish_integers(vm, who, quotient, remainder, inexact);
+  mpz_clear(part == QUOTIENT ? remainder : quotient);
+  return finish_integer(vm, who, part == QUOTIENT ? quotient : remainder, inexact);
+}
+
+scm number_quotient(struct vm *vm, scm a, scm b) {
+  return divide_integers(vm, "quotient", a, b, false, QUOTIENT);
+}
+scm number_remainder(struct vm *vm, scm a, scm b) {
+  return divide_integers(vm, "remainder", a, b, false, REMAINDER);
+}
+
+#define DIVISION(name, who, floored, part) \
+  PRIMITIVE(name) { return divide_integers(vm, who, arguments[0], arguments[1], floored, part); }
+DIVISION(quotient, "quotient", false, QUOTIENT)
+DIVISION(remainder_, "remainder", false, REMAINDER)
+DIVISION(modulo, "modulo", true, REMAINDER)
+DIVISION(truncate_both, "truncate/", false, BOTH)
+DIVISION(truncate_quotient, "truncate-quotient", false, QUOTIENT)
+DIVISION(truncate_remainder, "truncate-remainder", false, REMAINDER)
+DIVISION(floor_both, "floor/", true, BOTH)
+DIVISION(floor_quotient, "floor-quotient", true, QUOTIENT)
+DIVISION(floor_remainder, "floor-remainder", true, REMAINDER)
+
+/* `fn` of the value so far, at first `value`, and each argument in turn. */
+static scm fold_integers(struct vm *vm, const char *who, integers_fn fn, intptr_t value,
+                         bool (*domain)(scm), int count, const scm *arguments) {
+  mpz_t result, next;
+  bool inexact = false;
+  if (!check(vm, who, domain, count, arguments))
+    return 0;
+  mpz_init_set_si(result, value);
+  for (int i = 0; i < count && mpz_sizeinbase(result, 2) <= MAX_BITS; i++) {
+    inexact |= is_flonum(arguments[i]);
+    init_integer(next, arguments[i]);
+    fn(result, result, next);
+    mpz_clear(next);
+  }
+  return finish_integer(vm, who, result, inexact);
+}
+
+#define FOLD_INTEGERS(name, who, fn, value, domain) \
+  PRIMITIVE(name) { return fold_integers(vm, who, fn, value, domain, count, arguments); }
+FOLD_INTEGERS(greatest_divisor, "gcd", mpz_gcd, 0, is_integral)
+FOLD_INTEGERS(least_multiple, "lcm", mpz_lcm, 1, is_integral)
+FOLD_INTEGERS(bitwise_and, "bitwise-and", mpz_and, -1, is_integer_object)
+FOLD_INTEGERS(bitwise_ior, "bitwise-ior", mpz_ior, 0, is_integer_object)
+FOLD_INTEGERS(bitwise_xor, "bitwise-xor", mpz_xor, 0, is_integer_object)
+
+/* --- bits ------------------------------------------------------------------------------------ */
+
+PRIMITIVE(bitwise_not) { /* is -1 - n */
+  scm v = arguments[0];
+  return is_integer_object(v) ? number_subtract(vm, fixnum(-1), v)
+                              : wrong_type(vm, "bitwise-not", 1, v);
+}
+
+/* Of a negative number the zeros are counted: it has ones without end. */
+PRIMITIVE(bit_count) {
+  mpz_t n;
+  if (!is_integer_object(arguments[0]))
+    return wrong_type(vm, "bit-count", 1, arguments[0]);
+  init_integer(n, arguments[0]);
+  if (mpz_sgn(n) < 0)
+    mpz_com(n, n);
+  intptr_t bits = (intptr_t)mpz_popcount(n);
+  mpz_clear(n);
+  return fixnum(bits);
+}
+
+PRIMITIVE(arithmetic_shift) {
+  scm v = arguments[0], by = arguments[1];
+  mpz_t n;
+  if (!check(vm, "arithmetic-shift", is_integer_object, 2, arguments))
+    return 0;
+  if (v == fixnum(0))
+    return v;
+  if (compare(by, fixnum((intptr_t)MAX_BITS)) > 0)
+    return too_large(vm, "arithmetic-shift");
+  if (compare(by, fixnum(-(intptr_t)MAX_BITS)) < 0)
+    by = fixnum(-(intptr_t)MAX_BITS); /* nothing but the sign is left */
+  intptr_t bits = fixnum_value(by);
+  init_integer(n, v);
+  if (bits >= 0)
+    mpz_mul_2exp(n, n, (mp_bitcnt_t)bits);
+  else
+    mpz_fdiv_q_2exp(n, n, (mp_bitcnt_t)-bits);
+  return finish_integer(vm, "arithmetic-shift", n, false);
+}
+
+/* --- exact and inexact ----------------------------------------------------------------------- */
+
+PRIMITIVE(exact) {
+  scm v = arguments[0];
+  mpz_t n;
+  if (is_integer_object(v))
+    return v;
+  if (!is_flonum(v))
+    return wrong_type(vm, "exact", 1, v);
+  if (!is_integral(v)) /* there are no exact fractions */
+    return out_of_range(vm, "exact", 1, v);
+  mpz_init_set_d(n, flonum_value(v));
+  return finish_integer(vm, "exact", n, false);
+}
+
+PRIMITIVE(inexact) {
+  scm v = arguments[0];
+  return is_number(v) ? make_flonum(vm, to_double(v)) : wrong_type(vm, "inexact", 1, v);
+}
+
+/* A flonum as a fraction in lowest terms; the denominator is a power of two. */
+static double fraction(double d, bool denominator) {
+  int exponent;
+  double n = ldexp(frexp(d, &exponent), DBL_MANT_DIG);
+  exponent -= DBL_MANT_DIG;
+  for (; exponent < 0 && fmod(n, 2) == 0; exponent++)
+    n /= 2;
+  if (exponent >= 0)
+    return denominator ? 1 : d;
+  return denominator ? ldexp(1, -exponent) : n;
+}
+
+static scm part_of_fraction(struct vm *vm, const char *who, scm v, bool denominator) {
+  if (is_integer_object(v))
+    return denominator ? fixnum(1) : v;
+  if (!is_flonum(v) || !is_finite(v))
+    return wrong_type(vm, who, 1, v);
+  return make_flonum(vm, fraction(flonum_value(v), denominator));
+}
+
+PRIMITIVE(numerator) { return part_of_fraction(vm, "numerator", arguments[0], false); }
+PRIMITIVE(denominator) { return part_of_fraction(vm, "denominator", arguments[0], true); }
+
+/* --- functions of real numbers --------------------------------------------------------------- */
+
+static scm real_function(struct vm *vm, const char *who, scm v, double (*fn)(double)) {
+  return is_number(v) ? make_flonum(vm, fn(to_double(v))) : wrong_type(vm, who, 1, v);
+}
+
+#define REAL_FUNCTION(name, who, fn) \
+  PRIMITIVE(name) { return real_function(vm, who, arguments[0], fn); }
+REAL_FUNCTION(exponential, "exp", exp)
+REAL_FUNCTION(sine, "sin", sin)
+REAL_FUNCTION(cosine, "cos", cos)
+REAL_FUNCTION(tangent, "tan", tan)
+REAL_FUNCTION(arc_sine, "asin", asin)
+REAL_FUNCTION(arc_cosine, "acos", acos)
+
+/* An exact number is an integer already. */
+#define ROUNDING(name, who, fn)                                      \
+  PRIMITIVE(name) {                                                  \
+    scm v = arguments[0];                                            \
+    return is_integer_object(v) ? v : real_function(vm, who, v, fn); \
+  }
+ROUNDING(round_down, "floor", floor)
+ROUNDING(round_up, "ceiling", ceil)
+ROUNDING(round_to_zero, "truncate", trunc)
+ROUNDING(round_to_even, "round", rint)
+
+PRIMITIVE(arc_tangent) {
+  if (!check(vm, "atan", is_number, count, arguments))
+    return 0;
+  double y = to_double(arguments[0]);
+  return make_flonum(vm, count == 1 ? atan(y) : atan2(y, to_double(arguments[1])));
+}
+
+static double logarithm(scm v) { /* also of what no double is large enough for */
+  long exponent;
+  if (!is_bignum(v))
+    return log(to_double(v));
+  double part = mpz_get_d_2exp(&exponent, bignum_digits(v));
+  return log(part) + (double)exponent * M_LN2;
+}
+
+PRIMITIVE(logarithm_of) {
+  if (!check(vm, "log", is_number, count, arguments))
+    return 0;
+  double value = logarithm(arguments[0]);
+  return make_flonum(vm, count == 1 ? value : value / logarithm(arguments[1]));
+}
+
+PRIMITIVE(square_root) {
+  struct operand x;
+  mpz_t root, rest;
+  scm v = arguments[0];
+  if (!is_integer_object(v) || compare(v, fixnum(0)) < 0)
+    return real_function(vm, "sqrt", v, sqrt);
+  mpz_inits(root, rest, NULL);
+  mpz_sqrtrem(root, rest, operand(&x, v));
+  bool whole = mpz_sgn(rest) == 0;
+  mpz_clear(rest);
+  double d = to_double(v);
+  if (whole || !isfinite(d))
+    return finish_integer(vm, "sqrt", root, !whole);
+  mpz_clear(root);
+  return make_flonum(vm, sqrt(d));
+}
+
+PRIMITIVE(exact_integer_sqrt) {
+  struct operand x;
+  mpz_t root, rest;
+  scm v = arguments[0];
+  if (!is_integer_object(v))
+    return wrong_type(vm, "exact-integer-sqrt", 1, v);
+  if (compare(v, fixnum(0)) < 0)
+    return out_of_range(vm, "exact-integer-sqrt", 1, v);
+  mpz_inits(root, rest, NULL);
+  mpz_sqrtrem(root, rest, operand(&x, v));
+  return finish_integers(vm, "exact-integer-sqrt", root, rest, false);
+}
+
+/* Of integers; the bases whose powers stay small first. */
+static scm exact_power(struct vm *vm, scm base, scm exponent) {
+  struct operand x;
+  mpz_t result;
+  bool negative = compare(exponent, fixnum(0)) < 0;
+  if (base == fixnum(1) || exponent == fixnum(0))
+    return fixnum(1);
+  if (base == fixnum(-1))
+    return is_odd(exponent) ? base : fixnum(1);
+  if (base == fixnum(0))
+    return negative ? division_by_zero(vm, "expt", fixnum(1)) : base;
+  if (negative)
+    return make_flonum(vm, pow(to_double(base), to_double(exponent)));
+  mpz_srcptr n = operand(&x, base);
+  size_t most = MAX_BITS / (mpz_sizeinbase(n, 2) - 1);
+  if (!is_fixnum(exponent) || (size_t)fixnum_value(exponent) > most)
+    return too_large(vm, "expt");
+  mpz_init(result);
+  mpz_pow_ui(result, n, (unsigned long)fixnum_value(exponent));
+  return finish_integer(vm, "expt", result, false);
+}
+
+PRIMITIVE(power) {
+  scm base = arguments[0], exponent = arguments[1];
+  if (!check(vm, "expt", is_number, 2, arguments))
+    return 0;
+  if (is_integer_object(base) && is_integer_object(exponent))
+    return exact_power(vm, base, exponent);
+  return make_flonum(vm, pow(to_double(base), to_double(exponent)));
+}
+
+/* --- random numbers -------------------------------------------------------------------------- */
+
+static _Thread_local struct {
+  uint64_t state;
+  bool seeded;
+} generator;
+
+static uint64_t next_random(void) {
+  if (!generator.seeded) {
+    uint64_t seed;
+    if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed)
+      seed = (uintptr_t)&generator; /* differs between threads at least */
+    generator.state = seed;
+    generator.seeded = true;
+  }
+  return mix(generator.state += UINT64_C(0x9e3779b97f4a7c15));
+}
+
+/* As many bits as `limit` has, again until they are below it. */
+static scm random_integer(struct vm *vm, mpz_srcptr limit) {
+  mp_size_t limbs = (mp_size_t)mpz_size(limit);
+  mp_limb_t mask = ~(mp_limb_t)0 >> __builtin_clzl(mpz_getlimbn(limit, limbs - 1));
+  mpz_t result;
+  mpz_init(result);
+  do {
+    mp_limb_t *limb = mpz_limbs_write(result, limbs);
+    for (mp_size_t i = 0; i < limbs; i++)
+      limb[i] = next_random();
+    limb[limbs - 1] &= mask;
+    mpz_limbs_finish(result, limbs);
+  } while (mpz_cmp(result, limit) >= 0);
+  return finish_integer(vm, "random", result, false);
+}
+
+PRIMITIVE(random_below) {
+  struct operand x;
+  scm v = arguments[0];
+  double d;
+  if (!is_number(v))
+    return wrong_type(vm, "random", 1, v);
+  if (compare(v, fixnum(0)) != 1 || !is_finite(v))
+    return out_of_range(vm, "random", 1, v);
+  if (is_integer_object(v))
+    return random_integer(vm, operand(&x, v));
+  do /* of a tiny limit, the product may be rounded up to it */
+    d = flonum_value(v) * ldexp((double)(next_random() >> 11), -53);
+  while (d >= flonum_value(v));
+  return make_flonum(vm, d);
+}
+
+/* --- primitives ------------------------------------------------------------------------------ */
+
+static const struct primitive_def defs[] = {
+    {"number?", number_p, 1, 1},
+    {"complex?", number_p, 1, 1},
+    {"real?", number_p, 1, 1},
+    {"rational?", rational_p, 1, 1},
+    {"integer?", integer_p, 1, 1},
+    {"exact-integer?", exact_integer_p, 1, 1},
+    {"exact?", exact_p, 1, 1},
+    {"inexact?", inexact_p, 1, 1},
+    {"nan?", nan_p, 1, 1},
+    {"infinite?", infinite_p, 1, 1},
+    {"finite?", finite_p, 1, 1},
+    {"zero?", zero_p, 1, 1},
+    {"positive?", positive_p, 1, 1},
+    {"negative?", negative_p, 1, 1},
+    {"odd?", odd_p, 1, 1},
+    {"even?", even_p, 1, 1},
+    {"=", equal, 1, -1},
+    {"<", less, 1, -1},
+    {">", greater, 1, -1},
+    {"<=", not_greater, 1, -1},
+    {">=", not_less, 1, -1},
+    {"max", maximum, 1, -1},
+    {"min", minimum, 1, -1},
+    {"+", add, 0, -1},
+    {"-", subtract, 1, -1},
+    {"*", multiply, 0, -1},
+    {"/", divide, 1, -1},
+    {"square", square, 1, 1},
+    {"abs", absolute, 1, 1},
+    {"magnitude", absolute, 1, 1},
+    {"quotient", quotient, 2, 2},
+    {"remainder", remainder_, 2, 2},
+    {"modulo", modulo, 2, 2},
+    {"truncate/", truncate_both, 2, 2},
+    {"truncate-quotient", truncate_quotient, 2, 2},
+    {"truncate-remainder", truncate_remainder, 2, 2},
+    {"floor/", floor_both, 2, 2},
+    {"floor-quotient", floor_quotient, 2, 2},
+    {"floor-remainder", floor_remainder, 2, 2},
+    {"gcd", greatest_divisor, 0, -1},
+    {"lcm", least_multiple, 0, -1},
+    {"bitwise-and", bitwise_and, 0, -1},
+    {"bitwise-ior", bitwise_ior, 0, -1},
+    {"bitwise-xor", bitwise_xor, 0, -1},
+    {"bitwise-not", bitwise_not, 1, 1},
+    {"bit-count", bit_count, 1, 1},
+    {"arithmetic-shift", arithmetic_shift, 2, 2},
+    {"exact", exact, 1, 1},
+    {"inexact", inexact, 1, 1},
+    {"inexact->exact", exact, 1, 1},
+    {"exact->inexact", inexact, 1, 1},
+    {"numerator", numerator, 1, 1},
+    {"denominator", denominator, 1, 1},
+    {"floor", round_down, 1, 1},
+    {"ceiling", round_up, 1, 1},
+    {"truncate", round_to_zero, 1, 1},
+    {"round", round_to_even, 1, 1},
+    {"exp", exponential, 1, 1},
+    {"log", logarithm_of, 1, 2},
+    {"sin", sine, 1, 1},
+    {"cos", cosine, 1, 1},
+    {"tan", tangent, 1, 1},
+    {"asin", arc_sine, 1, 1},
+    {"acos", arc_cosine, 1, 1},
+    {"atan", arc_tangent, 1, 2},
+    {"sqrt", square_root, 1, 1},
+    {"exact-integer-sqrt", exact_integer_sqrt, 1, 1},
+    {"expt", power, 2, 2},
+    {"random", random_below, 1, 1},
+    {NULL, NULL, 0, 0},
+};
+
+void number_begin(struct vm *vm) {
+  define_primitives(vm, defs);
+  number_text_begin(vm);
+}
