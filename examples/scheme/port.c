@@ -23,6 +23,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -102,6 +103,13 @@ static int read_some(tarn_thread *self, int descriptor, unsigned char *to, size_
   return number;
 }
 
+/* Files opened and closed so far, and closed by the collector's doing.  Relaxed: figures. */
+static _Atomic size_t opened, closed, collected;
+
+static void count(_Atomic size_t *figure) {
+  (void)atomic_fetch_add_explicit(figure, 1, memory_order_relaxed);
+}
+
 static int open_once(tarn_thread *self, const char *path, int flags, int *descriptor) {
   tarn_block_begin(self);
   do
@@ -109,6 +117,8 @@ static int open_once(tarn_thread *self, const char *path, int flags, int *descri
   while (*descriptor < 0 && errno == EINTR);
   int number = *descriptor < 0 ? errno : 0;
   tarn_block_end(self);
+  if (number == 0)
+    count(&opened);
   return number;
 }
 
@@ -151,6 +161,7 @@ static int release(tarn_thread *self, struct port *port) {
     /* Not again after EINTR: the descriptor is gone, and perhaps another's already. */
     int failed = close(descriptor) == 0 || errno == EINTR ? 0 : errno;
     tarn_block_end(self);
+    count(&closed);
     if (number == 0)
       number = failed;
   }
@@ -166,6 +177,8 @@ static int release(tarn_thread *self, struct port *port) {
 /* The collector's: nobody refers to the port any more, so nobody has its lock. */
 static void free_port(tarn_world *of, void *object) {
   struct port *port = object;
+  if (port->descriptor >= 0 && !(port->kind & PORT_STANDARD))
+    count(&collected);
   (void)release(tarn_thread_self(of), port);
   (void)pthread_mutex_destroy(&port->lock);
 }
@@ -876,7 +889,25 @@ PRIMITIVE(prim_current_milliseconds) {
 
 /* --- begin ----------------------------------------------------------------------------------- */
 
+/* ((opened . n) (closed . n) (collected . n)): of files. */
+PRIMITIVE(prim_port_statistics) {
+  const struct {
+    const char *name;
+    _Atomic size_t *figure;
+  } figures[] = {{"collected", &collected}, {"closed", &closed}, {"opened", &opened}};
+  scm list = SCM_NIL, entry = SCM_NIL;
+  ROOTS(vm, (void *)&list, (void *)&entry);
+  for (size_t i = 0; i < 3 && list; i++) {
+    size_t value = atomic_load_explicit(figures[i].figure, memory_order_relaxed);
+    scm name = intern(vm, figures[i].name);
+    entry = name ? cons(vm, name, fixnum((intptr_t)value)) : 0;
+    list = entry ? cons(vm, entry, list) : 0;
+  }
+  return list;
+}
+
 static const struct primitive_def defs[] = {
+    {"port-statistics", prim_port_statistics, 0, 0},
     {"port?", prim_is_port, 1, 1},
     {"input-port?", prim_is_input_port, 1, 1},
     {"output-port?", prim_is_output_port, 1, 1},

@@ -11,7 +11,7 @@
               make-thread thread-start! thread-join! thread-yield! make-mutex mutex-lock!
               mutex-unlock! make-condition-variable condition-variable-signal!
               condition-variable-broadcast!)
-        (only (guile) gc-stats assq-ref)
+        (only (guile) gc gc-stats assq-ref)
         (only (ice-9 exceptions) exception-kind)
         (rename (only (scheme base) error-object-irritants)
                 (error-object-irritants guile-irritants)))
@@ -23,7 +23,8 @@
 (define (runtime-statistics)
   (let ((statistics (gc-stats)))
     (list (cons 'collections (assq-ref statistics 'gc-times))
-          (cons 'heap-bytes (assq-ref statistics 'heap-size)))))
+          (cons 'heap_bytes_max (assq-ref statistics 'heap-size)))))
+(define (port-statistics) '())
 
 ;; A channel holds up to `capacity` values.  After channel-close! those inside can still be taken;
 ;; then channel-get! returns the eof object.
