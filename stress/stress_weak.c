@@ -250,6 +250,26 @@ static void check_tables(struct own *own, unsigned at) {
   count(&table_hits);
 }
 
+/* Others put and remove meanwhile: each entry is whole, and one's own are all there.  No safepoint
+ * comes before the end, so what was copied lives. */
+static void check_copy(const struct own *own) {
+  enum { MOST = 4096 };
+  static _Thread_local void *copied[MOST], *values[MOST];
+  size_t got = tarn_weak_table_entries(own->self, by_key, copied, values, MOST);
+  unsigned mine = 0, found = 0;
+  for (size_t i = 0; i < got; i++) {
+    check_thing(copied[i]);
+    check_thing(values[i]);
+    STRESS_EQUAL(((struct thing *)values[i])->tie, ((struct thing *)copied[i])->number);
+  }
+  for (unsigned at = 0; at < KEPT && got < MOST; at++) {
+    mine += own->keyed[at] != NULL;
+    for (size_t i = 0; i < got && own->keyed[at]; i++)
+      found += copied[i] == own->keyed[at];
+  }
+  STRESS_CHECK(got == MOST || found == mine);
+}
+
 /* A table of one's own: what is kept stays in it, and the rest goes. */
 static void short_table(struct own *own) {
   tarn_weak_table_spec spec = TARN_WEAK_TABLE_SPEC_INIT;
@@ -391,6 +411,8 @@ static void act(struct own *own) {
       (void)read_card(own->self, card);
     look_at_kept(own, at);
     check_tables(own, at);
+    if (stress_below(&own->random, 16) == 0)
+      check_copy(own);
     tarn_safepoint(own->self);
   }
 }

@@ -30,6 +30,7 @@ TARN_API bool tarn_is_weak(tarn_world *world, const void *object);
  * NULL: as tarn_new, and TARN_EINVAL when `key` is NULL.
  */
 TARN_API void *tarn_ephemeron_new(tarn_thread *self, void *key, void *value);
+TARN_API bool tarn_is_ephemeron(tarn_world *world, const void *object);
 TARN_API void *tarn_ephemeron_key(tarn_thread *self, void *ephemeron);
 TARN_API void *tarn_ephemeron_value(tarn_thread *self, void *ephemeron);
 
@@ -88,6 +89,19 @@ TARN_API bool tarn_weak_table_remove(tarn_thread *self, tarn_weak_table *table, 
 
 /* Entries that are in the table now; those of dead objects are gone since the last collection. */
 TARN_API size_t tarn_weak_table_count(tarn_weak_table *table);
+
+/*
+ * Copies entries, each once, in no order: their keys to `keys` and their values to `values`, either
+ * of which may be NULL; at most `most`, and returns how many.  What other threads put or remove
+ * meanwhile may be among them or not.  The caller's next safepoint may collect what was copied
+ * unless it is in a root by then: a Tarn array that was allocated last will do, which needs no
+ * barriers, as in tarn_store_new.
+ *
+ * 0 also for a NULL table (TARN_EINVAL), and as for the calls above.  Cost: a lock for each of 16
+ * shards, and a look at each place of their tables.
+ */
+TARN_API size_t tarn_weak_table_entries(tarn_thread *self, tarn_weak_table *table, void **keys,
+                                        void **values, size_t most);
 
 TARN_END_DECLS
 

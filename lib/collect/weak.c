@@ -109,6 +109,10 @@ bool tarn_is_weak(tarn_world *world, const void *object) {
   return world && has_type(world, object, world->types.weak);
 }
 
+bool tarn_is_ephemeron(tarn_world *world, const void *object) {
+  return world && has_type(world, object, world->types.ephemeron);
+}
+
 void tarn_weak_note_made(struct tarn_collector *collector) {
   /* Relaxed: the next collection is told through its stop. */
   if (!__atomic_load_n(&collector->weak.made, __ATOMIC_RELAXED))

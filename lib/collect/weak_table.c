@@ -327,6 +327,34 @@ size_t tarn_weak_table_count(tarn_weak_table *table) {
   return count;
 }
 
+/* Those of a shard, behind the `count` that are there; how many there are now. */
+static size_t copy_entries(struct shard *shard, void **keys, void **values, size_t count,
+                           size_t most) {
+  (void)pthread_mutex_lock(&shard->lock);
+  for (uint32_t i = 0; i < shard->capacity && count < most; i++) {
+    const struct entry *entry = &shard->entries[i];
+    if (entry->hash <= TARN_ENTRY_GONE)
+      continue;
+    if (keys)
+      keys[count] = (void *)entry->key;
+    if (values)
+      values[count] = (void *)entry->value;
+    count++;
+  }
+  (void)pthread_mutex_unlock(&shard->lock);
+  return count;
+}
+
+size_t tarn_weak_table_entries(tarn_thread *self, tarn_weak_table *table, void **keys,
+                               void **values, size_t most) {
+  size_t count = 0;
+  if (!may_use(self, table, table)) /* there is no probe */
+    return 0;
+  for (unsigned i = 0; i < SHARDS; i++)
+    count = copy_entries(&table->shards[i], keys, values, count, most);
+  return count;
+}
+
 /* --- for the collector, and for whoever has the world stopped -------------------------------- */
 
 /* What is done to one entry in use; the result is added up. */

@@ -353,11 +353,14 @@ static void what_is_no_weak_reference_is_refused(void **state) {
     tarn_weak_set(f->self, bad[i], node);
     assert_int_equal(tarn_thread_status(f->self), TARN_EINVAL);
     assert_false(tarn_is_weak(f->world, bad[i]));
+    assert_int_equal(tarn_is_ephemeron(f->world, bad[i]), bad[i] == ephemeron);
   }
   assert_int_equal(((struct node *)node)->id, 1);
   assert_null(((struct node *)node)->left);
   assert_true(tarn_is_weak(f->world, weak));
   assert_false(tarn_is_weak(NULL, weak));
+  assert_false(tarn_is_ephemeron(f->world, weak));
+  assert_false(tarn_is_ephemeron(NULL, ephemeron));
   assert_ptr_equal(tarn_weak_get(f->self, weak), node);
 }
 

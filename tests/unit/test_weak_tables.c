@@ -211,6 +211,39 @@ static void a_key_that_refers_to_its_weak_value_keeps_the_entry(void **state) {
   assert_ptr_equal(value_of(f, table, key), ((struct node *)key)->left);
 }
 
+static void a_copy_has_each_entry_once_and_keeps_what_is_in_a_root(void **state) {
+  enum { ENTRIES = 300 };
+  struct fixture *f = *state;
+  tarn_weak_table *table = make_table(f, TARN_WEAK_KEYS);
+  void *live = make_array(f, ENTRIES), *keys = NULL, *values = NULL;
+  TARN_FRAME(f->self, &live, &keys, &values);
+  for (uintptr_t i = 0; i < ENTRIES; i++) {
+    elements(live)[i] = make(f, i);
+    struct node *value = make(f, 1000 + i);
+    (void)tarn_weak_table_put(f->self, table, elements(live)[i], value, false);
+  }
+  for (uintptr_t i = 0; i < ENTRIES; i += 3)
+    assert_true(tarn_weak_table_remove(f->self, table, elements(live)[i]));
+  size_t left = tarn_weak_table_count(table);
+  keys = make_array(f, ENTRIES);
+  values = make_array(f, ENTRIES); /* the keys' array is older by this one only */
+  assert_int_equal(tarn_weak_table_entries(f->self, table, elements(keys), elements(values), 7), 7);
+  assert_null(elements(keys)[7]);
+  assert_int_equal(
+      tarn_weak_table_entries(f->self, table, elements(keys), elements(values), ENTRIES), left);
+  assert_int_equal(tarn_weak_table_entries(f->self, table, NULL, NULL, ENTRIES), left);
+  live = NULL;
+  tarn_weak_table_destroy(table);
+  collect(f); /* the copy keeps them */
+  bool seen[ENTRIES] = {false};
+  for (size_t i = 0; i < left; i++) {
+    const struct node *key = elements(keys)[i], *value = elements(values)[i];
+    assert_true(key->id % 3 != 0 && key->id < ENTRIES && !seen[key->id]);
+    assert_int_equal(value->id, 1000 + key->id);
+    seen[key->id] = true;
+  }
+}
+
 /* Both orders of address, since the table is read in the order of hashes. */
 static void a_long_chain_through_a_table_lives_by_its_head_in_bounded_time(void **state) {
   struct fixture *f = *state;
@@ -707,6 +740,9 @@ static void bad_arguments_are_refused(void **state) {
   assert_false(tarn_weak_table_remove(f->self, NULL, key));
   assert_null(tarn_weak_table_put(NULL, table, key, NULL, false));
   assert_int_equal(tarn_weak_table_count(NULL), 0);
+  assert_int_equal(tarn_weak_table_entries(f->self, NULL, NULL, NULL, 1), 0);
+  assert_int_equal(tarn_thread_status(f->self), TARN_EINVAL);
+  assert_int_equal(tarn_weak_table_entries(NULL, table, NULL, NULL, 1), 0);
   tarn_weak_table_destroy(NULL);
 
   struct fixture other;
@@ -913,6 +949,7 @@ int main(void) {
       TEST(a_key_keeps_its_value_but_the_value_not_its_key),
       TEST(a_weak_value_takes_its_entry_along_and_a_key_is_kept),
       TEST(a_key_that_refers_to_its_weak_value_keeps_the_entry),
+      TEST(a_copy_has_each_entry_once_and_keeps_what_is_in_a_root),
       TEST(a_long_chain_through_a_table_lives_by_its_head_in_bounded_time),
       TEST(tables_and_ephemerons_lead_to_each_other),
       TEST(entries_go_before_the_finalizer_of_their_key_runs),
