@@ -11,7 +11,6 @@
 ;;     (serial raw)                                      ; 64 bits that the collector never looks at
 ;;     (free count-free))                                ; last: what is called for the dead
 ;;
-;;   (define-generic area)
 ;;   (define-method (area (self <point>) . rest) ...)    ; in it (call-next area <point> self ...)
 ;;   (make <point> 'x 1 'y 2)
 ;;
@@ -87,9 +86,9 @@
 (define-syntax define-method
   (syntax-rules ()
     ((_ (name (self class) . parameters) body ...)
-     (begin
-       (define-generic name)
-       (%add-method! name class (%typed-lambda (class) (self . parameters) body ...))))))
+     (define name
+       (%add-method! (%make-generic 'name) class
+                     (%typed-lambda (class) (self . parameters) body ...))))))
 
 ;; What the generic function does for the classes above this one.
 (define-syntax call-next

@@ -48,6 +48,7 @@
 ;;; --- exceptions ------------------------------------------------------------------------------
 
 (define (with-exception-handler handler thunk)
+  (%keep-reserve) ; what handlers of "out of memory" need
   (%with-state 1 (cons handler (%state 1)) thunk))
 
 (define (raise-continuable object)

@@ -300,7 +300,25 @@ scm raise_error(struct vm *vm, const char *kind, const char *who, const char *me
   return 0;
 }
 
+/*
+ * Memory for those who handle that there is none: it is given back when none is left, so that
+ * handlers find some, and taken again when exception handlers are installed and there is.
+ */
+static void *reserve;
+#define RESERVE_BYTES ((size_t)512 << 10)
+
+void keep_reserve(struct vm *vm) {
+  void *nothing = NULL;
+  if (TARN_LIKELY(__atomic_load_n(&reserve, __ATOMIC_RELAXED) != NULL))
+    return;
+  void *block = tarn_alloc_raw(vm->self, RESERVE_BYTES);
+  if (block && !__atomic_compare_exchange_n(&reserve, &nothing, block, false, __ATOMIC_ACQ_REL,
+                                            __ATOMIC_RELAXED))
+    tarn_free(vm->self, block);
+}
+
 scm out_of_memory(struct vm *vm) {
+  tarn_free(vm->self, __atomic_exchange_n(&reserve, NULL, __ATOMIC_ACQ_REL));
   vm->condition = memory_condition;
   return 0;
 }
@@ -360,7 +378,8 @@ void runtime_begin(const char *options) {
   make_world(options);
   make_types();
   struct vm *vm = vm_make();
-  if (!vm || tarn_root_add(world, (void **)&memory_condition) != TARN_OK) {
+  if (!vm || tarn_root_add(world, (void **)&memory_condition) != TARN_OK ||
+      tarn_root_add(world, &reserve) != TARN_OK) {
     fprintf(stderr, "scheme: no memory at its start\n");
     exit(2);
   }
@@ -368,6 +387,7 @@ void runtime_begin(const char *options) {
   memory_condition = SCM_FALSE;
   (void)raise_error(vm, "memory", NULL, "out of memory", 0);
   memory_condition = vm->condition;
+  keep_reserve(vm);
   void (*const begins[])(struct vm *) = {number_begin, list_begin,    string_begin, port_begin,
                                          read_begin,   print_begin,   table_begin,  thread_begin,
                                          class_begin,  gobject_begin, vm_begin,     compile_begin};
@@ -379,6 +399,7 @@ void runtime_end(void) {
   struct vm *vm = current_vm;
   threads_end(vm);
   (void)tarn_root_remove(world, (void **)&memory_condition);
+  (void)tarn_root_remove(world, &reserve);
   vm_drop(vm);
   (void)tarn_world_destroy(world);
 }

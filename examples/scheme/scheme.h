@@ -301,6 +301,7 @@ scm make_block(struct vm *vm, size_t bytes);
 scm wrong_type(struct vm *vm, const char *who, int argument, scm got);
 scm out_of_range(struct vm *vm, const char *who, int argument, scm got);
 scm out_of_memory(struct vm *vm);
+void keep_reserve(struct vm *vm); /* for the handlers of that; may collect */
 scm system_error(struct vm *vm, const char *who, int number, scm irritant); /* number: errno's */
 /* `kind` is a condition's; irritants are scm, as many as `count`, at most 4. */
 scm raise_error(struct vm *vm, const char *kind, const char *who, const char *message, int count,

@@ -9,7 +9,7 @@
  *
  * A weak table is one of Tarn's, which stands outside of the heap, in an object whose free function
  * destroys it: the pattern for any C resource.  It has locks of its own, so threads share it as it
- * is, and cannot be walked.  Its entries go before finalizers run.  As long as its object lives,
+ * is.  Its entries go before finalizers run.  As long as its object lives,
  * the table keeps the keys of weak values, and the values of weak keys that are alive.
  *
  * Numbers have no identity, and what is in a word has no life: neither can be a weak key or value.
@@ -52,7 +52,7 @@ struct ephemeron { /* the same */
   scm key, value;
 };
 
-static const tarn_type *weak_table_type, *weak_ephemeron_type;
+static const tarn_type *weak_table_type;
 
 static bool can_be_weak(scm v) { return is_object(v) && !is_number(v); }
 
@@ -339,21 +339,43 @@ static scm table_count(struct vm *vm, int count, scm *arguments) {
 
 /* --- primitives: whole tables ---------------------------------------------------------------- */
 
-/* NULL: it is none that can be walked, and the condition is set. */
-static struct table *walkable(struct vm *vm, const char *who, scm v) {
-  if (is_table(v))
-    return table_of(v);
-  if (is_weak_table(v))
-    raise_error(vm, "wrong-type", who, "a weak table cannot be walked", 1, v);
-  else
-    wrong_type(vm, who, 1, v);
-  return NULL;
+/* What a weak table has now, in two vectors. */
+static bool copy_weak(struct vm *vm, scm v, scm *keys, scm *values, size_t *count) {
+  tarn_weak_table *table = weak_table_of(v)->table;
+  ROOTS(vm, (void *)&v, (void *)keys, (void *)values);
+  for (size_t room = tarn_weak_table_count(table) + 8;; room *= 2) {
+    if (!(*keys = make_vector(vm, room, SCM_FALSE)) ||
+        !(*values = make_vector(vm, room, SCM_FALSE)))
+      return false;
+    void **to_keys = (void **)vector_of(*keys)->items;
+    *count =
+        tarn_weak_table_entries(vm->self, table, to_keys, (void **)vector_of(*values)->items, room);
+    tarn_barrier_range(vm->self, (void *)*keys, to_keys, *count); /* older than the other */
+    if (*count < room)
+      return true;
+  }
+}
+
+static scm clear_weak(struct vm *vm, scm v) {
+  scm keys = SCM_FALSE, values = SCM_FALSE;
+  size_t count;
+  ROOTS(vm, (void *)&v, (void *)&keys, (void *)&values);
+  if (!copy_weak(vm, v, &keys, &values, &count))
+    return 0;
+  for (size_t i = 0; i < count; i++)
+    (void)tarn_weak_table_remove(vm->self, weak_table_of(v)->table,
+                                 (void *)vector_of(keys)->items[i]);
+  return SCM_UNSPECIFIED;
 }
 
 static scm table_clear(struct vm *vm, int count, scm *arguments) {
-  struct table *table = walkable(vm, "hash-table-clear!", arguments[0]);
   (void)count;
-  scm vector = table ? (scm)make_array(vm, types.vector, 2 * FIRST_CAPACITY) : 0;
+  if (is_weak_table(arguments[0]))
+    return clear_weak(vm, arguments[0]);
+  if (!is_table(arguments[0]))
+    return wrong_type(vm, "hash-table-clear!", 1, arguments[0]);
+  struct table *table = table_of(arguments[0]);
+  scm vector = (scm)make_array(vm, types.vector, 2 * FIRST_CAPACITY);
   if (!vector)
     return 0;
   store(vm, arguments[0], &table->entries, vector);
@@ -362,9 +384,11 @@ static scm table_clear(struct vm *vm, int count, scm *arguments) {
 }
 
 static scm table_copy(struct vm *vm, int count, scm *arguments) {
-  const struct table *from = walkable(vm, "hash-table-copy", arguments[0]);
   (void)count;
-  scm copy = from ? make_table(vm, from->kind) : 0;
+  if (!is_table(arguments[0])) /* a weak one's copy would be no snapshot */
+    return wrong_type(vm, "hash-table-copy", 1, arguments[0]);
+  const struct table *from = table_of(arguments[0]);
+  scm copy = make_table(vm, from->kind);
   if (!copy)
     return 0;
   scm entries = from->entries;
@@ -393,11 +417,26 @@ static scm take_value(struct vm *vm, scm key, scm value) {
   return value;
 }
 
+static scm walk_weak(struct vm *vm, scm v, take_fn take) {
+  scm keys = SCM_FALSE, values = SCM_FALSE, list = SCM_NIL;
+  size_t count;
+  ROOTS(vm, (void *)&keys, (void *)&values, (void *)&list);
+  if (!copy_weak(vm, v, &keys, &values, &count))
+    return 0;
+  for (size_t i = 0; i < count && list; i++) {
+    scm item = take(vm, vector_of(keys)->items[i], vector_of(values)->items[i]);
+    list = item ? cons(vm, item, list) : 0;
+  }
+  return list;
+}
+
 /* A list of what is in the table now. */
 static scm walk(struct vm *vm, const char *who, scm v, take_fn take) {
-  const struct table *table = walkable(vm, who, v);
-  if (!table)
-    return 0;
+  if (is_weak_table(v))
+    return walk_weak(vm, v, take);
+  if (!is_table(v))
+    return wrong_type(vm, who, 1, v);
+  const struct table *table = table_of(v);
   scm list = SCM_NIL, entries = table->entries;
   ROOTS(vm, (void *)&list, (void *)&entries);
   for (size_t i = 0; i < capacity_of(entries); i++) {
@@ -465,7 +504,8 @@ static scm weak_box_value(struct vm *vm, int count, scm *arguments) {
 }
 
 static bool is_ephemeron(scm v) {
-  return has_type(v, weak_ephemeron_type) || has_type(v, types.ephemeron);
+  return has_type(v, types.ephemeron) ||
+         (is_object(v) && tarn_is_ephemeron(world, (const void *)v));
 }
 
 static scm make_ephemeron(struct vm *vm, int count, scm *arguments) {
@@ -511,7 +551,7 @@ static scm ephemeron_is_broken(struct vm *vm, int count, scm *arguments) {
   (void)count;
   if (!is_ephemeron(arguments[0]))
     return wrong_type(vm, "ephemeron-broken?", 1, arguments[0]);
-  return boolean(has_type(arguments[0], weak_ephemeron_type) &&
+  return boolean(!has_type(arguments[0], types.ephemeron) &&
                  !tarn_ephemeron_key(vm->self, (void *)arguments[0]));
 }
 
@@ -558,14 +598,4 @@ static const struct primitive_def defs[] = {
     {"ephemeron-broken?", ephemeron_is_broken, 1, 1},
     {NULL, NULL, 0, 0}};
 
-void table_begin(struct vm *vm) {
-  /* Tarn has no test for its ephemerons, but each object tells its type. */
-  scm key = cons(vm, SCM_NIL, SCM_NIL);
-  void *sample = key ? tarn_ephemeron_new(vm->self, (void *)key, NULL) : NULL;
-  if (!sample) {
-    fprintf(stderr, "scheme: no memory at its start\n");
-    exit(2);
-  }
-  weak_ephemeron_type = tarn_type_of(sample);
-  define_primitives(vm, defs);
-}
+void table_begin(struct vm *vm) { define_primitives(vm, defs); }

@@ -857,6 +857,12 @@ static scm p_set_state(struct vm *vm, int count, scm *arguments) {
   return SCM_UNSPECIFIED;
 }
 
+static scm p_keep_reserve(struct vm *vm, int count, scm *arguments) {
+  (void)count, (void)arguments;
+  keep_reserve(vm);
+  return SCM_UNSPECIFIED;
+}
+
 static scm p_set_raise(struct vm *vm, int count, scm *arguments) {
   (void)vm, (void)count;
   raise_procedure = arguments[0];
@@ -911,6 +917,7 @@ static const struct primitive_def defs[] = {
     {"%state", p_state, 1, 1},
     {"%set-state!", p_set_state, 2, 2},
     {"%set-raise!", p_set_raise, 1, 1},
+    {"%keep-reserve", p_keep_reserve, 0, 0},
     {"%uninitialized", p_uninitialized, 1, 1},
     {"procedure-name", p_procedure_name, 1, 1},
     {"%bind-parameter", p_bind_parameter, 2, 2},

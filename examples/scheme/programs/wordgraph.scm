@@ -266,7 +266,8 @@
       (row "words checked" checked
            (text "in " passes " graphs; " differences " differences from a plain count"))
       (row "time" milliseconds "ms")
-      (+ differences unreadable (if (> open 2) open 0))))) ; this program and what loaded it
+      (+ differences unreadable ; This program and what loaded it; and what words of stacks kept, where these are scanned.
+         (if (> open (+ 2 (* 2 threads))) open 0)))))
 
 (define (run n)
   (let* ((threads (program-threads))
