@@ -399,6 +399,39 @@ static void use_of_a_dead_pool_is_a_fault(void **unused) {
   dies(use_pool, SIGSEGV, parts);
 }
 
+static void use_large(void *unused) {
+  (void)unused;
+  begin("trap=64M");
+  char *large = tarn_alloc_atomic(scene.self, 5 * MIB);
+  CHILD_CHECK(large);
+  tarn_free(scene.self, large);
+  (void)tarn_trim(scene.world, SIZE_MAX);
+  look(large + 3 * MIB);
+}
+
+static void use_of_a_large_object_that_was_freed_is_a_fault(void **unused) {
+  (void)unused;
+  const char *const parts[] = {"use of memory that was given back: a large object of", NULL};
+  dies(use_large, SIGSEGV, parts);
+}
+
+static void use_dropped(void *unused) {
+  (void)unused;
+  tarn_heap *heap;
+  begin("apart=1");
+  CHILD_CHECK(tarn_heap_create(scene.world, TARN_HEAP_ATOMIC, &heap) == TARN_OK);
+  char *block = tarn_heap_alloc(scene.self, heap, 100);
+  CHILD_CHECK(block && tarn_heap_destroy(scene.self, heap) == TARN_OK);
+  look(block);
+}
+
+static void use_of_what_went_with_its_heap_says_so(void **unused) {
+  (void)unused;
+  const char *const parts[] = {"use after the heap was destroyed", "of 100 bytes",
+                               "gone with its heap", NULL};
+  dies(use_dropped, SIGSEGV, parts);
+}
+
 static void free_twice(void *unused) {
   (void)unused;
   begin("apart=1");
@@ -429,13 +462,43 @@ static void fault_elsewhere(void *unused) {
   look((const void *)(uintptr_t)64);
 }
 
+static void own_handler_with_more(int number, siginfo_t *info, void *context) {
+  _exit(number == SIGBUS && info->si_pid == getpid() && context ? 42 : 43);
+}
+
+static void send_to_a_handler_with_more(void *unused) {
+  (void)unused;
+  struct sigaction action = {.sa_sigaction = own_handler_with_more, .sa_flags = SA_SIGINFO};
+  CHILD_CHECK(sigaction(SIGBUS, &action, NULL) == 0);
+  tarn_options options = TARN_OPTIONS_INIT;
+  options.set = "apart=1";
+  options.flags = TARN_OPTIONS_NO_ENVIRONMENT;
+  CHILD_CHECK(tarn_world_create(&options, &scene.world) == TARN_OK);
+  (void)kill(getpid(), SIGBUS);
+}
+
 static void other_faults_go_where_they_went(void **unused) {
   (void)unused;
-  char text[4096];
-  int status = support_child(fault_elsewhere, NULL, text, sizeof text);
-  assert_true(WIFEXITED(status));
-  assert_int_equal(WEXITSTATUS(status), 42);
-  assert_string_equal(text, "");
+  void (*const ways[])(void *) = {fault_elsewhere, send_to_a_handler_with_more};
+  for (size_t i = 0; i < 2; i++) {
+    char text[4096];
+    int status = support_child(ways[i], NULL, text, sizeof text);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 42);
+    assert_string_equal(text, "");
+  }
+}
+
+static void send_to_nobody(void *unused) {
+  (void)unused;
+  begin("apart=1");
+  (void)kill(getpid(), SIGSEGV);
+}
+
+static void a_fault_that_is_sent_ends_the_process_as_ever(void **unused) {
+  (void)unused;
+  const char *const parts[] = {NULL};
+  dies(send_to_nobody, SIGSEGV, parts);
 }
 
 /* --- references to what was collected -------------------------------------------------------- */
@@ -573,6 +636,9 @@ int main(void) {
       cmocka_unit_test(use_of_what_was_collected_says_that_a_root_is_missing),
       cmocka_unit_test(use_beyond_the_last_page_is_a_fault),
       cmocka_unit_test(use_of_a_dead_pool_is_a_fault),
+      cmocka_unit_test(use_of_a_large_object_that_was_freed_is_a_fault),
+      cmocka_unit_test(use_of_what_went_with_its_heap_says_so),
+      cmocka_unit_test(a_fault_that_is_sent_ends_the_process_as_ever),
       cmocka_unit_test(a_double_free_is_explained),
       cmocka_unit_test(other_faults_go_where_they_went),
       cmocka_unit_test(a_missing_root_is_found_by_the_reference_that_stayed),
