@@ -88,6 +88,8 @@ struct lambda {
 
 struct arena_block;
 
+#define DEPTH_MOST 5000u /* of forms in forms: the C stack is not endless */
+
 struct compilation {
   struct vm *vm;
   scm *kept;
@@ -96,6 +98,7 @@ struct compilation {
   scm *failed; /* forms that were found to be no loops: see expand.c */
   size_t failed_count, failed_capacity;
   unsigned depth; /* of forms in forms */
+  bool renamed;   /* there are aliases */
 };
 
 /* NULL or 0, with the condition set: no memory. */

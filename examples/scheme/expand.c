@@ -44,8 +44,6 @@ static const char *const special_names[SPECIALS] = {
     [SPECIAL_UNQUOTE_SPLICING] = "unquote-splicing",
 };
 
-#define DEPTH_MOST 5000u /* of forms in forms: the C stack is not endless */
-
 static scm cons_name, append_name, list_to_vector_name, slot_ref_name, slot_set_name, eqv_name;
 
 /* --- memory ---------------------------------------------------------------------------------- */
@@ -870,25 +868,35 @@ static struct node *quasi_pair(struct compilation *c, scm datum, unsigned depth,
   return two(c, cons_name, quasi(c, first, depth, place), quasi(c, cdr(datum), depth, place));
 }
 
-/* Is there anything to put in? */
-static bool has_unquote(scm datum, struct scope *scope) {
+/* Is there anything to put in?  Also true of what is too deep to see. */
+static bool has_unquote(scm datum, struct scope *scope, unsigned levels) {
+  if (levels > DEPTH_MOST)
+    return true;
   for (; is_pair(datum); datum = cdr(datum))
-    if (is_special(car(datum), scope, SPECIAL_UNQUOTE) || has_unquote(car(datum), scope) ||
+    if (is_special(car(datum), scope, SPECIAL_UNQUOTE) ||
+        has_unquote(car(datum), scope, levels + 1) ||
         is_special(car(datum), scope, SPECIAL_UNQUOTE_SPLICING))
       return true;
   for (size_t i = 0; is_vector(datum) && i < vector_of(datum)->count; i++)
-    if (has_unquote(vector_of(datum)->items[i], scope))
+    if (has_unquote(vector_of(datum)->items[i], scope, levels + 1))
       return true;
   return false;
 }
 
 static struct node *quasi(struct compilation *c, scm datum, unsigned depth, struct place place) {
-  if (!has_unquote(datum, place.scope)) {
+  if (!has_unquote(datum, place.scope, 0)) {
     scm quoted = strip(c, datum);
     return quoted ? constant(c, quoted) : NULL;
   }
-  if (is_pair(datum))
-    return quasi_pair(c, datum, depth, place);
+  if (is_pair(datum)) {
+    if (++c->depth > DEPTH_MOST) {
+      c->depth = 0;
+      return syntax_error(c, "a template is too long, or nested too deeply", SCM_FALSE);
+    }
+    struct node *node = quasi_pair(c, datum, depth, place);
+    c->depth--;
+    return node;
+  }
   scm list = SCM_NIL;
   for (size_t i = vector_of(datum)->count; i > 0 && list; i--)
     list = keep(c, cons(c->vm, vector_of(datum)->items[i - 1], list));

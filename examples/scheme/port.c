@@ -946,7 +946,7 @@ static const struct primitive_def defs[] = {
     {"eof-object?", prim_is_eof_object, 1, 1},
     {"file-exists?", prim_file_exists, 1, 1},
     {"delete-file", prim_delete_file, 1, 1},
-    {"exit", prim_exit, 0, 1},
+    {"%exit", prim_exit, 0, 1},
     {"emergency-exit", prim_emergency_exit, 0, 1},
     {"command-line", prim_command_line, 0, 0},
     {"get-environment-variable", prim_get_environment, 1, 1},

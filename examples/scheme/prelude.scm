@@ -43,6 +43,11 @@
                     (apply k results)))))))
 (define call/cc call-with-current-continuation)
 
+;; What dynamic-wind has to do on the way out is done.
+(define (exit . status)
+  (%rewind '())
+  (apply %exit status))
+
 (define (call-with-values producer consumer) (%apply-values consumer (producer)))
 
 ;;; --- exceptions ------------------------------------------------------------------------------

@@ -132,6 +132,8 @@ struct vm *vm_make(void) {
     free(vm);
     return NULL;
   }
+  static size_t serials;
+  vm->serial = __atomic_add_fetch(&serials, 1, __ATOMIC_RELAXED);
   vm->winders = vm->handlers = vm->bindings = SCM_NIL;
   vm->condition = vm->thread = vm->output = vm->input = vm->errors = SCM_FALSE;
   if (tarn_thread_attach(world, &vm->self) != TARN_OK)

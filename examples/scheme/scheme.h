@@ -170,8 +170,8 @@ struct continuation {
   const tarn_type *type;
   scm stack; /* a vector: the words of the VM's stack */
   scm winders, handlers, bindings;
-  size_t frame; /* where the topmost frame begins */
-  size_t base;  /* of which run of the VM: it goes back to that one only */
+  size_t serial; /* of the thread, the only one that can go back to it */
+  size_t base;   /* where the run of the VM begins on the stack: so can only that one */
 };
 struct parameter {
   const tarn_type *type;
@@ -219,7 +219,7 @@ struct vm { /* one thread's */
   scm bindings;              /* of parameters: a list of (parameter . box) */
   scm thread;                /* the thread object */
   scm output, input, errors; /* ports that nobody has parameterized */
-  size_t runs;               /* how many vm_run are nested */
+  size_t serial;             /* of no other thread that is or was */
 };
 
 /* A root until the scope ends; see above. */

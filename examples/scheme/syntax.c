@@ -23,20 +23,82 @@ scm make_alias(struct vm *vm, scm symbol, struct scope *scope) {
   return (scm)alias;
 }
 
-static bool has_alias(scm datum) {
-  for (; is_pair(datum); datum = cdr(datum))
-    if (has_alias(car(datum)))
-      return true;
-  for (size_t i = 0; is_vector(datum) && i < vector_of(datum)->count; i++)
-    if (has_alias(vector_of(datum)->items[i]))
-      return true;
-  return is_alias(datum);
+/* Pairs and vectors that were met, so that a walk of circular data ends. */
+struct met {
+  scm *places, *left; /* a set, open addressing; and those whose parts were not looked at yet */
+  size_t capacity, count, left_count;
+};
+
+static bool grow_met(struct met *met) {
+  struct met grown = {.capacity = met->capacity ? 2 * met->capacity : 256};
+  grown.places = calloc(grown.capacity, sizeof(scm));
+  grown.left = calloc(grown.capacity, sizeof(scm));
+  if (!grown.places || !grown.left) {
+    free(grown.places);
+    free(grown.left);
+    return false;
+  }
+  for (size_t i = 0; i < met->capacity; i++)
+    if (met->places[i]) {
+      size_t at = (met->places[i] >> 4) & (grown.capacity - 1);
+      while (grown.places[at])
+        at = (at + 1) & (grown.capacity - 1);
+      grown.places[at] = met->places[i];
+    }
+  if (met->left_count)
+    memcpy(grown.left, met->left, met->left_count * sizeof(scm));
+  grown.count = met->count;
+  grown.left_count = met->left_count;
+  free(met->places);
+  free(met->left);
+  *met = grown;
+  return true;
 }
 
-static scm strip_vector(struct compilation *c, scm vector) {
+/* False: no memory. */
+static bool meet(struct met *met, scm datum) {
+  if (!is_pair(datum) && !is_vector(datum))
+    return true;
+  if (2 * (met->count + 1) > met->capacity && !grow_met(met))
+    return false;
+  size_t at = (datum >> 4) & (met->capacity - 1);
+  for (; met->places[at]; at = (at + 1) & (met->capacity - 1))
+    if (met->places[at] == datum)
+      return true;
+  met->places[at] = datum;
+  met->count++;
+  met->left[met->left_count++] = datum;
+  return true;
+}
+
+/* The parts of one datum; true: there is an alias, or no memory to find out. */
+static bool meet_parts(struct met *met, scm datum) {
+  if (is_pair(datum))
+    return is_alias(car(datum)) || is_alias(cdr(datum)) || !meet(met, car(datum)) ||
+           !meet(met, cdr(datum));
+  for (size_t i = 0; i < vector_of(datum)->count; i++)
+    if (is_alias(vector_of(datum)->items[i]) || !meet(met, vector_of(datum)->items[i]))
+      return true;
+  return false;
+}
+
+/* Without recursion, for constants may be as deep as memory is. */
+static bool has_alias(scm datum) {
+  struct met met = {0};
+  bool found = is_alias(datum) || !meet(&met, datum);
+  while (!found && met.left_count > 0)
+    found = meet_parts(&met, met.left[--met.left_count]);
+  free(met.places);
+  free(met.left);
+  return found;
+}
+
+static scm strip_part(struct compilation *c, scm datum, unsigned depth);
+
+static scm strip_vector(struct compilation *c, scm vector, unsigned depth) {
   scm copy = keep(c, make_vector(c->vm, vector_of(vector)->count, SCM_FALSE));
   for (size_t i = 0; copy && i < vector_of(vector)->count; i++) {
-    scm item = strip(c, vector_of(vector)->items[i]);
+    scm item = strip_part(c, vector_of(vector)->items[i], depth);
     if (!item)
       return 0;
     store(c->vm, copy, &vector_of(copy)->items[i], item);
@@ -44,17 +106,29 @@ static scm strip_vector(struct compilation *c, scm vector) {
   return copy;
 }
 
-scm strip(struct compilation *c, scm datum) {
-  if (!has_alias(datum))
-    return datum;
+/* A copy.  Templates made it, so it is not circular, and as deep as a form may be. */
+static scm strip_part(struct compilation *c, scm datum, unsigned depth) {
   while (is_alias(datum))
     datum = alias_of(datum)->symbol;
-  if (is_vector(datum))
-    return strip_vector(c, datum);
-  if (!is_pair(datum))
+  if (!is_vector(datum) && !is_pair(datum))
     return datum;
-  scm first = strip(c, car(datum)), rest = first ? strip(c, cdr(datum)) : 0;
-  return rest ? keep(c, cons(c->vm, first, rest)) : 0;
+  if (depth > DEPTH_MOST)
+    return syntax_error(c, "a constant is nested too deeply", SCM_FALSE), 0;
+  if (is_vector(datum))
+    return strip_vector(c, datum, depth + 1);
+  scm list = SCM_NIL, item;
+  for (; is_pair(datum); datum = cdr(datum))
+    if (!(item = strip_part(c, car(datum), depth + 1)) ||
+        !(list = keep(c, cons(c->vm, item, list))))
+      return 0;
+  scm result = strip_part(c, datum, depth + 1);
+  for (; result && list != SCM_NIL; list = cdr(list))
+    result = keep(c, cons(c->vm, car(list), result));
+  return result;
+}
+
+scm strip(struct compilation *c, scm datum) {
+  return c->renamed && has_alias(datum) ? strip_part(c, datum, 0) : datum;
 }
 
 scm reversed(struct compilation *c, scm list) {
@@ -233,6 +307,7 @@ static scm rename_name(struct use *use, scm name) {
   scm alias = renamed ? keep(use->c, make_alias(use->c->vm, name, use->macro->scope)) : 0;
   if (!alias)
     return 0;
+  use->c->renamed = true;
   *renamed = (struct renamed){.next = use->renamed, .name = name, .alias = alias};
   use->renamed = renamed;
   return alias;

@@ -141,7 +141,7 @@ static scm make_continuation(struct vm *vm, const scm *base, const scm *top) {
   continuation->handlers = vm->handlers;
   continuation->bindings = vm->bindings;
   continuation->base = (size_t)(base - vm->stack);
-  continuation->frame = (size_t)vm;
+  continuation->serial = vm->serial;
   tarn_store_range(vm->self, (void *)words, (void **)vector_of(words)->items, (void *const *)base,
                    count);
   return (scm)continuation;
@@ -151,7 +151,7 @@ static scm make_continuation(struct vm *vm, const scm *base, const scm *top) {
 static scm *reinstate(struct vm *vm, scm *base, scm v) {
   const struct continuation *continuation = continuation_of(v);
   const struct vector *words = vector_of(continuation->stack);
-  if (continuation->frame != (size_t)vm || continuation->base != (size_t)(base - vm->stack)) {
+  if (continuation->serial != vm->serial || continuation->base != (size_t)(base - vm->stack)) {
     (void)raise_error(vm, "error", NULL, "a continuation of another thread, or of one that ended",
                       0);
     return NULL;
@@ -170,7 +170,9 @@ static scm *reinstate(struct vm *vm, scm *base, scm v) {
 static scm *spread_list(struct vm *vm, scm *sp, scm list) {
   intptr_t length = list_length(list);
   if (length < 0 || length >= vm->limit - sp) {
-    (void)(length < 0 ? wrong_type(vm, "apply", 2, list) : stack_overflow(vm));
+    (void)(length < 0
+               ? raise_error(vm, "wrong-type", "apply", "the last argument is no list", 1, list)
+               : stack_overflow(vm));
     return NULL;
   }
   for (; list != SCM_NIL; list = cdr(list))

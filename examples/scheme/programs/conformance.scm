@@ -320,7 +320,11 @@
   (check (list 'a #;(hidden) 'b #| also |# 'c) '(a b c))
   (check (let ((λ 1) (ünder 2)) (+ λ ünder)) 3)
   (check '(quote x) ''x)
-  (check (list (quote ()) '#t "a" #\a 5) '(() #t "a" #\a 5)))
+  (check (list (quote ()) '#t "a" #\a 5) '(() #t "a" #\a 5))
+  (check-stricter
+   (eval (read (open-input-string "(let ((c '#0=(a b . #0#))) (list (cadr c) (eq? c (cddr c))))"))
+         (interaction-environment))
+   '(b #t)))
 
 (define (run n)
   (do ((i 0 (+ i 1)))
@@ -338,4 +342,4 @@
     (check-names))
   (checks-result))
 
-(main-program "conformance" run 10 '(2500 0) 1 '(250 0) 3000)
+(main-program "conformance" run 10 '(2510 0) 1 '(251 0) 3000)
