@@ -497,10 +497,6 @@ static bool add_method(struct vm *vm, scm generic, scm class, scm method) {
 
 /* --- primitives: classes --------------------------------------------------------------------- */
 
-#define PRIMITIVE(name)                                                                     \
-  static scm name(struct vm *vm __attribute__((unused)), int count __attribute__((unused)), \
-                  scm *arguments __attribute__((unused)))
-
 static bool check_class(struct vm *vm, const char *who, int argument, scm v) {
   return is_class(v) || wrong_type(vm, who, argument, v);
 }
@@ -725,8 +721,6 @@ PRIMITIVE(prim_find_next_method) {
 }
 
 /* --- begin ----------------------------------------------------------------------------------- */
-
-#define WORD(structure, field) ((uint64_t)1 << offsetof(struct structure, field) / sizeof(scm))
 
 /* Of a class or a generic function. */
 static int print_named(const void *object, char *buffer, size_t size) {

@@ -565,6 +565,16 @@ static bool note_failure(struct compilation *c, scm form) {
   return true;
 }
 
+/* The node is that of the loop, whose variables lie in the scope; `place`: where it stands. */
+static void start_loop(struct loop *loop, struct node *node, const struct scope *scope,
+                       struct place place) {
+  *loop = (struct loop){.variables = node->variables,
+                        .count = node->count,
+                        .owner = scope->lambda,
+                        .outer = place.loops};
+  node->loop = loop;
+}
+
 /* NULL with `loop->failed`: it is no loop. */
 static struct node *read_loop(struct compilation *c, struct loop *loop, scm name, scm bindings,
                               scm body, struct place place) {
@@ -579,12 +589,8 @@ static struct node *read_loop(struct compilation *c, struct loop *loop, scm name
     if (!(node->parts[i] = read_value(c, car(cdr(car(at))), place)) ||
         !add_variable(c, scope, car(car(at)), &node->variables))
       return NULL;
-  *loop = (struct loop){.variables = node->variables,
-                        .count = node->count,
-                        .owner = scope->lambda,
-                        .outer = place.loops};
+  start_loop(loop, node, scope, place);
   itself->loop = loop;
-  node->loop = loop;
   node->body = read_body(c, body, (struct place){scope, loop});
   return loop->failed ? NULL : node->body ? node : NULL;
 }
@@ -678,11 +684,7 @@ static struct node *read_do(struct compilation *c, scm form, struct place place)
         !add_variable(c, scope, car(car(at)), &node->variables))
       return NULL;
   }
-  *loop = (struct loop){.variables = node->variables,
-                        .count = node->count,
-                        .owner = scope->lambda,
-                        .outer = place.loops};
-  node->loop = loop;
+  start_loop(loop, node, scope, place);
   node->body = read_do_body(c, loop, specs, car(cdr(cdr(form))), cdr(cdr(cdr(form))),
                             (struct place){scope, loop});
   return node->body ? node : NULL;

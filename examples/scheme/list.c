@@ -11,14 +11,6 @@
  */
 #include "scheme.h"
 
-/* The first is used by port.c as well, the second is string.c's. */
-bool index_argument(struct vm *vm, const char *who, int argument, scm v, size_t most, size_t *out);
-bool get_range(struct vm *vm, const char *who, int count, const scm *arguments, int first,
-               size_t length, size_t *start, size_t *end);
-
-#define PRIMITIVE(name)                                                                     \
-  static scm name(struct vm *vm __attribute__((unused)), int count __attribute__((unused)), \
-                  scm *arguments __attribute__((unused)))
 /* A primitive of one argument, v, that cannot fail. */
 #define PREDICATE(name, test)   \
   PRIMITIVE(name) {             \

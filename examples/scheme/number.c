@@ -16,9 +16,8 @@
  * GMP ends the process if it finds no memory, so results above MAX_BITS are refused.  It is no
  * safepoint either: a collection waits for a long multiplication.
  */
-#include "scheme.h"
+#include "number.h"
 #include <float.h>
-#include <gmp.h>
 #include <math.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -29,16 +28,6 @@ struct bignum {
   const tarn_type *type;
   mpz_t n;
 };
-
-/* For number_text.c too. */
-void init_integer(mpz_ptr n, scm v);
-scm finish_integer(struct vm *vm, const char *who, mpz_ptr n, bool inexact);
-double integer_ratio(mpz_srcptr a, mpz_srcptr b);
-void number_text_begin(struct vm *vm);
-
-#define PRIMITIVE(name)                                                                     \
-  static scm name(__attribute__((unused)) struct vm *vm, __attribute__((unused)) int count, \
-                  __attribute__((unused)) scm *arguments)
 
 /* --- making numbers -------------------------------------------------------------------------- */
 

@@ -8,21 +8,13 @@
  *
  * Text of the heap is not looked at any more once anything is allocated.
  */
-#include "scheme.h"
+#include "number.h"
 #include <float.h>
-#include <gmp.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 
 #define MOST_ZEROS 300000000 /* of an exact number with an exponent: about what number.c allows */
-
-/* number.c's.  A copy of an integer of any kind; a number made from `n`, which is cleared; and the
- * double that is nearest to a / b. */
-void init_integer(mpz_ptr n, scm v);
-scm finish_integer(struct vm *vm, const char *who, mpz_ptr n, bool inexact);
-double integer_ratio(mpz_srcptr a, mpz_srcptr b);
-void number_text_begin(struct vm *vm);
 
 /* --- numbers to text ------------------------------------------------------------------------- */
 

@@ -28,15 +28,6 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Of list.c and string.c. */
-bool index_argument(struct vm *vm, const char *who, int argument, scm v, size_t most, size_t *out);
-bool get_range(struct vm *vm, const char *who, int count, const scm *arguments, int first,
-               size_t length, size_t *start, size_t *end);
-
-#define PRIMITIVE(name)                                                                     \
-  static scm name(struct vm *vm __attribute__((unused)), int count __attribute__((unused)), \
-                  scm *arguments __attribute__((unused)))
-
 enum {
   PORT_INPUT = 1 << 0,
   PORT_OUTPUT = 1 << 1,
@@ -987,8 +978,5 @@ void port_begin(struct vm *vm) {
     fprintf(stderr, "scheme: no memory at its start\n");
     exit(2);
   }
-  vm->input = input_port(vm);
-  vm->output = output_port(vm);
-  vm->errors = error_port(vm);
   define_primitives(vm, defs);
 }

@@ -14,10 +14,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-/* string.c's: optional arguments [start [end]], of which the first is arguments[first]. */
-bool get_range(struct vm *vm, const char *who, int count, const scm *arguments, int first,
-               size_t length, size_t *start, size_t *end);
-
 #define SMALL 10000 /* objects that are walked through before a table is made */
 
 enum labels { FOR_CYCLES, FOR_SHARED, NO_LABELS };

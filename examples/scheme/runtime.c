@@ -56,8 +56,6 @@ static const tarn_type *make_bytes_type(const char *name) {
   return must_make(&spec);
 }
 
-#define WORD(structure, field) ((uint64_t)1 << offsetof(struct structure, field) / sizeof(scm))
-
 static void make_types(void) {
   types.pair = make_type("pair", sizeof(struct pair), WORD(pair, car) | WORD(pair, cdr), NULL);
   types.box = make_type("box", sizeof(struct box), WORD(box, value), NULL);
@@ -111,9 +109,6 @@ static void visit_vm(tarn_visitor *visitor, void *data) {
   tarn_visit(visitor, (const void *)vm->handlers);
   tarn_visit(visitor, (const void *)vm->bindings);
   tarn_visit(visitor, (const void *)vm->thread);
-  tarn_visit(visitor, (const void *)vm->output);
-  tarn_visit(visitor, (const void *)vm->input);
-  tarn_visit(visitor, (const void *)vm->errors);
 }
 
 static bool map_stack(struct vm *vm) {
@@ -135,7 +130,7 @@ struct vm *vm_make(void) {
   static size_t serials;
   vm->serial = __atomic_add_fetch(&serials, 1, __ATOMIC_RELAXED);
   vm->winders = vm->handlers = vm->bindings = SCM_NIL;
-  vm->condition = vm->thread = vm->output = vm->input = vm->errors = SCM_FALSE;
+  vm->condition = vm->thread = SCM_FALSE;
   if (tarn_thread_attach(world, &vm->self) != TARN_OK)
     goto no_thread;
   if (tarn_root_provider_add(world, visit_vm, vm) != TARN_OK)

@@ -211,15 +211,14 @@ extern tarn_world *world;
 
 struct vm { /* one thread's */
   tarn_thread *self;
-  scm *stack, *sp, *limit;   /* sp: one past the last word in use, whenever anything may collect */
-  scm keep[8];               /* arguments of constructors */
-  scm condition;             /* why the last call returned 0; what was raised */
-  scm winders;               /* of dynamic-wind, innermost first: see prelude.scm */
-  scm handlers;              /* exception handlers, innermost first */
-  scm bindings;              /* of parameters: a list of (parameter . box) */
-  scm thread;                /* the thread object */
-  scm output, input, errors; /* ports that nobody has parameterized */
-  size_t serial;             /* of no other thread that is or was */
+  scm *stack, *sp, *limit; /* sp: one past the last word in use, whenever anything may collect */
+  scm keep[8];             /* arguments of constructors */
+  scm condition;           /* why the last call returned 0; what was raised */
+  scm winders;             /* of dynamic-wind, innermost first: see prelude.scm */
+  scm handlers;            /* exception handlers, innermost first */
+  scm bindings;            /* of parameters: a list of (parameter . box) */
+  scm thread;              /* the thread object */
+  size_t serial;           /* of no other thread that is or was */
 };
 
 /* A root until the scope ends; see above. */
@@ -307,6 +306,11 @@ scm system_error(struct vm *vm, const char *who, int number, scm irritant); /* n
 scm raise_error(struct vm *vm, const char *kind, const char *who, const char *message, int count,
                 ...);
 
+/* Defines one; those that take what they need of the three need not say so. */
+#define PRIMITIVE(name)                                                                     \
+  static scm name(struct vm *vm __attribute__((unused)), int count __attribute__((unused)), \
+                  scm *arguments __attribute__((unused)))
+
 struct primitive_def {
   const char *name;
   primitive_fn fn;
@@ -316,6 +320,7 @@ struct primitive_def {
 void define_primitives(struct vm *vm, const struct primitive_def *defs);
 /* Makes a type of fixed size; the end of the process if that fails.  The words of `slots` as bits.
  */
+#define WORD(structure, field) ((uint64_t)1 << offsetof(struct structure, field) / sizeof(scm))
 const tarn_type *make_type(const char *name, size_t size, uint64_t slots, tarn_free_fn free);
 
 /* Each file's primitives and types; `runtime_begin` calls types first, then all the others. */
@@ -361,6 +366,10 @@ uint64_t string_hash(scm string);
 /* The string in UTF-8 with a NUL, in an atomic block; `*bytes` (may be NULL) without that.  0: no
  * memory. */
 scm string_to_utf8(struct vm *vm, scm string, size_t *bytes);
+/* Arguments `first` and the next, counted from 0, if they are there: a part of what has `length`
+ * items.  False: they are no such thing, and the condition says so. */
+bool get_range(struct vm *vm, const char *who, int count, const scm *arguments, int first,
+               size_t length, size_t *start, size_t *end);
 /* UTF-8 of one character: how many bytes, at most 4. */
 unsigned encode_utf8(uint32_t c, char *out);
 
@@ -393,6 +402,8 @@ bool is_eqv(scm a, scm b);
 /* By structure; what is circular does not end.  Iterates along cdr, recurs otherwise. */
 bool is_equal(scm a, scm b);
 intptr_t list_length(scm list); /* -1: not a proper list */
+/* An index of at most `most`, counted from 1 as an argument; false: the condition is set. */
+bool index_argument(struct vm *vm, const char *who, int argument, scm v, size_t most, size_t *out);
 
 /* --- port.c ---------------------------------------------------------------------------------- */
 

@@ -16,10 +16,6 @@
 #define REPLACEMENT 0xFFFDu
 #define LAST_CHARACTER 0x10FFFFu
 
-/* The optional arguments [start [end]], of which the first is arguments[first]; print.c's too. */
-bool get_range(struct vm *vm, const char *who, int count, const scm *arguments, int first,
-               size_t length, size_t *start, size_t *end);
-
 /* --- UTF-8 ----------------------------------------------------------------------------------- */
 
 static bool is_scalar(intptr_t c) {

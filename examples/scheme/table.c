@@ -18,8 +18,6 @@
 #include "scheme.h"
 #include <stdlib.h>
 
-#define WORD(structure, field) ((uint64_t)1 << offsetof(struct structure, field) / sizeof(scm))
-
 enum { BY_EQ, BY_EQV, BY_EQUAL, BY_STRING }; /* the last: by equal, and keys are strings */
 
 struct table {

@@ -27,8 +27,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WORD(structure, field) ((uint64_t)1 << offsetof(struct structure, field) / sizeof(scm))
-
 struct monitor {
   pthread_mutex_t lock;
   pthread_cond_t changed;
@@ -350,9 +348,6 @@ struct start { /* on the C stack of `thread-start!`, until the state is no longe
 static void inherit(struct vm *vm, const struct start *start) {
   vm->thread = (scm)start->thread;
   vm->bindings = start->parent->bindings;
-  vm->output = start->parent->output;
-  vm->input = start->parent->input;
-  vm->errors = start->parent->errors;
 }
 
 /* Threads that are over for those who join them, and not quite gone.  Relaxed: nothing is read
