@@ -838,6 +838,10 @@ static struct node *two(struct compilation *c, scm symbol, struct node *a, struc
   struct node *call = global_call(c, symbol, 2);
   if (!call || !a || !b)
     return NULL;
+  if (symbol == cons_name) {
+    call->kind = NODE_OPEN;
+    call->operation = OP_CONS;
+  }
   call->parts[0] = a;
   call->parts[1] = b;
   return call;
