@@ -83,4 +83,4 @@
   (let ((primes (primes-below n)))
     (list (length primes) (car (reverse primes)) (web (* 10 n)))))
 
-(main-program "channels" run 100 '(25 97 (#t #t 1000)) 8 '(4 7 (#t #t 80)) 3000)
+(main-program "channels" run 100 '(25 97 (#t #t 1000)) 8 '(4 7 (#t #t 80)) 12000)

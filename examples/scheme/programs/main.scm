@@ -23,6 +23,13 @@
         (let ((path (string-append (car places) "/" name)))
           (if (file-exists? path) path (loop (cdr places)))))))
 
+(define (display-time what jiffies)
+  (display what)
+  (display ": ")
+  (display (quotient (* 1000 jiffies) (jiffies-per-second)))
+  (display " ms")
+  (newline))
+
 (define (main-program name run default-n expected tiny-n tiny-expected bench-n)
   (let* ((size (program-size))
          (n (environment-number "PROGRAM_N" (cond ((string=? size "tiny") tiny-n)
@@ -46,10 +53,8 @@
     (newline)
     (if (string=? size "bench")
         (begin
-          (display "time: ")
-          (display (quotient (* 1000 jiffies) (jiffies-per-second)))
-          (display " ms")
-          (newline)))
+          (display-time "time" jiffies)
+          (if (> threads-jiffies 0) (display-time "in threads" threads-jiffies))))
     (cond ((= n default-n) (verdict expected))
           ((= n tiny-n) (verdict tiny-expected))
           (else
@@ -61,6 +66,14 @@
   (lambda (k)
     (set! seed (modulo (+ (* seed 1103515245) 12345) 2147483648))
     (modulo (quotient seed 1024) k)))
+
+;; The time that the main thread waited for others in in-threads/timed, which it alone calls.
+(define threads-jiffies 0)
+
+(define (in-threads/timed count work)
+  (let* ((start (current-jiffy)) (results (in-threads count work)))
+    (set! threads-jiffies (+ threads-jiffies (- (current-jiffy) start)))
+    results))
 
 ;; Calls (work 0) to (work (- count 1)), each on a thread of its own; a list of what they return.
 (define (in-threads count work)

@@ -57,8 +57,8 @@
       ((= i places))
     (vector-set! mutexes i (make-mutex)))
   (let* ((threads (program-threads))
-         (trees (* 8 n))
-         (passed (apply + (in-threads threads (lambda (number) (work number n trees)))))
+         (trees (quotient (* 16 n) threads)) ; as many in all, however many threads share them
+         (passed (apply + (in-threads/timed threads (lambda (number) (work number n trees)))))
          (left (let loop ((i 0) (nodes 0))
                  (if (= i places)
                      nodes

@@ -57,11 +57,11 @@
          (mutexes (vector-map (lambda (i) (make-mutex)) (make-vector shards 0)))
          (plain (make-hash-table)))
     (define (edge i) (boundary text (quotient (* i size) parts)))
-    (in-threads (program-threads)
-                (lambda (number)
-                  (do ((i number (+ i (program-threads))))
-                      ((>= i parts))
-                    (count-part! text (edge i) (edge (+ i 1)) tables mutexes))))
+    (in-threads/timed (program-threads)
+                      (lambda (number)
+                        (do ((i number (+ i (program-threads))))
+                            ((>= i parts))
+                          (count-part! text (edge i) (edge (+ i 1)) tables mutexes))))
     (each-word text 0 size (lambda (word) (add! plain word 1)))
     (let ((words 0) (differences 0) (distinct 0))
       (hash-table-walk plain
@@ -74,4 +74,4 @@
       (list words (- distinct (hash-table-size plain)) differences
             (hash-table-ref/default plain "e" 0)))))
 
-(main-program "parwords" run 3000 '(3000 0 0 100) 30 '(30 0 0 0) 150000)
+(main-program "parwords" run 3000 '(3000 0 0 100) 30 '(30 0 0 0) 600000)

@@ -283,7 +283,7 @@
                   (current-jiffy)))
          (passes (vector-map (lambda (i) (make-pass (make-mutex) (make-graph) 0 threads #f))
                              (make-vector count 0)))
-         (done (in-threads threads (lambda (i) (read-passes passes rounds))))
+         (done (in-threads/timed threads (lambda (i) (read-passes passes rounds))))
          (checked (map pass-checked (vector->list passes)))
          (differences (apply + (map cadr checked))))
     (let ((wrong (report threads count rounds (apply + (map car done)) (apply + (map car checked))
