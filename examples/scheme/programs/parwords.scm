@@ -52,7 +52,7 @@
 (define (run n)
   (let* ((text (make-text n))
          (size (string-length text))
-         (parts (* 4 (program-threads)))
+         (parts (max 8 (program-threads))) ; the same work for one thread and for several
          (tables (vector-map (lambda (i) (make-hash-table)) (make-vector shards 0)))
          (mutexes (vector-map (lambda (i) (make-mutex)) (make-vector shards 0)))
          (plain (make-hash-table)))
