@@ -32,7 +32,7 @@
   (class-set-free! <later> 'none))
 
 (define (check-ports)
-  (let ((name (string-append "/tmp/scheme-resources-" (number->string (current-jiffy)))))
+  (let ((name (string-append "scheme-resources-" (number->string (current-jiffy)))))
     (times 30 (lambda () (write 'text (open-output-file name)))) ; dropped, not closed
     (collect!)
     (check (call-with-input-file name read) 'text) ; and yet written
