@@ -126,6 +126,13 @@ static const struct pair values[] = {
     {"count", "a whole number."},
     {"switch", "`1`, `on`, `yes`, `true`, or `0`, `off`, `no`, `false`."},
     {"flags", "words separated by commas or by `+`, or `none`."},
+    {"levels", "subjects separated by commas, each with `=info`, the same as nothing, `=debug` or "
+               "`=off`; or `none`. After `:file=` the path of a file may follow."},
+    {"word", "one of those that are accepted."},
+    {"path", "of a file. In it `%p` stands for the number of the process, `%w` for that of the "
+             "world in it, from 1, `%n` for how many files of this kind there were, from 1, and "
+             "`%%` for a percent sign. In a list it has no comma. Files that exist are written "
+             "over, but for logs."},
     {"duration", "a number with `ns`, `us`, `ms`, `s`, `m` or `h`. A fraction is allowed: `1.5s`. "
                  "Only `0` needs no unit."},
 };

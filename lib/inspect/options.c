@@ -17,6 +17,8 @@
 #define TARN_DEFAULT_OPTIONS ""
 #endif
 
+#define FILE_PART ":file="
+
 /* No honest program has a larger structure: a garbage size must not make us read far. */
 enum { STRUCT_SIZE_MOST = 4096 };
 
@@ -96,6 +98,10 @@ static const char *reason(enum tarn_parse result) {
     return "too small";
   case TARN_PARSE_HIGH:
     return "too large";
+  case TARN_PARSE_LONG:
+    return "too long";
+  case TARN_PARSE_PATTERN:
+    return "a % stands for nothing";
   default:
     return NULL;
   }
@@ -103,11 +109,21 @@ static const char *reason(enum tarn_parse result) {
 
 static void add_used(const struct resolver *r, struct tarn_text *line,
                      const struct tarn_option *option) {
-  uint64_t used = tarn_option_get(option, r->config);
   tarn_text_add(line, "; using ");
-  tarn_text_value(line, option, used);
-  if (used == 0 && option->zero)
-    tarn_text_add(line, " (%s)", option->zero);
+  tarn_text_current(line, option, r->config);
+}
+
+static const char *wanted(const struct tarn_option *option) {
+  switch (option->kind) {
+  case TARN_KIND_FLAGS:
+    return "list of flags";
+  case TARN_KIND_LEVELS:
+    return "list of levels";
+  case TARN_KIND_MEMORY:
+    return "size";
+  default:
+    return tarn_option_kind_name(option);
+  }
 }
 
 static void complain_value(struct resolver *r, const struct setting *s,
@@ -120,11 +136,7 @@ static void complain_value(struct resolver *r, const struct setting *s,
   else if (reason(result))
     tarn_text_add(&line, "%s", reason(result));
   else
-    tarn_text_add(
-        &line, "not a %s",
-        option->kind == TARN_KIND_FLAGS
-            ? "list of flags"
-            : (option->kind == TARN_KIND_MEMORY ? "size" : tarn_option_kind_name(option)));
+    tarn_text_add(&line, "not a %s", wanted(option));
   tarn_text_add(&line, "; accepted: ");
   tarn_text_accepted(&line, option);
   add_used(r, &line, option);
@@ -149,7 +161,7 @@ static bool is_locked(const struct resolver *r, const struct tarn_option *option
   return source >= TARN_SOURCE_ENVIRONMENT && (r->report->locked >> index & 1);
 }
 
-static void apply(struct resolver *r, const struct setting *s) {
+static void apply_one(struct resolver *r, const struct setting *s) {
   const struct tarn_option *option = tarn_option_find(s->name, s->name_length);
   uint64_t value = 0;
   enum tarn_parse result = TARN_PARSE_MALFORMED;
@@ -160,7 +172,7 @@ static void apply(struct resolver *r, const struct setting *s) {
         tarn_option_parse(option, s->value, s->value_length, r->config->detected_memory, &value);
   if (!r->reporting) {
     if (result == TARN_PARSE_OK && !is_locked(r, option, s->source)) {
-      tarn_option_put(option, r->config, value);
+      tarn_option_put_text(option, r->config, s->value, s->value_length, value);
       r->report->source[option - tarn_option_table] = (unsigned char)s->source;
     }
     return;
@@ -173,6 +185,29 @@ static void apply(struct resolver *r, const struct setting *s) {
     complain_value(r, s, option, result);
   else if (!tarn_option_effective(option))
     warn(r, s, option, "without effect in this build");
+}
+
+/* Where the file begins in "gc=info:file=PATH"; NULL: there is none. */
+static const char *find_file(const struct setting *s) {
+  return s->value ? memmem(s->value, s->value_length, FILE_PART, sizeof FILE_PART - 1) : NULL;
+}
+
+/* A setting of levels may name the log's file as well, which is an option of its own. */
+static void apply(struct resolver *r, const struct setting *s) {
+  const struct tarn_option *option = tarn_option_find(s->name, s->name_length);
+  const char *file = option && option->kind == TARN_KIND_LEVELS ? find_file(s) : NULL;
+  struct setting levels = *s, path = *s;
+  if (!file) {
+    apply_one(r, s);
+    return;
+  }
+  levels.value_length = (size_t)(file - s->value);
+  path.name = "log-file";
+  path.name_length = strlen(path.name);
+  path.value = file + sizeof FILE_PART - 1;
+  path.value_length = s->value_length - levels.value_length - (sizeof FILE_PART - 1);
+  apply_one(r, &levels);
+  apply_one(r, &path);
 }
 
 static void apply_list(struct resolver *r, enum tarn_source source, const char *where,

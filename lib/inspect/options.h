@@ -33,7 +33,10 @@ enum tarn_option_kind {
   TARN_KIND_NUMBER,   /* like COUNT, but the field is unsigned */
   TARN_KIND_BOOL,     /* field bool */
   TARN_KIND_FLAGS,    /* bits; field unsigned */
+  TARN_KIND_LEVELS,   /* subjects of logs, each with a level; field unsigned */
+  TARN_KIND_CHOICE,   /* one of several words; field unsigned */
   TARN_KIND_DURATION, /* nanoseconds; field uint64_t */
+  TARN_KIND_PATH,     /* pattern of a file's name; field char[TARN_PATH_ROOM], its number 0 or 1 */
 };
 
 enum tarn_option_group {
@@ -63,9 +66,11 @@ struct tarn_option {
   /* What 0 means ("none", "off", "automatic"): then 0 is accepted beside minimum..maximum. NULL:
    * 0 is a number like others. */
   const char *zero;
-  const struct tarn_option_flag *flags; /* kind FLAGS: ends with a NULL name; else NULL */
-  uint64_t initial, minimum, maximum;   /* minimum and maximum count for numeric kinds only */
-  size_t offset;                        /* of the field in struct tarn_config */
+  /* Kinds FLAGS, LEVELS (bits of level info) and CHOICE (values): ends with a NULL name; else NULL.
+   */
+  const struct tarn_option_flag *flags;
+  uint64_t initial, minimum, maximum; /* minimum and maximum count for numeric kinds only */
+  size_t offset;                      /* of the field in struct tarn_config */
   enum tarn_option_kind kind;
   enum tarn_option_group group;
   enum tarn_option_build build;
@@ -80,7 +85,8 @@ extern const size_t tarn_option_count;
 /* Headings: "Memory", "Collector", ... */
 const char *tarn_option_group_name(enum tarn_option_group group);
 
-/* "size", "memory", "percentage", "count", "switch", "flags", "duration". */
+/* "size", "memory", "percentage", "count", "switch", "flags", "levels", "word", "duration", "path".
+ */
 const char *tarn_option_kind_name(const struct tarn_option *option);
 
 /* Is the name known in this build? */
@@ -102,9 +108,17 @@ const struct tarn_option *tarn_option_nearest(const char *name, size_t length, s
  * tarn_option_find compares them. Only the first 63 characters of each count. */
 size_t tarn_option_edits(const char *a, size_t a_length, const char *b, size_t b_length);
 
-/* The field of an option, widened. */
+/* Does its kind have a range, from minimum to maximum? */
+bool tarn_option_has_range(const struct tarn_option *option);
+
+/* The field of an option, widened.  Of a path: whether there is one; it is put as 0, none. */
 uint64_t tarn_option_get(const struct tarn_option *option, const struct tarn_config *config);
 void tarn_option_put(const struct tarn_option *option, struct tarn_config *config, uint64_t value);
+
+/* The same from text that tarn_option_parse has accepted, with the value that it gave: for all
+ * kinds. */
+void tarn_option_put_text(const struct tarn_option *option, struct tarn_config *config,
+                          const char *text, size_t length, uint64_t value);
 
 /* ---- Text: fixed buffers, cut off rather than overrun --------------------------------------- */
 
@@ -125,8 +139,13 @@ void tarn_text_add(struct tarn_text *text, const char *format, ...)
 void tarn_text_clean(struct tarn_text *text, const char *from, size_t length);
 void tarn_text_quote(struct tarn_text *text, const char *from, size_t length);
 
-/* Appends a value as the parser accepts it: parsing it again gives the same value. */
+/* Appends a value as the parser accepts it: parsing it again gives the same value.  Not of paths,
+ * but for 0: none. */
 void tarn_text_value(struct tarn_text *text, const struct tarn_option *option, uint64_t value);
+
+/* Appends the value that an option has in a configuration, and what 0 means. */
+void tarn_text_current(struct tarn_text *text, const struct tarn_option *option,
+                       const struct tarn_config *config);
 
 /* Appends what an option accepts, as in "a size (as in 512M or 1.5G) from 64K to 16T". */
 void tarn_text_accepted(struct tarn_text *text, const struct tarn_option *option);
@@ -143,6 +162,8 @@ enum tarn_parse {
   TARN_PARSE_DIGITS,    /* more than six digits after the point */
   TARN_PARSE_LOW,
   TARN_PARSE_HIGH,
+  TARN_PARSE_LONG,    /* a path without room */
+  TARN_PARSE_PATTERN, /* a path with a '%' that stands for nothing */
 };
 
 /* Parses `length` characters (no NUL needed; blanks at both ends do not count) as a value of
@@ -158,8 +179,9 @@ struct tarn_option_item {
   size_t value_length;
 };
 
-/* Takes the next item that is not empty off the list at *cursor; false at its end. A flags option
- * may go on over commas: in "log=gc,safepoint,growth=200" the value of log is "gc,safepoint". */
+/* Takes the next item that is not empty off the list at *cursor; false at its end. Flags and levels
+ * may go on over commas: in "log=gc,safepoint=debug,growth=200" the value of log is
+ * "gc,safepoint=debug". */
 bool tarn_option_next(const char **cursor, struct tarn_option_item *item);
 
 /* ---- Resolving --------------------------------------------------------------------------------

@@ -106,6 +106,25 @@ const struct tarn_option *tarn_option_nearest(const char *name, size_t length, s
 
 static size_t segment(const char *from) { return strcspn(from, ","); }
 
+static const struct tarn_option_flag *find_flag(const struct tarn_option_flag *flag,
+                                                const char *text, size_t length) {
+  while (flag->name && !same_word(text, length, flag->name))
+    flag++;
+  return flag->name ? flag : NULL;
+}
+
+/* Is the next segment of a list a part of the option's value? */
+static bool goes_on(const struct tarn_option *option, const char *text, size_t length) {
+  const char *equals = memchr(text, '=', length);
+  if (option->kind != TARN_KIND_FLAGS && option->kind != TARN_KIND_LEVELS)
+    return false;
+  if (!equals)
+    return true;
+  length = (size_t)(equals - text);
+  trim(&text, &length);
+  return option->kind == TARN_KIND_LEVELS && find_flag(option->flags, text, length) != NULL;
+}
+
 bool tarn_option_next(const char **cursor, struct tarn_option_item *item) {
   const char *from = *cursor;
   size_t length = 0;
@@ -129,13 +148,11 @@ bool tarn_option_next(const char **cursor, struct tarn_option_item *item) {
   item->name_length = equals ? (size_t)(equals - from) : length;
   trim(&item->name, &item->name_length);
   const struct tarn_option *option = tarn_option_find(item->name, item->name_length);
-  if (equals && option && option->kind == TARN_KIND_FLAGS) {
-    while (from[length] == ',') {
-      size_t more = segment(from + length + 1);
-      if (memchr(from + length + 1, '=', more))
-        break;
-      length += 1 + more;
-    }
+  while (equals && option && from[length] == ',') {
+    size_t more = segment(from + length + 1);
+    if (!goes_on(option, from + length + 1, more))
+      break;
+    length += 1 + more;
   }
   item->value = equals ? equals + 1 : NULL;
   item->value_length = equals ? (size_t)(from + length - item->value) : 0;
@@ -294,7 +311,40 @@ static enum tarn_parse parse_bool(const char *text, size_t length, uint64_t *out
   return TARN_PARSE_MALFORMED;
 }
 
-static enum tarn_parse parse_flags(const struct tarn_option_flag *flags, const char *text,
+/* "gc", "gc=debug" or "gc=off": takes the subject's level into `bits`. */
+static bool set_level(const struct tarn_option_flag *subjects, const char *text, size_t length,
+                      uint64_t *bits) {
+  const char *equals = memchr(text, '=', length), *level = "info";
+  size_t name_length = equals ? (size_t)(equals - text) : length, level_length = 4;
+  if (equals) {
+    level = equals + 1;
+    level_length = length - name_length - 1;
+  }
+  trim(&text, &name_length);
+  trim(&level, &level_length);
+  const struct tarn_option_flag *subject = find_flag(subjects, text, name_length);
+  if (!subject)
+    return false;
+  *bits &= ~(uint64_t)(subject->bit | subject->bit << 1);
+  if (same_word(level, level_length, "debug"))
+    *bits |= subject->bit | subject->bit << 1;
+  else if (same_word(level, level_length, "info"))
+    *bits |= subject->bit;
+  else
+    return same_word(level, level_length, "off");
+  return true;
+}
+
+static bool set_flag(const struct tarn_option *option, const char *text, size_t length,
+                     uint64_t *bits) {
+  if (option->kind == TARN_KIND_LEVELS)
+    return set_level(option->flags, text, length, bits);
+  const struct tarn_option_flag *flag = find_flag(option->flags, text, length);
+  *bits |= flag ? flag->bit : 0;
+  return flag != NULL;
+}
+
+static enum tarn_parse parse_flags(const struct tarn_option *option, const char *text,
                                    size_t length, uint64_t *out) {
   const char *end = text + length;
   uint64_t bits = 0;
@@ -309,18 +359,38 @@ static enum tarn_parse parse_flags(const struct tarn_option_flag *flags, const c
     if (word_length == 0)
       continue;
     any = true;
-    if (same_word(word, word_length, "none"))
-      continue;
-    const struct tarn_option_flag *flag = flags;
-    while (flag->name && !same_word(word, word_length, flag->name))
-      flag++;
-    if (!flag->name)
+    if (!same_word(word, word_length, "none") && !set_flag(option, word, word_length, &bits))
       return TARN_PARSE_MALFORMED;
-    bits |= flag->bit;
   }
   if (!any)
     return TARN_PARSE_MALFORMED;
   *out = bits;
+  return TARN_PARSE_OK;
+}
+
+static enum tarn_parse parse_choice(const struct tarn_option *option, const char *text,
+                                    size_t length, uint64_t *out) {
+  const struct tarn_option_flag *word = find_flag(option->flags, text, length);
+  *out = word ? word->bit : 0;
+  return word || (option->zero && (same_word(text, length, "none") || same_word(text, length, "0")))
+             ? TARN_PARSE_OK
+             : TARN_PARSE_MALFORMED;
+}
+
+/* What may stand in a path is checked here, so that nothing about it can be wrong later but what
+ * the file system says. */
+static enum tarn_parse parse_path(const char *text, size_t length, uint64_t *out) {
+  *out = !same_word(text, length, "none") && !same_word(text, length, "0");
+  if (length == 0)
+    return TARN_PARSE_MALFORMED;
+  if (length >= TARN_PATH_ROOM)
+    return TARN_PARSE_LONG;
+  for (size_t i = 0; i < length; i++) {
+    if (text[i] >= '\0' && (text[i] < ' ' || text[i] == 0x7f))
+      return TARN_PARSE_MALFORMED;
+    if (text[i] == '%' && (++i == length || !strchr("pwn%", text[i])))
+      return TARN_PARSE_PATTERN;
+  }
   return TARN_PARSE_OK;
 }
 
@@ -331,8 +401,12 @@ enum tarn_parse tarn_option_parse(const struct tarn_option *option, const char *
   trim(&text, &length);
   if (option->kind == TARN_KIND_BOOL) {
     result = parse_bool(text, length, &value);
-  } else if (option->kind == TARN_KIND_FLAGS) {
-    result = parse_flags(option->flags, text, length, &value);
+  } else if (option->kind == TARN_KIND_FLAGS || option->kind == TARN_KIND_LEVELS) {
+    result = parse_flags(option, text, length, &value);
+  } else if (option->kind == TARN_KIND_CHOICE) {
+    result = parse_choice(option, text, length, &value);
+  } else if (option->kind == TARN_KIND_PATH) {
+    result = parse_path(text, length, &value);
   } else {
     result = parse_number(option, text, length, memory, &value);
     bool is_zero_word = value == 0 && option->zero;
@@ -373,16 +447,25 @@ static void add_duration(struct tarn_text *text, uint64_t value) {
   tarn_text_add(text, "%llu%s", (unsigned long long)(value / unit->factor), unit->name);
 }
 
-static void add_flags(struct tarn_text *text, const struct tarn_option_flag *flags, uint64_t bits) {
+static void add_flags(struct tarn_text *text, const struct tarn_option *option, uint64_t bits) {
   const char *between = "";
   if (bits == 0)
     tarn_text_add(text, "none");
-  for (; flags->name; flags++) {
-    if (bits & flags->bit) {
-      tarn_text_add(text, "%s%s", between, flags->name);
+  for (const struct tarn_option_flag *flag = option->flags; flag->name; flag++) {
+    if (bits & flag->bit) {
+      tarn_text_add(text, "%s%s", between, flag->name);
+      if (option->kind == TARN_KIND_LEVELS)
+        tarn_text_add(text, bits & (uint64_t)flag->bit << 1 ? "=debug" : "=info");
       between = ",";
     }
   }
+}
+
+static void add_choice(struct tarn_text *text, const struct tarn_option *option, uint64_t value) {
+  const struct tarn_option_flag *word = option->flags;
+  while (word->name && word->bit != value)
+    word++;
+  tarn_text_add(text, "%s", word->name ? word->name : "none");
 }
 
 void tarn_text_value(struct tarn_text *text, const struct tarn_option *option, uint64_t value) {
@@ -398,7 +481,14 @@ void tarn_text_value(struct tarn_text *text, const struct tarn_option *option, u
     tarn_text_add(text, value ? "on" : "off");
     break;
   case TARN_KIND_FLAGS:
-    add_flags(text, option->flags, value);
+  case TARN_KIND_LEVELS:
+    add_flags(text, option, value);
+    break;
+  case TARN_KIND_CHOICE:
+    add_choice(text, option, value);
+    break;
+  case TARN_KIND_PATH:
+    tarn_text_add(text, value ? "a path" : "none");
     break;
   case TARN_KIND_PERCENT:
     tarn_text_add(text, "%llu%%", (unsigned long long)value);
@@ -408,6 +498,31 @@ void tarn_text_value(struct tarn_text *text, const struct tarn_option *option, u
     tarn_text_add(text, "%llu", (unsigned long long)value);
     break;
   }
+}
+
+/* All of it, though it was written by somebody else. */
+static void add_path(struct tarn_text *text, const char *path) {
+  enum { PIECE = 32 };
+  for (size_t length = strlen(path), more; length > 0; path += more, length -= more) {
+    more = smaller(length, PIECE);
+    tarn_text_clean(text, path, more);
+  }
+}
+
+void tarn_text_current(struct tarn_text *text, const struct tarn_option *option,
+                       const struct tarn_config *config) {
+  uint64_t value = tarn_option_get(option, config);
+  if (option->kind == TARN_KIND_PATH && value)
+    add_path(text, (const char *)config + option->offset);
+  else
+    tarn_text_value(text, option, value);
+  if (value == 0 && option->zero)
+    tarn_text_add(text, " (%s)", option->zero);
+}
+
+static void add_words(struct tarn_text *text, const struct tarn_option *option) {
+  for (const struct tarn_option_flag *flag = option->flags; flag->name; flag++)
+    tarn_text_add(text, "%s, ", flag->name);
 }
 
 static void add_range(struct tarn_text *text, const struct tarn_option *option) {
@@ -423,9 +538,21 @@ void tarn_text_accepted(struct tarn_text *text, const struct tarn_option *option
     tarn_text_add(text, "1, on, yes, true, 0, off, no or false");
     return;
   case TARN_KIND_FLAGS:
-    for (const struct tarn_option_flag *flag = option->flags; flag->name; flag++)
-      tarn_text_add(text, "%s, ", flag->name);
+    add_words(text, option);
     tarn_text_add(text, "separated by commas, or none");
+    return;
+  case TARN_KIND_LEVELS:
+    add_words(text, option);
+    tarn_text_add(text, "each alone or with =info, =debug or =off, separated by commas, or none");
+    return;
+  case TARN_KIND_CHOICE:
+    add_words(text, option);
+    tarn_text_add(text, "or none");
+    return;
+  case TARN_KIND_PATH:
+    tarn_text_add(text,
+                  "the path of a file, in which %%p stands for the process, %%w for the world, %%n "
+                  "for the number of the file and %%%% for a percent sign, or none");
     return;
   case TARN_KIND_SIZE:
   case TARN_KIND_MEMORY:

@@ -195,12 +195,12 @@ void tarn_options_print_config(const struct tarn_sink *sink, const struct tarn_c
   tarn_sink_write(sink, &title);
   for (size_t i = 0; i < tarn_option_count; i++) {
     const struct tarn_option *option = &tarn_option_table[i];
-    char value_buffer[64];
-    struct tarn_text line = TARN_TEXT(buffer), value = TARN_TEXT(value_buffer);
+    char value_buffer[TARN_PATH_ROOM + 32], line_buffer[TARN_PATH_ROOM + 160];
+    struct tarn_text line = TARN_TEXT(line_buffer), value = TARN_TEXT(value_buffer);
     if (!tarn_option_known(option))
       continue;
     uint64_t number = tarn_option_get(option, config);
-    add_explained(&value, option, number);
+    tarn_text_current(&value, option, config);
     if (option->kind == TARN_KIND_SIZE || option->kind == TARN_KIND_MEMORY)
       add_approximate(&value, number);
     tarn_text_add(&line, "  %-14s %-32s ", option->name, value.data);

@@ -8,6 +8,7 @@
 #include "inspect/options.h"
 
 #include <limits.h>
+#include <string.h>
 
 #define KIB ((uint64_t)1 << 10)
 #define MIB ((uint64_t)1 << 20)
@@ -17,7 +18,7 @@
 
 #define FIELD(name) .offset = offsetof(struct tarn_config, name)
 
-static const struct tarn_option_flag log_flags[] = {
+static const struct tarn_option_flag log_subjects[] = {
     {"gc", TARN_LOG_GC},
     {"safepoint", TARN_LOG_SAFEPOINT},
     {NULL, 0},
@@ -288,13 +289,22 @@ const struct tarn_option tarn_option_table[] = {
      .initial = 0,
      FIELD(strict)},
     {.name = "log",
-     .help = "Lines on standard error: gc writes one for each collection, safepoint one for each "
-             "stop of the world, with the thread that was last.",
-     .kind = TARN_KIND_FLAGS,
+     .help =
+         "Lines on standard error, or in the file that is named behind `:file=` or by log-file: "
+         "gc writes one for each collection, safepoint one for each stop of the world, with "
+         "the thread that was last.",
+     .kind = TARN_KIND_LEVELS,
      .group = TARN_GROUP_DIAGNOSTICS,
-     .flags = log_flags,
+     .flags = log_subjects,
      .initial = 0,
      FIELD(log)},
+    {.name = "log-file",
+     .help = "The file that the lines of log are appended to, all others still going to standard "
+             "error.",
+     .kind = TARN_KIND_PATH,
+     .group = TARN_GROUP_DIAGNOSTICS,
+     .zero = "standard error",
+     FIELD(log_file)},
     {.name = "verify",
      .help = "Check every invariant of the heap after each collection. Slow.",
      .kind = TARN_KIND_BOOL,
@@ -383,8 +393,14 @@ const char *tarn_option_kind_name(const struct tarn_option *option) {
     return "switch";
   case TARN_KIND_FLAGS:
     return "flags";
+  case TARN_KIND_LEVELS:
+    return "levels";
+  case TARN_KIND_CHOICE:
+    return "word";
   case TARN_KIND_DURATION:
     return "duration";
+  case TARN_KIND_PATH:
+    return "path";
   }
   return "value";
 }
@@ -406,6 +422,10 @@ bool tarn_option_effective(const struct tarn_option *option) {
 #endif
 }
 
+bool tarn_option_has_range(const struct tarn_option *option) {
+  return !option->flags && option->kind != TARN_KIND_BOOL && option->kind != TARN_KIND_PATH;
+}
+
 uint64_t tarn_option_get(const struct tarn_option *option, const struct tarn_config *config) {
   const void *field = (const char *)config + option->offset;
   switch (option->kind) {
@@ -415,12 +435,16 @@ uint64_t tarn_option_get(const struct tarn_option *option, const struct tarn_con
   case TARN_KIND_PERCENT:
   case TARN_KIND_NUMBER:
   case TARN_KIND_FLAGS:
+  case TARN_KIND_LEVELS:
+  case TARN_KIND_CHOICE:
     return *(const unsigned *)field;
   case TARN_KIND_BOOL:
     return *(const bool *)field;
   case TARN_KIND_COUNT:
   case TARN_KIND_DURATION:
     return *(const uint64_t *)field;
+  case TARN_KIND_PATH:
+    return *(const char *)field != '\0';
   }
   return 0;
 }
@@ -435,6 +459,8 @@ void tarn_option_put(const struct tarn_option *option, struct tarn_config *confi
   case TARN_KIND_PERCENT:
   case TARN_KIND_NUMBER:
   case TARN_KIND_FLAGS:
+  case TARN_KIND_LEVELS:
+  case TARN_KIND_CHOICE:
     *(unsigned *)field = value > UINT_MAX ? UINT_MAX : (unsigned)value;
     break;
   case TARN_KIND_BOOL:
@@ -444,5 +470,18 @@ void tarn_option_put(const struct tarn_option *option, struct tarn_config *confi
   case TARN_KIND_DURATION:
     *(uint64_t *)field = value;
     break;
+  case TARN_KIND_PATH:
+    *(char *)field = '\0';
+    break;
+  }
+}
+
+void tarn_option_put_text(const struct tarn_option *option, struct tarn_config *config,
+                          const char *text, size_t length, uint64_t value) {
+  tarn_option_put(option, config, value);
+  if (option->kind == TARN_KIND_PATH && value && length < TARN_PATH_ROOM) {
+    char *field = (char *)config + option->offset;
+    memcpy(field, text, length);
+    field[length] = '\0';
   }
 }

@@ -17,9 +17,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Bits of tarn_config.log. */
+/* Bits of tarn_config.log: two for each subject.  The first: lines of level info; both: debug. */
 #define TARN_LOG_GC 1u        /* one line per collection */
-#define TARN_LOG_SAFEPOINT 2u /* one line per stop: time to safepoint and the last thread */
+#define TARN_LOG_SAFEPOINT 4u /* one line per stop: time to safepoint and the last thread */
+#define TARN_LOG_DEBUG(subject) ((subject) << 1)
+
+/* Room for a path, with its NUL. */
+#define TARN_PATH_ROOM 256u
 
 /* Bits of tarn_config.generations; none: every collection is a full one. */
 #define TARN_GENERATIONS_POOLS 1u      /* the pools that bins allocated from are young */
@@ -59,7 +63,9 @@ struct tarn_config {
   bool huge_pages; /* ask for huge pages in arenas that are well filled */
   bool populate;   /* ask for the pages of pools that fill up in steps of several */
 
-  unsigned log; /* TARN_LOG_* bits */
+  unsigned log;                  /* TARN_LOG_* bits */
+  char log_file[TARN_PATH_ROOM]; /* where its lines go; a pattern, see inspect/out.h; "": standard
+                                  * error */
 
   bool stacks;    /* of who made and freed blocks that are apart */
   unsigned apart; /* every so many allocations that leave the inlined paths are apart; 0: none */

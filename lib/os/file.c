@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -41,6 +42,19 @@ size_t tarn_os_read_at(int file, void *to, size_t room, uint64_t offset) {
     got = read_fails() ? -1 : pread(file, to, room, (off_t)offset);
   while (got < 0 && errno == EINTR);
   return got > 0 ? (size_t)got : 0;
+}
+
+int tarn_os_create(const char *path, bool append) {
+  int file, flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | (append ? O_APPEND : O_TRUNC);
+  do
+    file = open_fails() ? -1 : open(path, flags, S_IRUSR | S_IWUSR);
+  while (file < 0 && errno == EINTR);
+  return file;
+}
+
+bool tarn_os_close(int file) {
+  /* Interrupted: it is closed all the same, and may be another's by now. */
+  return close(file) == 0 || errno == EINTR;
 }
 
 /* --- writing --------------------------------------------------------------------------------- */
@@ -83,13 +97,16 @@ static void take_signal(const sigset_t *held) {
   }
 }
 
-void tarn_os_write(int file, const char *from, size_t size) {
+bool tarn_os_write(int file, const char *from, size_t size) {
   int kept = errno;
   sigset_t held, before;
-  bool holds = hold_back(&held, &before);
-  if (!write_all(file, from, size) && errno == EPIPE && holds)
+  bool holds = hold_back(&held, &before), good = write_all(file, from, size);
+  if (!good)
+    kept = errno;
+  if (!good && kept == EPIPE && holds)
     take_signal(&held);
   if (holds)
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
   errno = kept;
+  return good;
 }

@@ -228,14 +228,20 @@ void tarn_os_code_place(uintptr_t address, char *text, size_t size); /* module.c
  * for reading; -1 if there is no such file.  The others: the number of bytes, less than `room` only
  * at the end, or when the system has no more to give now; 0 also when nothing could be read. */
 int tarn_os_open(const char *path);
+/* A file to write to, made for its owner alone unless it is there: emptied, or appended to.  -1:
+ * errno says why. */
+int tarn_os_create(const char *path, bool append);
+/* False: what was written before may be lost; errno says why. */
+bool tarn_os_close(int file);
 size_t tarn_os_read(int file, void *to, size_t room);
 size_t tarn_os_read_at(int file, void *to, size_t room, uint64_t offset);
 
 /*
  * All of it, in several calls if one does not take everything.  Where nobody reads any more, or
- * there is no room, the rest is dropped: no SIGPIPE, and errno is kept.
+ * there is no room, the rest is dropped, without a SIGPIPE.  False: that happened, and errno says
+ * why; else errno is kept.
  */
-void tarn_os_write(int file, const char *from, size_t size);
+bool tarn_os_write(int file, const char *from, size_t size);
 
 /* One line on standard error with one write; the newline is added. */
 void tarn_os_say(const char *format, ...) __attribute__((format(printf, 1, 2)));

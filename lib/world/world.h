@@ -37,6 +37,7 @@ struct tarn_collect_hooks {
 struct tarn_world {
   struct tarn_store store; /* must be first: tarn_world_of_store */
   struct tarn_config config;
+  unsigned number; /* among the worlds that the process has made, from 1 */
   struct tarn_heap *atomic_heap, *container_heap;
   struct tarn_registry registry;
   struct tarn_stop stop;

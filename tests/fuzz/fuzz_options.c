@@ -158,6 +158,51 @@ static bool switch_value(struct piece text, wide *value) {
          is_word(text, "false");
 }
 
+static bool level_value(const struct tarn_option *option, struct piece word, wide *value) {
+  const char *equals = memchr(word.at, '=', word.length);
+  struct piece level = {"info", 4};
+  if (equals) {
+    size_t before = (size_t)(equals - word.at);
+    level = trimmed((struct piece){equals + 1, word.length - before - 1});
+    word.length = before;
+  }
+  word = trimmed(word);
+  for (const struct tarn_option_flag *subject = option->flags; subject->name; subject++) {
+    if (!is_word(word, subject->name))
+      continue;
+    unsigned bits = is_word(level, "debug") ? 3 : is_word(level, "info");
+    *value = (*value & ~((wide)subject->bit * 3)) | (wide)subject->bit * bits;
+    return bits || is_word(level, "off");
+  }
+  return false;
+}
+
+static bool choice_value(const struct tarn_option *option, struct piece text, wide *value) {
+  *value = 0;
+  for (const struct tarn_option_flag *word = option->flags; word->name; word++)
+    if (is_word(text, word->name)) {
+      *value = word->bit;
+      return true;
+    }
+  return option->zero && (is_word(text, "none") || is_word(text, "0"));
+}
+
+static bool path_value(struct piece text, wide *value) {
+  *value = !is_word(text, "none") && !is_word(text, "0");
+  if (text.length == 0 || text.length > 255)
+    return false;
+  for (size_t i = 0; i < text.length; i++) {
+    unsigned char c = (unsigned char)text.at[i];
+    if (c < ' ' || c == 0x7f)
+      return false;
+    if (c != '%')
+      continue;
+    if (++i == text.length || !memchr("pwn%", text.at[i], 4))
+      return false;
+  }
+  return true;
+}
+
 static bool flags_value(const struct tarn_option *option, struct piece text, wide *value) {
   bool any = false;
   *value = 0;
@@ -169,6 +214,12 @@ static bool flags_value(const struct tarn_option *option, struct piece text, wid
     if (word.length == 0)
       continue;
     bool known = is_word(word, "none");
+    if (!known && option->kind == TARN_KIND_LEVELS) {
+      if (!level_value(option, word, value))
+        return false;
+      any = true;
+      continue;
+    }
     for (const struct tarn_option_flag *flag = option->flags; flag->name; flag++)
       if (is_word(word, flag->name)) {
         known = true;
@@ -191,7 +242,14 @@ static bool value_of(const struct tarn_option *option, struct piece text, uint64
     good = switch_value(text, &found);
     break;
   case TARN_KIND_FLAGS:
+  case TARN_KIND_LEVELS:
     good = flags_value(option, text, &found);
+    break;
+  case TARN_KIND_CHOICE:
+    good = choice_value(option, text, &found);
+    break;
+  case TARN_KIND_PATH:
+    good = path_value(text, &found);
     break;
   case TARN_KIND_SIZE:
   case TARN_KIND_MEMORY:
@@ -217,7 +275,7 @@ static void check_value(const struct tarn_option *option, struct piece text) {
   bool good = value_of(option, text, &expected);
   FUZZ_CHECK(good == (result == TARN_PARSE_OK));
   FUZZ_CHECK(value == (good ? expected : 12345));
-  if (!good)
+  if (!good || (option->kind == TARN_KIND_PATH && value))
     return;
   char buffer[256];
   struct tarn_text line = TARN_TEXT(buffer);
@@ -252,6 +310,14 @@ static void catch_line(void *context, const char *line, size_t length) {
   ++*(unsigned *)context;
 }
 
+#define FILE_PART ":file="
+
+static void expect_value(const struct tarn_option *option, struct piece piece, uint64_t *values) {
+  uint64_t value;
+  if (value_of(option, piece, &value))
+    values[option - tarn_option_table] = value;
+}
+
 /* What the text says by the second parser: the last good value of each name. */
 static void expect_values(const char *text, uint64_t *values) {
   struct tarn_option_item item;
@@ -266,9 +332,17 @@ static void expect_values(const char *text, uint64_t *values) {
     if (!option || !item.value)
       continue;
     FUZZ_CHECK(item.value > item.name && item.value + item.value_length <= cursor);
-    uint64_t value;
-    if (value_of(option, (struct piece){item.value, item.value_length}, &value))
-      values[option - tarn_option_table] = value;
+    struct piece piece = {item.value, item.value_length};
+    const char *file = option->kind == TARN_KIND_LEVELS
+                           ? memmem(piece.at, piece.length, FILE_PART, strlen(FILE_PART))
+                           : NULL;
+    if (file) {
+      piece.length = (size_t)(file - piece.at);
+      file += strlen(FILE_PART);
+      expect_value(tarn_option_find("log-file", 8),
+                   (struct piece){file, (size_t)(item.value + item.value_length - file)}, values);
+    }
+    expect_value(option, piece, values);
   }
 }
 

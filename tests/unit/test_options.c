@@ -121,8 +121,10 @@ static void every_option_is_well_formed(void **state) {
     assert_true(o->help[strlen(o->help) - 1] == '.');
     assert_true(o->group < TARN_GROUP_COUNT);
     assert_true(o->offset < sizeof(struct tarn_config));
-    assert_int_equal(o->kind == TARN_KIND_FLAGS, o->flags != NULL);
-    if (o->kind != TARN_KIND_BOOL && o->kind != TARN_KIND_FLAGS) {
+    assert_int_equal(o->kind == TARN_KIND_FLAGS || o->kind == TARN_KIND_LEVELS ||
+                         o->kind == TARN_KIND_CHOICE,
+                     o->flags != NULL);
+    if (tarn_option_has_range(o)) {
       assert_true(o->minimum < o->maximum);
       if (!(o->zero && o->initial == 0))
         assert_in_range(o->initial, o->minimum, o->maximum);
@@ -141,7 +143,9 @@ static void every_field_of_the_configuration_keeps_its_own_value(void **state) {
     tarn_option_put(&tarn_option_table[i], &config, i + 1);
   for (size_t i = 0; i < tarn_option_count; i++) {
     const struct tarn_option *o = &tarn_option_table[i];
-    assert_int_equal(tarn_option_get(o, &config), o->kind == TARN_KIND_BOOL ? 1 : i + 1);
+    assert_int_equal(tarn_option_get(o, &config), o->kind == TARN_KIND_BOOL   ? 1
+                                                  : o->kind == TARN_KIND_PATH ? 0
+                                                                              : i + 1);
   }
 }
 
@@ -407,7 +411,7 @@ static void limits_of_every_range_are_accepted_and_what_is_beyond_is_not(void **
     const char *unit = o->kind == TARN_KIND_DURATION ? "ns" : "";
     char text[64];
     uint64_t value;
-    if (o->kind == TARN_KIND_BOOL || o->kind == TARN_KIND_FLAGS)
+    if (!tarn_option_has_range(o))
       continue;
     uint64_t numbers[] = {o->minimum, o->maximum, o->minimum - 1, o->maximum + 1};
     enum tarn_parse results[] = {OK, OK, LOW, HIGH};
@@ -431,6 +435,30 @@ static uint64_t random_next(void) {
   return random_state;
 }
 
+/* A value of flags, levels or a choice. */
+static uint64_t random_words(const struct tarn_option *o) {
+  size_t count = 0, one;
+  uint64_t bits = 0;
+  while (o->flags[count].name)
+    count++;
+  one = random_next() % count;
+  for (size_t i = 0; i < count; i++) {
+    if (o->kind == TARN_KIND_CHOICE ? i != one : random_next() & 1)
+      continue;
+    bits |= o->flags[i].bit;
+    if (o->kind == TARN_KIND_LEVELS && (random_next() & 1))
+      bits |= (uint64_t)o->flags[i].bit << 1;
+  }
+  return bits;
+}
+
+static uint64_t all_words(const struct tarn_option *o) {
+  uint64_t bits = 0;
+  for (const struct tarn_option_flag *flag = o->flags; flag->name; flag++)
+    bits |= flag->bit | (o->kind == TARN_KIND_LEVELS ? (uint64_t)flag->bit << 1 : 0);
+  return bits;
+}
+
 static void a_value_that_is_printed_and_parsed_again_stays_the_same(void **state) {
   (void)state;
   random_state = 0x5eed1;
@@ -438,17 +466,18 @@ static void a_value_that_is_printed_and_parsed_again_stays_the_same(void **state
     const struct tarn_option *o = &tarn_option_table[random_next() % tarn_option_count];
     char buffer[64];
     struct tarn_text text = TARN_TEXT(buffer);
-    uint64_t value, again = 0;
-    if (o->kind == TARN_KIND_BOOL)
-      value = random_next() & 1;
-    else if (o->kind == TARN_KIND_FLAGS)
-      value = random_next() & 3;
-    else
+    uint64_t value = random_next() & 1, again = 0;
+    if (o->flags)
+      value = random_words(o);
+    if (tarn_option_has_range(o)) {
       value = o->minimum + (random_next() >> (random_next() % 64)) % (o->maximum - o->minimum + 1);
-    if (value > o->minimum && (round & 1)) /* round numbers too */
-      value &= ~(uint64_t)0 << (random_next() % 40);
-    if (o->kind != TARN_KIND_BOOL && o->kind != TARN_KIND_FLAGS && value < o->minimum)
-      value = o->minimum;
+      if (value > o->minimum && (round & 1)) /* round numbers too */
+        value &= ~(uint64_t)0 << (random_next() % 40);
+      if (value < o->minimum)
+        value = o->minimum;
+    }
+    if (o->kind == TARN_KIND_PATH)
+      value = 0;
     tarn_text_value(&text, o, value);
     assert_int_equal(tarn_option_parse(o, text.data, text.length, machine.memory, &again), OK);
     if (value != again)
@@ -472,10 +501,10 @@ static void random_text_is_refused_or_in_range(void **state) {
     if (tarn_option_parse(o, text, length, machine.memory, &value) != OK)
       continue;
     accepted++;
-    if (o->kind == TARN_KIND_BOOL)
+    if (o->kind == TARN_KIND_BOOL || o->kind == TARN_KIND_PATH)
       assert_in_range(value, 0, 1);
-    else if (o->kind == TARN_KIND_FLAGS)
-      assert_in_range(value, 0, 3);
+    else if (o->flags)
+      assert_int_equal(value & ~all_words(o), 0);
     else if (!(value == 0 && o->zero))
       assert_in_range(value, o->minimum, o->maximum);
   }
@@ -504,7 +533,7 @@ static void random_environments_leave_usable_values_and_whole_lines(void **state
     assert_int_equal(got.lines, got.report.errors + got.report.warnings);
     assert_in_range(got.config.growth, 10, 1000);
     assert_in_range(got.config.min_heap, 64 * K, 16 * T);
-    assert_in_range(got.config.log, 0, 3);
+    assert_int_equal(got.config.log & ~all_words(option("log")), 0);
   }
 }
 
@@ -538,6 +567,65 @@ static void flags_go_on_over_commas_in_a_list(void **state) {
   assert_int_equal(got.config.log, TARN_LOG_GC | TARN_LOG_SAFEPOINT);
 }
 
+static void subjects_of_logs_have_levels_also_in_lists(void **state) {
+  (void)state;
+  resolve_set("log=gc=debug , Safepoint = info,growth=200");
+  assert_silent();
+  assert_int_equal(got.config.log, TARN_LOG_GC | TARN_LOG_DEBUG(TARN_LOG_GC) | TARN_LOG_SAFEPOINT);
+  assert_int_equal(got.config.growth, 200);
+  resolve_variables("TARN_LOG=gc=debug,safepoint,gc=off", NULL, NULL);
+  assert_silent();
+  assert_int_equal(got.config.log, TARN_LOG_SAFEPOINT);
+  resolve_variables("TARN_LOG=gc=loud", NULL, NULL);
+  assert_int_equal(got.report.errors, 1);
+  assert_said("accepted: gc, safepoint, each alone or with =info, =debug or =off");
+  assert_int_equal(got.config.log, 0);
+  for (const struct tarn_option_flag *flag = option("log")->flags; flag->name; flag++)
+    assert_null(tarn_option_find(flag->name, strlen(flag->name))); /* a list would be ambiguous */
+}
+
+static void levels_may_name_the_file_of_the_log(void **state) {
+  static const char longest[] = "TARN_LOG_FILE=" /* and 255 characters */
+                                "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+                                "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+                                "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+                                "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde";
+  tarn_options api = TARN_OPTIONS_INIT;
+  const char *environment[] = {"TARN_LOG=gc:file=other", NULL};
+  char too_long[sizeof longest + 1];
+  (void)state;
+  resolve_set("log=gc=info,safepoint=debug:file=dir/log-%p.%%,growth=200");
+  assert_silent();
+  assert_int_equal(got.config.log,
+                   TARN_LOG_GC | TARN_LOG_SAFEPOINT | TARN_LOG_DEBUG(TARN_LOG_SAFEPOINT));
+  assert_string_equal(got.config.log_file, "dir/log-%p.%%");
+  assert_int_equal(source_of("log-file"), TARN_SOURCE_PROGRAM);
+  assert_int_equal(got.config.growth, 200);
+
+  api.set = "log-file=mine";
+  api.lock = "log-file";
+  resolve(&api, environment);
+  assert_said("locked by the program, ignored; using mine");
+  assert_string_equal(got.config.log_file, "mine");
+  assert_int_equal(got.config.log, TARN_LOG_GC);
+
+  resolve_variables("TARN_LOG=gc:file=a%q", NULL, NULL);
+  assert_said("a % stands for nothing; accepted: the path of a file, in which %p stands for");
+  assert_said("using none (standard error)");
+  assert_int_equal(got.config.log, TARN_LOG_GC);
+
+  resolve_variables(longest, NULL, NULL);
+  assert_silent();
+  assert_int_equal(strlen(got.config.log_file), TARN_PATH_ROOM - 1);
+  (void)snprintf(too_long, sizeof too_long, "%sx", longest);
+  resolve_variables(too_long, NULL, NULL);
+  assert_said("too long");
+  assert_string_equal(got.config.log_file, "");
+  resolve_variables("TARN_LOG_FILE=with\x1b[2J", "TARN_LOG=gc:file=", NULL);
+  assert_int_equal(got.report.errors, 1);
+  assert_string_equal(got.config.log_file, "");
+}
+
 static void a_name_without_value_in_a_list_is_said(void **state) {
   (void)state;
   resolve_set("verify,growth=200");
@@ -562,13 +650,17 @@ static void every_option_can_be_set_by_its_variable(void **state) {
     const struct tarn_option *o = &tarn_option_table[i];
     char buffer[128], value_buffer[64];
     struct tarn_text text = TARN_TEXT(buffer), value_text = TARN_TEXT(value_buffer);
-    uint64_t value = o->kind == TARN_KIND_BOOL    ? !o->initial
-                     : o->kind == TARN_KIND_FLAGS ? 1
-                                                  : o->minimum + 1;
+    uint64_t value = o->kind == TARN_KIND_BOOL   ? !o->initial
+                     : o->flags                  ? o->flags[0].bit
+                     : o->kind == TARN_KIND_PATH ? 1
+                                                 : o->minimum + 1;
     if (!tarn_option_known(o))
       continue;
     tarn_text_variable(&text, o);
-    tarn_text_value(&value_text, o, value);
+    if (o->kind == TARN_KIND_PATH)
+      tarn_text_add(&value_text, "some/file");
+    else
+      tarn_text_value(&value_text, o, value);
     tarn_text_add(&text, "=%s", value_text.data);
     resolve_variables(buffer, NULL, NULL);
     assert_int_equal(got.report.errors, 0);
@@ -669,8 +761,11 @@ static void a_bad_value_gets_one_line_with_all_that_is_needed(void **state) {
   resolve_variables("TARN_STOP_TIMEOUT=5", NULL, NULL);
   assert_said("a unit is missing");
   resolve_variables("TARN_LOG=gc,foo", NULL, NULL);
-  assert_said("not a list of flags; accepted: gc, safepoint, separated by commas, or none; "
-              "using none\n");
+  assert_said("not a list of levels; accepted: gc, safepoint, each alone or with =info, =debug or "
+              "=off, separated by commas, or none; using none\n");
+  resolve_variables("TARN_GENERATIONS=pools,foo", NULL, NULL);
+  assert_said("not a list of flags; accepted: pools, first-pool, separated by commas, or none; "
+              "using pools\n");
 }
 
 static void every_option_complains_about_garbage_and_keeps_its_value(void **state) {
@@ -682,7 +777,7 @@ static void every_option_complains_about_garbage_and_keeps_its_value(void **stat
     if (!tarn_option_known(o))
       continue;
     tarn_text_variable(&text, o);
-    tarn_text_add(&text, "=@garbage");
+    tarn_text_add(&text, "=@garbage%%!");
     tarn_text_accepted(&accepted, o);
     resolve_variables(buffer, NULL, NULL);
     assert_int_equal(got.lines, 1);
@@ -1003,7 +1098,7 @@ static void show_config_prints_every_value_with_its_source(void **state) {
   assert_said("tarn: configuration (detected: memory 4294967296, 3 CPUs)\n");
   assert_said("  growth         200%                             program, locked\n");
   assert_said("  hard-limit     1417339207 (about 1.3G)          TARN_HARD_LIMIT\n");
-  assert_said("  log            gc,safepoint                     TARN_OPTIONS\n");
+  assert_said("  log            gc=info,safepoint=info           TARN_OPTIONS\n");
   assert_said("  soft-limit     0 (none)                         default\n");
   size_t known = 0;
   for (size_t i = 0; i < tarn_option_count; i++)
@@ -1100,6 +1195,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test(a_list_sets_several_options),
       cmocka_unit_test(the_last_of_repeated_names_wins_in_a_list),
       cmocka_unit_test(flags_go_on_over_commas_in_a_list),
+      cmocka_unit_test(subjects_of_logs_have_levels_also_in_lists),
+      cmocka_unit_test(levels_may_name_the_file_of_the_log),
       cmocka_unit_test(a_name_without_value_in_a_list_is_said),
       cmocka_unit_test(empty_values_count_as_not_set),
       cmocka_unit_test(every_option_can_be_set_by_its_variable),
