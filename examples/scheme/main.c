@@ -3,6 +3,7 @@
  * main.c: the command: runs files, evaluates expressions, or talks to a person.
  */
 #include "scheme.h"
+#include <getopt.h>
 #include <stdlib.h>
 #include <unistd.h>
 #if SCHEME_EDITLINE
@@ -78,143 +79,118 @@ static void load_embedded(struct vm *vm) {
   tarn_collect_enable(world);
 }
 
-static void print_value(struct vm *vm, scm value) {
-  if (value == SCM_UNSPECIFIED)
-    return;
+static bool print_value(struct vm *vm, scm value) {
   scm port = output_port(vm);
   ROOTS(vm, (void *)&port, (void *)&value);
-  (void)(print(vm, value, port, true) && port_write(vm, port, "\n", 1) && port_flush(vm, port));
+  return value == SCM_UNSPECIFIED ||
+         (print(vm, value, port, true) && port_write(vm, port, "\n", 1));
 }
 
 static bool eval_text(struct vm *vm, const char *text) {
   scm value = SCM_UNSPECIFIED;
   ROOTS(vm, (void *)&value);
-  if (!load_text(vm, text, strlen(text), &value))
-    return false;
-  print_value(vm, value);
-  return true;
+  return load_text(vm, text, strlen(text), &value) && print_value(vm, value);
 }
 
 /* --- talking --------------------------------------------------------------------------------- */
 
-/* A line without its end, to be freed; NULL at the end of input.  Others collect meanwhile. */
-static char *read_a_line(struct vm *vm, const char *prompt) {
-  char *line = NULL;
-  tarn_block_begin(vm->self);
+static const char *prompt = "> "; /* for the next line */
+
+/* As read(2), for the standard input of a person, in a blocked region: others collect meanwhile. */
+static ssize_t read_terminal(int descriptor, void *to, size_t most) {
+  ssize_t got = -1;
 #if SCHEME_EDITLINE
-  if (isatty(STDIN_FILENO)) {
-    line = readline(prompt);
-    if (line && *line)
+  static char *line; /* what did not fit the last time begins at `at` */
+  static size_t at;
+  if (!line) {
+    if (!(line = readline(prompt)))
+      return 0;
+    if (*line)
       (void)add_history(line);
-    tarn_block_end(vm->self);
-    return line;
+    at = 0;
   }
-#endif
-  size_t room = 0;
-  if (isatty(STDIN_FILENO)) {
-    fputs(prompt, stdout);
-    (void)fflush(stdout);
-  }
-  ssize_t got = getline(&line, &room, stdin);
-  if (got < 0) {
+  size_t left = strlen(line + at);
+  got = (ssize_t)(left < most ? left : most);
+  memcpy(to, line + at, (size_t)got);
+  at += (size_t)got;
+  if (left < most) {
+    ((char *)to)[got++] = '\n';
     free(line);
     line = NULL;
-  } else if (got > 0 && line[got - 1] == '\n') {
-    line[got - 1] = '\0';
   }
-  tarn_block_end(vm->self);
-  return line;
+  (void)descriptor;
+#else
+  fputs(prompt, stdout);
+  (void)fflush(stdout);
+  got = read(descriptor, to, most);
+#endif
+  prompt = "  "; /* until the next expression begins */
+  return got;
 }
 
-/* Are there parentheses to be closed?  A guess, which strings and characters can mislead. */
-static bool is_open(const char *text) {
-  int depth = 0;
-  bool in_string = false;
-  for (; *text; text++) {
-    if (*text == '\\' && text[1])
-      text++;
-    else if (*text == '"')
-      in_string = !in_string;
-    else if (!in_string && *text == ';')
-      text += strcspn(text, "\n") - (strchr(text, '\n') == NULL);
-    else if (!in_string)
-      depth += *text == '(' || *text == '[' ? 1 : *text == ')' || *text == ']' ? -1 : 0;
+/* What follows an expression on its line is not for a program that reads: spaces and the newline,
+ * or `all` of it, after an error.  False: the input is over. */
+static bool skip_line(struct vm *vm, scm port, bool all) {
+  int c;
+  while ((c = port_peek_char(vm, port)) >= 0 && (all || c == ' ' || c == '\n')) {
+    (void)port_read_char(vm, port);
+    if (c == '\n')
+      break;
   }
-  return depth > 0 || in_string;
-}
-
-static char *join_lines(char *text, char *line) {
-  if (!text)
-    return line;
-  size_t before = strlen(text), more = strlen(line);
-  char *joined = realloc(text, before + more + 2);
-  if (joined) {
-    joined[before] = '\n';
-    memcpy(joined + before + 1, line, more + 1);
-  }
-  free(line);
-  return joined;
+  return c >= 0;
 }
 
 static void talk(struct vm *vm) {
-  char *text = NULL, *line;
-  while ((line = read_a_line(vm, text ? "  " : "> "))) {
-    text = join_lines(text, line);
-    if (text && is_open(text))
-      continue;
-    if (text && !eval_text(vm, text))
+  scm port = input_port(vm), form = SCM_FALSE, value = SCM_FALSE;
+  bool more = true;
+  ROOTS(vm, (void *)&port, (void *)&form);
+  if (isatty(STDIN_FILENO))
+    set_standard_source(read_terminal);
+  while (more && (form = read_datum(vm, port)) != SCM_EOF) {
+    if (!form)
       tell_condition(vm);
-    free(text);
-    text = NULL;
+    more = skip_line(vm, port, form == 0);
+    if (form && (!(value = eval(vm, form)) || !print_value(vm, value)))
+      tell_condition(vm);
+    prompt = "> ";
   }
-  free(text);
 }
 
 /* --- the command line ------------------------------------------------------------------------ */
 
 struct arguments {
   const char *set, *text, *load;
-  int rest; /* the first that is the program's */
 };
 
-static void stop_with(const char *text, const char *argument) {
-  fprintf(stderr, "scheme: %s%s; see scheme --help\n", text, argument);
-  exit(2);
-}
-
-static const char *option_value(int count, char **arguments, int *i) {
-  if (*i + 1 >= count)
-    stop_with("a value is missing after ", arguments[*i]);
-  return arguments[++*i];
-}
-
-static bool is_option(const char *argument, const char *brief, const char *full) {
-  return strcmp(argument, brief) == 0 || strcmp(argument, full) == 0;
-}
-
+/* `optind` is then the first that is the program's. */
 static struct arguments read_arguments(int count, char **arguments) {
-  struct arguments a = {.set = "", .rest = count};
-  for (int i = 1; i < count; i++) {
-    if (is_option(arguments[i], "-h", "--help")) {
+  static const struct option options[] = {
+      {"load", required_argument, NULL, 'l'}, {"eval", required_argument, NULL, 'e'},
+      {"tarn", required_argument, NULL, 't'}, {"help", no_argument, NULL, 'h'},
+      {"version", no_argument, NULL, 'V'},    {NULL, 0, NULL, 0}};
+  struct arguments a = {.set = ""};
+  for (int c; (c = getopt_long(count, arguments, "+l:e:t:h", options, NULL)) != -1;)
+    switch (c) {
+    case 'l':
+      a.load = optarg;
+      break;
+    case 'e':
+      a.text = optarg;
+      break;
+    case 't':
+      a.set = optarg;
+      break;
+    case 'h':
       fputs(usage, stdout);
       exit(0);
-    } else if (strcmp(arguments[i], "--version") == 0) {
+    case 'V':
       printf("scheme on Tarn %s, %s roots\n", tarn_version(),
              SCHEME_CONSERVATIVE ? "conservative" : "precise");
       exit(0);
-    } else if (is_option(arguments[i], "-t", "--tarn")) {
-      a.set = option_value(count, arguments, &i);
-    } else if (is_option(arguments[i], "-e", "--eval")) {
-      a.text = option_value(count, arguments, &i);
-    } else if (is_option(arguments[i], "-l", "--load")) {
-      a.load = option_value(count, arguments, &i);
-    } else if (arguments[i][0] == '-' && arguments[i][1]) {
-      stop_with("there is no option ", arguments[i]);
-    } else {
-      a.rest = i;
-      break;
+    default:
+      fputs("see scheme --help\n", stderr);
+      exit(2);
     }
-  }
   return a;
 }
 
@@ -222,18 +198,21 @@ int main(int count, char **arguments) {
   struct arguments a = read_arguments(count, arguments);
   runtime_begin(a.set);
   struct vm *vm = vm_of(NULL);
-  set_command_line(count - a.rest, arguments + a.rest);
+  set_command_line(count - optind, arguments + optind);
   load_embedded(vm);
   bool good = !a.load || load_file(vm, a.load);
   if (good && a.text)
     good = eval_text(vm, a.text);
-  else if (good && a.rest < count)
-    good = load_file(vm, arguments[a.rest]);
+  else if (good && optind < count)
+    good = load_file(vm, arguments[optind]);
   else if (good && !a.load)
     talk(vm);
   if (!good)
     tell_condition(vm);
-  (void)port_flush(vm, output_port(vm));
+  if (!flush_standard(vm)) {
+    tell_condition(vm);
+    good = false;
+  }
   runtime_end();
   return good ? 0 : 1;
 }

@@ -105,21 +105,20 @@ static void print_number(struct printer *p, scm v) {
     p->failed = true;
 }
 
+const struct char_name char_names[] = {
+    {0, "null"},    {0, "nul"},     {7, "alarm"},   {8, "backspace"}, {9, "tab"}, {10, "newline"},
+    {13, "return"}, {27, "escape"}, {' ', "space"}, {127, "delete"},  {0, NULL}};
+
 static void print_char(struct printer *p, uint32_t c) {
-  static const struct {
-    uint32_t value;
-    const char *name;
-  } names[] = {{0, "null"},    {7, "alarm"},   {8, "backspace"}, {9, "tab"},     {10, "newline"},
-               {13, "return"}, {27, "escape"}, {' ', "space"},   {127, "delete"}};
   char text[16];
   if (!p->write) {
     put_char(p, c);
     return;
   }
   put(p, "#\\");
-  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-    if (c == names[i].value) {
-      put(p, names[i].name);
+  for (const struct char_name *known = char_names; known->name; known++)
+    if (c == known->value) {
+      put(p, known->name);
       return;
     }
   (void)snprintf(text, sizeof text, "x%" PRIx32, c);
@@ -447,31 +446,22 @@ static scm port_argument(struct vm *vm, const char *who, int count, const scm *a
   return is_port(port) ? port : wrong_type(vm, who, at + 1, port);
 }
 
-static scm print_argument(struct vm *vm, const char *who, int count, scm *arguments, bool write,
-                          enum labels labels) {
-  scm port = port_argument(vm, who, count, arguments, 1);
-  return port && print_with(vm, arguments[0], port, write, labels) ? SCM_UNSPECIFIED : 0;
-}
+#define DEFINE_PRINT(function, name, write, labels)                                         \
+  PRIMITIVE(function) {                                                                     \
+    scm port = port_argument(vm, name, count, arguments, 1);                                \
+    return port && print_with(vm, arguments[0], port, write, labels) ? SCM_UNSPECIFIED : 0; \
+  }
+DEFINE_PRINT(prim_write, "write", true, FOR_CYCLES)
+DEFINE_PRINT(prim_write_shared, "write-shared", true, FOR_SHARED)
+DEFINE_PRINT(prim_write_simple, "write-simple", true, NO_LABELS)
+DEFINE_PRINT(prim_display, "display", false, FOR_CYCLES)
 
-static scm write_primitive(struct vm *vm, int count, scm *arguments) {
-  return print_argument(vm, "write", count, arguments, true, FOR_CYCLES);
-}
-static scm write_shared(struct vm *vm, int count, scm *arguments) {
-  return print_argument(vm, "write-shared", count, arguments, true, FOR_SHARED);
-}
-static scm write_simple(struct vm *vm, int count, scm *arguments) {
-  return print_argument(vm, "write-simple", count, arguments, true, NO_LABELS);
-}
-static scm display(struct vm *vm, int count, scm *arguments) {
-  return print_argument(vm, "display", count, arguments, false, FOR_CYCLES);
-}
-
-static scm newline(struct vm *vm, int count, scm *arguments) {
+PRIMITIVE(prim_newline) {
   scm port = port_argument(vm, "newline", count, arguments, 0);
   return port && port_write(vm, port, "\n", 1) ? SCM_UNSPECIFIED : 0;
 }
 
-static scm write_char(struct vm *vm, int count, scm *arguments) {
+PRIMITIVE(prim_write_char) {
   char encoded[4];
   if (!is_char(arguments[0]))
     return wrong_type(vm, "write-char", 1, arguments[0]);
@@ -481,14 +471,14 @@ static scm write_char(struct vm *vm, int count, scm *arguments) {
 }
 
 /* (write-string string [port [start [end]]]) */
-static scm write_string(struct vm *vm, int count, scm *arguments) {
+PRIMITIVE(prim_write_string) {
+  const char *who = "write-string";
   struct printer p = {.vm = vm};
   size_t start, end;
   if (!is_string(arguments[0]))
-    return wrong_type(vm, "write-string", 1, arguments[0]);
-  if (!(p.port = port_argument(vm, "write-string", count, arguments, 1)) ||
-      !get_range(vm, "write-string", count, arguments, 2, string_of(arguments[0])->length, &start,
-                 &end))
+    return wrong_type(vm, who, 1, arguments[0]);
+  if (!(p.port = port_argument(vm, who, count, arguments, 1)) ||
+      !get_range(vm, who, count, arguments, 2, string_of(arguments[0])->length, &start, &end))
     return 0;
   ROOTS(vm, (void *)&p.port);
   put_string(&p, arguments[0], start, end);
@@ -496,23 +486,13 @@ static scm write_string(struct vm *vm, int count, scm *arguments) {
   return p.failed ? 0 : SCM_UNSPECIFIED;
 }
 
-static scm object_to_string(struct vm *vm, int count, scm *arguments) {
-  scm port = open_output_string(vm);
-  (void)count;
-  ROOTS(vm, (void *)&port);
-  return port && print(vm, arguments[0], port, true) ? output_string(vm, port) : 0;
-}
-
-static const struct primitive_def defs[] = {
-    {"write", write_primitive, 1, 2},
-    {"write-shared", write_shared, 1, 2},
-    {"write-simple", write_simple, 1, 2},
-    {"display", display, 1, 2},
-    {"newline", newline, 0, 1},
-    {"write-char", write_char, 1, 2},
-    {"write-string", write_string, 1, 4},
-    {"object->string", object_to_string, 1, 1},
-    {NULL, NULL, 0, 0},
-};
+static const struct primitive_def defs[] = {{"write", prim_write, 1, 2},
+                                            {"write-shared", prim_write_shared, 1, 2},
+                                            {"write-simple", prim_write_simple, 1, 2},
+                                            {"display", prim_display, 1, 2},
+                                            {"newline", prim_newline, 0, 1},
+                                            {"write-char", prim_write_char, 1, 2},
+                                            {"write-string", prim_write_string, 1, 4},
+                                            {NULL, NULL, 0, 0}};
 
 void print_begin(struct vm *vm) { define_primitives(vm, defs); }

@@ -14,8 +14,6 @@
 #include <stdlib.h>
 #include <strings.h>
 
-scm input_port(struct vm *vm); /* the current one, port.c's */
-
 /* Frames at once: what the compiler and `equal?` then do with the datum is recursive. */
 #define DEEPEST 10000
 
@@ -47,6 +45,8 @@ static scm fail_at(struct reader *r, const char *message, size_t line) {
 static scm fail(struct reader *r, const char *message) {
   return fail_at(r, message, port_line(r->port));
 }
+
+static int peek(const struct reader *r) { return port_peek_char(r->vm, r->port); }
 
 /* In a datum, where the end of the input is an error: negative then, and the condition is set. */
 static int next(struct reader *r) {
@@ -103,11 +103,11 @@ static bool read_hex(struct reader *r) {
 static bool read_continuation(struct reader *r, int c) {
   while (c == ' ' || c == '\t')
     c = next(r);
-  if (c == '\r' && port_peek_char(r->vm, r->port) == '\n')
+  if (c == '\r' && peek(r) == '\n')
     c = next(r);
   if (c != '\n')
     return c >= 0 ? fail(r, "bad escape in a string") : false;
-  while ((c = port_peek_char(r->vm, r->port)) == ' ' || c == '\t')
+  while ((c = peek(r)) == ' ' || c == '\t')
     (void)next(r);
   return c != -2;
 }
@@ -136,7 +136,7 @@ static bool read_quoted(struct reader *r, int quote) {
 static bool read_token(struct reader *r, bool *bars) {
   int c;
   *bars = false;
-  while (!is_delimiter(c = port_peek_char(r->vm, r->port))) {
+  while (!is_delimiter(c = peek(r))) {
     (void)next(r);
     *bars |= c == '|';
     if (!(c == '|' ? read_quoted(r, c) : put(r, c)))
@@ -260,7 +260,7 @@ static scm reduce(struct reader *r, scm datum) {
 
 static scm skip_line(struct reader *r) {
   int c;
-  while ((c = port_peek_char(r->vm, r->port)) >= 0 && c != '\n')
+  while ((c = peek(r)) >= 0 && c != '\n')
     (void)port_read_char(r->vm, r->port);
   return c == -2 ? 0 : NOTHING;
 }
@@ -281,7 +281,7 @@ static scm skip_block(struct reader *r) {
 /* #!fold-case and its opposite change nothing; a script's first line is a comment. */
 static scm read_directive(struct reader *r) {
   bool bars;
-  int c = port_peek_char(r->vm, r->port);
+  int c = peek(r);
   if ((c == '/' || c == ' ') && port_line(r->port) == 1)
     return skip_line(r);
   if (!read_token(r, &bars))
@@ -291,25 +291,20 @@ static scm read_directive(struct reader *r) {
 }
 
 static scm read_character(struct reader *r) {
-  static const struct {
-    const char *name;
-    uint32_t value;
-  } names[] = {{"alarm", 7}, {"backspace", 8}, {"delete", 127}, {"escape", 27}, {"newline", 10},
-               {"null", 0},  {"nul", 0},       {"return", 13},  {"space", ' '}, {"tab", 9}};
   char encoded[4];
   int c, first = next(r);
   if (first < 0 || !put(r, first))
     return 0;
-  while (!is_delimiter(c = port_peek_char(r->vm, r->port)))
+  while (!is_delimiter(c = peek(r)))
     if (!put(r, next(r)))
       return 0;
   if (c == -2)
     return 0;
   if (r->length == encode_utf8((uint32_t)first, encoded))
     return make_char((uint32_t)first);
-  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-    if (token_is(r, names[i].name))
-      return make_char(names[i].value);
+  for (const struct char_name *known = char_names; known->name; known++)
+    if (token_is(r, known->name))
+      return make_char(known->value);
   c = first == 'x' ? parse_hex(r->text + 1, r->length - 1) : -1;
   return c >= 0 ? make_char((uint32_t)c) : fail(r, "unknown character");
 }
@@ -365,14 +360,14 @@ static scm read_word(struct reader *r) {
     return SCM_TRUE;
   if (token_is(r, "#f") || token_is(r, "#false"))
     return SCM_FALSE;
-  if (token_is(r, "#u8") && port_peek_char(r->vm, r->port) == '(')
+  if (token_is(r, "#u8") && peek(r) == '(')
     return next(r) < 0 ? 0 : begin_frame(r, BYTES, SCM_FALSE);
   return fail(r, "unknown syntax after a sharp");
 }
 
 static scm read_sharp(struct reader *r) {
   bool bars;
-  int c = port_peek_char(r->vm, r->port);
+  int c = peek(r);
   if (c >= '0' && c <= '9')
     return read_label(r);
   if (is_one_of(c, "(\\|;!"))
@@ -416,7 +411,7 @@ static scm read_atom(struct reader *r) {
 }
 
 static scm read_unquote(struct reader *r) {
-  int c = port_peek_char(r->vm, r->port);
+  int c = peek(r);
   if (c == '@')
     (void)next(r);
   return c == -2 ? 0 : begin_quote(r, c == '@' ? "unquote-splicing" : "unquote");
@@ -424,7 +419,7 @@ static scm read_unquote(struct reader *r) {
 
 /* The next datum that is an atom or whose end is here, NOTHING, SCM_EOF or 0. */
 static scm read_next(struct reader *r) {
-  int c = port_peek_char(r->vm, r->port);
+  int c = peek(r);
   r->length = 0;
   if (c == -2)
     return 0;
@@ -472,10 +467,11 @@ static bool resolve(struct reader *r, scm object, scm *slot) {
   return !(is_pair(v) || is_vector(v)) || push(r, v);
 }
 
-/* The tree is walked with what is left to do on the VM's stack; cdrs last, so that lists are flat.
- */
+/* The tree, which is rooted, is walked with what is left to do on the VM's stack; cdrs last, so
+ * that lists are flat. */
 static bool resolve_labels(struct reader *r) {
   while (r->vm->sp > r->bottom) {
+    tarn_safepoint(r->vm->self);
     scm v = *--r->vm->sp;
     if (is_pair(v)) {
       if (!resolve(r, v, &pair_of(v)->cdr) || !resolve(r, v, &pair_of(v)->car))
@@ -503,14 +499,11 @@ scm read_datum(struct vm *vm, scm port) {
   return datum;
 }
 
-static scm read_primitive(struct vm *vm, int count, scm *arguments) {
+PRIMITIVE(prim_read) {
   scm port = count > 0 ? arguments[0] : input_port(vm);
   return is_port(port) ? read_datum(vm, port) : wrong_type(vm, "read", 1, port);
 }
 
-static const struct primitive_def defs[] = {
-    {"read", read_primitive, 0, 1},
-    {NULL, NULL, 0, 0},
-};
+static const struct primitive_def defs[] = {{"read", prim_read, 0, 1}, {NULL, NULL, 0, 0}};
 
 void read_begin(struct vm *vm) { define_primitives(vm, defs); }

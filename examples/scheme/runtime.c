@@ -87,6 +87,7 @@ static void make_types(void) {
   port_types();
   table_types();
   thread_types();
+  guardian_types();
   class_types();
 }
 
@@ -385,9 +386,10 @@ void runtime_begin(const char *options) {
   (void)raise_error(vm, "memory", NULL, "out of memory", 0);
   memory_condition = vm->condition;
   keep_reserve(vm);
-  void (*const begins[])(struct vm *) = {number_begin, list_begin,    string_begin, port_begin,
-                                         read_begin,   print_begin,   table_begin,  thread_begin,
-                                         class_begin,  gobject_begin, vm_begin,     compile_begin};
+  void (*const begins[])(struct vm *) = {number_begin,   list_begin,   string_begin, port_begin,
+                                         read_begin,     print_begin,  table_begin,  thread_begin,
+                                         guardian_begin, system_begin, class_begin,  gobject_begin,
+                                         vm_begin,       compile_begin};
   for (size_t i = 0; i < sizeof begins / sizeof begins[0]; i++)
     begins[i](vm);
 }

@@ -31,6 +31,7 @@
 #ifndef SCHEME_H
 #define SCHEME_H
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -328,6 +329,7 @@ void number_types(void);
 void port_types(void);
 void table_types(void);
 void thread_types(void);
+void guardian_types(void);
 void class_types(void);
 void number_begin(struct vm *vm);
 void list_begin(struct vm *vm);
@@ -337,6 +339,8 @@ void read_begin(struct vm *vm);
 void print_begin(struct vm *vm);
 void table_begin(struct vm *vm);
 void thread_begin(struct vm *vm);
+void guardian_begin(struct vm *vm);
+void system_begin(struct vm *vm);
 void class_begin(struct vm *vm);
 void gobject_begin(struct vm *vm);
 void vm_begin(struct vm *vm);
@@ -410,21 +414,30 @@ bool index_argument(struct vm *vm, const char *who, int argument, scm v, size_t 
 struct port;
 bool is_port(scm v);
 scm open_input_bytes(struct vm *vm, const char *utf8, size_t bytes); /* copied */
-scm open_input_file(struct vm *vm, const char *path);
+scm open_input_file(struct vm *vm, const char *path);                /* not of the heap */
 int port_read_char(struct vm *vm, scm port); /* -1: end; -2: failed, and the condition is set */
 int port_peek_char(struct vm *vm, scm port);
 size_t port_line(scm port); /* of the next character, from 1 */
 bool port_write(struct vm *vm, scm port, const char *utf8, size_t bytes); /* false: failed */
 bool port_flush(struct vm *vm, scm port);
-scm output_port(struct vm *vm); /* the current ones */
+bool flush_standard(struct vm *vm); /* the process's two; false: the condition is set */
+scm output_port(struct vm *vm);     /* the current ones */
 scm input_port(struct vm *vm);
 scm error_port(struct vm *vm);
+/* The standard input is read by this in place of read(2), in a blocked region. */
+typedef ssize_t port_source(int descriptor, void *to, size_t most);
+void set_standard_source(port_source *source);
+
+/* --- system.c -------------------------------------------------------------------------------- */
+
 void set_command_line(int count, char **arguments);
-scm open_output_string(struct vm *vm);
-scm output_string(struct vm *vm, scm port); /* what was written so far, a string */
 
 /* --- read.c, print.c ------------------------------------------------------------------------- */
 
+extern const struct char_name {
+  uint32_t value;
+  const char *name;
+} char_names[];                          /* up to one without a name; print.c's */
 scm read_datum(struct vm *vm, scm port); /* SCM_EOF at the end; 0: failed */
 /* False: failed.  `write`: with quotes and escapes; else as display.  Circular structure is cut off
  * by labels (#0=) when written. */
@@ -434,13 +447,24 @@ bool print(struct vm *vm, scm v, scm port, bool write);
 
 uint64_t equal_hash(scm v);
 
-/* --- thread.c -------------------------------------------------------------------------------- */
+/* --- thread.c, guardian.c -------------------------------------------------------------------- */
 
-/* With an argument: watches that.  Without: what died of what it watches, or #f. */
-scm guardian_call(struct vm *vm, scm guardian, int count, scm *arguments);
+/* The rule for locks that are held across safepoints: who has to wait does so in a blocked region.
+ */
+static inline void take_lock(struct vm *vm, pthread_mutex_t *lock) {
+  if (pthread_mutex_trylock(lock) == 0)
+    return;
+  tarn_block_begin(vm->self);
+  (void)pthread_mutex_lock(lock);
+  tarn_block_end(vm->self);
+}
+static inline void give_lock(pthread_mutex_t *lock) { (void)pthread_mutex_unlock(lock); }
 
 /* Waits for threads that have ended as far as others see, for a second at most. */
 void threads_end(struct vm *vm);
+
+/* With an argument: watches that.  Without: what died of what it watches, or #f. */
+scm guardian_call(struct vm *vm, scm guardian, int count, scm *arguments);
 
 /* --- compile.c, vm.c ------------------------------------------------------------------------- */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * thread.c: threads, mutexes and condition variables after SRFI 18, channels, and guardians.
+ * thread.c: threads, mutexes and condition variables after SRFI 18, and channels.
  *
  * A Scheme thread is a thread of the system with a VM of its own, and all run at the same time.
  * When the main program ends, the process does, whatever other threads are at; join those that
@@ -8,9 +8,9 @@
  *
  * Locks.  Objects do not move, so pthread mutexes and conditions stand in them, and their free
  * functions destroy them.  One rule keeps them and stops apart: whoever would have to wait for a
- * lock does so in a blocked region (`take` and `wait_on`, nothing else).  So a thread may well be
- * stopped while it holds one: the others that want it hold up no collection.  Where two are held,
- * the order is condition variable, mutex, thread.
+ * lock does so in a blocked region (`take_lock` and `wait_on`, nothing else).  So a thread may well
+ * be stopped while it holds one: the others that want it hold up no collection.  Where two are
+ * held, the order is condition variable, mutex, thread.
  *
  * Life.  A new thread is in nobody's roots until its VM has its object: `thread-start!` waits for
  * that, and keeps the object meanwhile as its argument.
@@ -20,21 +20,16 @@
 #include "scheme.h"
 #include <errno.h>
 #include <math.h>
-#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
-struct monitor {
-  pthread_mutex_t lock;
-  pthread_cond_t changed;
-};
-
 struct shared { /* how threads, mutexes, condition variables and channels begin */
   const tarn_type *type;
-  struct monitor monitor; /* raw */
+  pthread_mutex_t lock;
+  pthread_cond_t changed;
   scm name, specific;
 };
 
@@ -50,6 +45,7 @@ enum {
 struct thread {
   struct shared shared;
   scm thunk;
+  scm bindings;   /* of parameters, from who started it; until it runs */
   scm result;     /* or what it raised */
   scm owned;      /* mutexes, linked by `next`; under the lock */
   unsigned state; /* under the lock; over from THREAD_ENDED on */
@@ -74,29 +70,18 @@ struct channel {
   pthread_cond_t room; /* `changed` tells of items */
 };
 
-struct guardian {
-  const tarn_type *type;
-  scm first, last; /* registrations whose object died, or #f */
-};
-
-struct registration { /* of an object with a guardian */
-  const tarn_type *type;
-  scm next, previous;
-  scm content; /* an ephemeron: object -> (guardian . representative); then the representative */
-};
-
 DEFINE_TEST(thread)
 DEFINE_TEST(mutex)
-DEFINE_TEST(condvar)
-DEFINE_TEST(guardian)
 
-static const tarn_type *channel_type, *registration_type;
+static const tarn_type *channel_type;
 
-static pthread_mutex_t guardian_lock = PTHREAD_MUTEX_INITIALIZER; /* registrations and queues */
-static scm registrations; /* of objects that live; linked both ways */
-static scm finalizations; /* the guardian of set-finalizer! */
+/* The argument, if it is of that type; NULL: it is not, and the condition is set. */
+static void *argument_of(struct vm *vm, const char *who, int argument, scm v,
+                         const tarn_type *type) {
+  return has_type(v, type) ? (void *)v : (void *)wrong_type(vm, who, argument, v);
+}
 
-/* --- monitors -------------------------------------------------------------------------------- */
+/* --- locks, and waiting ---------------------------------------------------------------------- */
 
 static void condition_begin(pthread_cond_t *condition) {
   pthread_condattr_t attributes;
@@ -109,8 +94,8 @@ static void condition_begin(pthread_cond_t *condition) {
 static void free_shared(tarn_world *of, void *object) {
   struct shared *shared = object;
   (void)of;
-  (void)pthread_cond_destroy(&shared->monitor.changed);
-  (void)pthread_mutex_destroy(&shared->monitor.lock);
+  (void)pthread_cond_destroy(&shared->changed);
+  (void)pthread_mutex_destroy(&shared->lock);
 }
 
 static void free_channel(tarn_world *of, void *object) {
@@ -124,49 +109,38 @@ static void *make_shared(struct vm *vm, const tarn_type *type, scm name) {
   struct shared *shared = make_object(vm, type);
   if (!shared)
     return NULL;
-  (void)pthread_mutex_init(&shared->monitor.lock, NULL);
-  condition_begin(&shared->monitor.changed);
+  (void)pthread_mutex_init(&shared->lock, NULL);
+  condition_begin(&shared->changed);
   shared->name = name;
   shared->specific = SCM_UNSPECIFIED;
   return shared;
 }
 
-static void take(struct vm *vm, pthread_mutex_t *lock) {
-  if (pthread_mutex_trylock(lock) == 0)
-    return;
-  tarn_block_begin(vm->self);
-  (void)pthread_mutex_lock(lock);
-  tarn_block_end(vm->self);
-}
+static const struct timespec never = {.tv_sec = INT32_MAX};
 
-static void give(pthread_mutex_t *lock) { (void)pthread_mutex_unlock(lock); }
-
-/* False: it is `limit` (NULL: never).  It may also return for no reason. */
+/* False: it is `limit`.  It may also return for no reason. */
 static bool wait_on(struct vm *vm, pthread_cond_t *condition, pthread_mutex_t *lock,
                     const struct timespec *limit) {
   tarn_block_begin(vm->self);
-  int status =
-      limit ? pthread_cond_timedwait(condition, lock, limit) : pthread_cond_wait(condition, lock);
+  int status = limit->tv_sec == never.tv_sec ? pthread_cond_wait(condition, lock)
+                                             : pthread_cond_timedwait(condition, lock, limit);
   tarn_block_end(vm->self);
   return status != ETIMEDOUT;
 }
 
-/* --- time ------------------------------------------------------------------------------------ */
-
 #define SECONDS_MOST 1e9
 
-/* The time that is so many seconds from now.  False: no number, and the condition is set. */
-static bool read_seconds(struct vm *vm, const char *who, int argument, scm v,
-                         struct timespec *time) {
+/* The time that is as many seconds from now as an argument says, which may be #f, or need not be
+ * there: never.  False: it is no number, and the condition is set. */
+static bool read_timeout(struct vm *vm, const char *who, int argument, int count,
+                         const scm *arguments, struct timespec *time) {
+  scm v = count < argument ? SCM_FALSE : arguments[argument - 1];
   double seconds = is_fixnum(v) ? (double)fixnum_value(v) : is_flonum(v) ? flonum_value(v) : NAN;
-  if (!is_number(v)) {
-    wrong_type(vm, who, argument, v);
-    return false;
-  }
-  if (isnan(seconds)) { /* or a bignum */
-    out_of_range(vm, who, argument, v);
-    return false;
-  }
+  *time = never;
+  if (v == SCM_FALSE)
+    return true;
+  if (isnan(seconds)) /* or a bignum, or no number at all */
+    return is_number(v) ? out_of_range(vm, who, argument, v) : wrong_type(vm, who, argument, v);
   seconds = seconds < 0 ? 0 : seconds > SECONDS_MOST ? SECONDS_MOST : seconds;
   (void)clock_gettime(CLOCK_MONOTONIC, time);
   time->tv_sec += (time_t)seconds;
@@ -178,32 +152,11 @@ static bool read_seconds(struct vm *vm, const char *who, int argument, scm v,
   return true;
 }
 
-struct timeout {
-  struct timespec time;
-  const struct timespec *limit; /* NULL: none */
-};
-
-/* Argument number `argument`, which need not be there. */
-static bool read_timeout(struct vm *vm, const char *who, int argument, int count,
-                         const scm *arguments, struct timeout *timeout) {
-  timeout->limit = NULL;
-  if (count < argument || arguments[argument - 1] == SCM_FALSE)
-    return true;
-  timeout->limit = &timeout->time;
-  return read_seconds(vm, who, argument, arguments[argument - 1], &timeout->time);
-}
-
-static scm current_time(struct vm *vm, int count, scm *arguments) {
-  struct timespec now;
-  (void)count, (void)arguments;
-  (void)clock_gettime(CLOCK_REALTIME, &now);
-  return make_flonum(vm, (double)now.tv_sec + (double)now.tv_nsec / 1e9);
-}
-
-static scm thread_sleep(struct vm *vm, int count, scm *arguments) {
+PRIMITIVE(thread_sleep) {
   struct timespec until;
-  (void)count;
-  if (!read_seconds(vm, "thread-sleep!", 1, arguments[0], &until))
+  if (arguments[0] == SCM_FALSE)
+    return wrong_type(vm, "thread-sleep!", 1, arguments[0]);
+  if (!read_timeout(vm, "thread-sleep!", 1, count, arguments, &until))
     return 0;
   tarn_block_begin(vm->self);
   while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
@@ -212,8 +165,7 @@ static scm thread_sleep(struct vm *vm, int count, scm *arguments) {
   return SCM_UNSPECIFIED;
 }
 
-static scm thread_yield(struct vm *vm, int count, scm *arguments) {
-  (void)count, (void)arguments;
+PRIMITIVE(thread_yield) {
   tarn_block_begin(vm->self);
   (void)sched_yield();
   tarn_block_end(vm->self);
@@ -222,27 +174,21 @@ static scm thread_yield(struct vm *vm, int count, scm *arguments) {
 
 /* --- what threads, mutexes and condition variables have in common ---------------------------- */
 
-#define DEFINE_SHARED(kind, prefix)                                                       \
-  static scm kind##_is(struct vm *vm, int count, scm *arguments) {                        \
-    (void)vm, (void)count;                                                                \
-    return boolean(is_##kind(arguments[0]));                                              \
-  }                                                                                       \
-  static scm kind##_name(struct vm *vm, int count, scm *arguments) {                      \
-    (void)count;                                                                          \
-    return is_##kind(arguments[0]) ? kind##_of(arguments[0])->shared.name                 \
-                                   : wrong_type(vm, prefix "-name", 1, arguments[0]);     \
-  }                                                                                       \
-  static scm kind##_specific(struct vm *vm, int count, scm *arguments) {                  \
-    (void)count;                                                                          \
-    return is_##kind(arguments[0]) ? kind##_of(arguments[0])->shared.specific             \
-                                   : wrong_type(vm, prefix "-specific", 1, arguments[0]); \
-  }                                                                                       \
-  static scm kind##_specific_set(struct vm *vm, int count, scm *arguments) {              \
-    (void)count;                                                                          \
-    if (!is_##kind(arguments[0]))                                                         \
-      return wrong_type(vm, prefix "-specific-set!", 1, arguments[0]);                    \
-    store(vm, arguments[0], &kind##_of(arguments[0])->shared.specific, arguments[1]);     \
-    return SCM_UNSPECIFIED;                                                               \
+#define DEFINE_SHARED(kind, prefix)                                                            \
+  PRIMITIVE(kind##_is) { return boolean(has_type(arguments[0], types.kind)); }                 \
+  PRIMITIVE(kind##_name) {                                                                     \
+    const struct shared *s = argument_of(vm, prefix "-name", 1, arguments[0], types.kind);     \
+    return s ? s->name : 0;                                                                    \
+  }                                                                                            \
+  PRIMITIVE(kind##_specific) {                                                                 \
+    const struct shared *s = argument_of(vm, prefix "-specific", 1, arguments[0], types.kind); \
+    return s ? s->specific : 0;                                                                \
+  }                                                                                            \
+  PRIMITIVE(kind##_specific_set) {                                                             \
+    struct shared *s = argument_of(vm, prefix "-specific-set!", 1, arguments[0], types.kind);  \
+    if (s)                                                                                     \
+      store(vm, arguments[0], &s->specific, arguments[1]);                                     \
+    return s ? SCM_UNSPECIFIED : 0;                                                            \
   }
 DEFINE_SHARED(thread, "thread")
 DEFINE_SHARED(mutex, "mutex")
@@ -250,35 +196,35 @@ DEFINE_SHARED(condvar, "condition-variable")
 
 /* --- owners of mutexes ----------------------------------------------------------------------- */
 
-/* Locks a mutex that is free, with its monitor's lock held.  `owner` is #f or a thread; one that is
- * over abandons it at once. */
+/* Locks a mutex that is free, with its own lock held.  `owner` is #f or a thread; one that is over
+ * abandons it at once. */
 static void own(struct vm *vm, scm m, scm owner) {
   struct mutex *mutex = mutex_of(m);
   mutex->locked = true;
   mutex->abandoned = false;
-  if (!is_thread(owner))
+  if (owner == SCM_FALSE)
     return;
   struct thread *thread = thread_of(owner);
-  take(vm, &thread->shared.monitor.lock);
+  take_lock(vm, &thread->shared.lock);
   if (thread->state >= THREAD_ENDED) {
     mutex->locked = false;
     mutex->abandoned = true;
-    (void)pthread_cond_signal(&mutex->shared.monitor.changed);
+    (void)pthread_cond_signal(&mutex->shared.changed);
   } else {
     store(vm, m, &mutex->owner, owner);
     store(vm, m, &mutex->next, thread->owned);
     store(vm, owner, &thread->owned, m);
   }
-  give(&thread->shared.monitor.lock);
+  give_lock(&thread->shared.lock);
 }
 
-/* Unlocks a mutex, with its monitor's lock held, and tells one of those who wait. */
+/* Unlocks a mutex, with its own lock held, and tells one of those who wait. */
 static void disown(struct vm *vm, scm m, bool abandoned) {
   struct mutex *mutex = mutex_of(m);
   scm owner = mutex->owner, holder = owner;
   if (owner != SCM_FALSE) {
     struct thread *thread = thread_of(owner);
-    take(vm, &thread->shared.monitor.lock);
+    take_lock(vm, &thread->shared.lock);
     scm *slot = &thread->owned;
     while (*slot != m) {
       holder = *slot;
@@ -286,11 +232,11 @@ static void disown(struct vm *vm, scm m, bool abandoned) {
     }
     store(vm, holder, slot, mutex->next);
     mutex->next = mutex->owner = SCM_FALSE;
-    give(&thread->shared.monitor.lock);
+    give_lock(&thread->shared.lock);
   }
   mutex->locked = false;
   mutex->abandoned = abandoned;
-  (void)pthread_cond_signal(&mutex->shared.monitor.changed);
+  (void)pthread_cond_signal(&mutex->shared.changed);
 }
 
 /* --- threads --------------------------------------------------------------------------------- */
@@ -300,11 +246,12 @@ static scm make_thread_object(struct vm *vm, scm thunk, scm name) {
   if (!thread)
     return 0;
   thread->thunk = thunk;
+  thread->bindings = SCM_NIL;
   thread->result = thread->owned = SCM_FALSE;
   return (scm)thread;
 }
 
-static scm make_thread(struct vm *vm, int count, scm *arguments) {
+PRIMITIVE(make_thread) {
   if (!is_procedure(arguments[0]))
     return wrong_type(vm, "make-thread", 1, arguments[0]);
   return make_thread_object(vm, arguments[0], count > 1 ? arguments[1] : SCM_FALSE);
@@ -315,20 +262,20 @@ static void finish(struct vm *vm, scm t, unsigned state, scm result) {
   struct thread *thread = thread_of(t);
   scm m = SCM_FALSE;
   ROOTS(vm, (void *)&t, (void *)&result, (void *)&m);
-  take(vm, &thread->shared.monitor.lock);
+  take_lock(vm, &thread->shared.lock);
   while ((m = thread->owned) != SCM_FALSE) {
-    give(&thread->shared.monitor.lock);
-    take(vm, &mutex_of(m)->shared.monitor.lock);
+    give_lock(&thread->shared.lock);
+    take_lock(vm, &mutex_of(m)->shared.lock);
     if (mutex_of(m)->owner == t)
       disown(vm, m, true);
-    give(&mutex_of(m)->shared.monitor.lock);
-    take(vm, &thread->shared.monitor.lock);
+    give_lock(&mutex_of(m)->shared.lock);
+    take_lock(vm, &thread->shared.lock);
   }
   store(vm, t, &thread->result, result);
   thread->thunk = SCM_FALSE;
   thread->state = state;
-  (void)pthread_cond_broadcast(&thread->shared.monitor.changed);
-  give(&thread->shared.monitor.lock);
+  (void)pthread_cond_broadcast(&thread->shared.changed);
+  give_lock(&thread->shared.lock);
 }
 
 /* For Tarn's reports of threads that hold up a stop. */
@@ -338,16 +285,6 @@ static void name_thread(struct vm *vm, scm name) {
   scm text = is_string(name) ? string_to_utf8(vm, name, NULL) : 0;
   if (text)
     (void)tarn_thread_set_name(vm->self, (const char *)text);
-}
-
-struct start { /* on the C stack of `thread-start!`, until the state is no longer STARTING */
-  struct thread *thread;
-  const struct vm *parent;
-};
-
-static void inherit(struct vm *vm, const struct start *start) {
-  vm->thread = (scm)start->thread;
-  vm->bindings = start->parent->bindings;
 }
 
 /* Threads that are over for those who join them, and not quite gone.  Relaxed: nothing is read
@@ -361,16 +298,19 @@ void threads_end(struct vm *vm) {
   tarn_block_end(vm->self);
 }
 
-static void *run_thread(void *data) {
-  const struct start *start = data;
-  struct thread *thread = start->thread;
-  (void)pthread_mutex_lock(&thread->shared.monitor.lock); /* not attached yet: no region */
+/* `thread-start!` keeps the object alive until the state is no longer STARTING. */
+static void *run_thread(void *object) {
+  struct thread *thread = object;
+  (void)pthread_mutex_lock(&thread->shared.lock); /* not attached yet: no region */
   struct vm *vm = vm_make();
-  if (vm)
-    inherit(vm, start);
+  if (vm) {
+    vm->thread = (scm)thread;
+    vm->bindings = thread->bindings;
+  }
+  thread->bindings = SCM_NIL;
   thread->state = vm ? THREAD_RUNNING : THREAD_NEW;
-  (void)pthread_cond_broadcast(&thread->shared.monitor.changed);
-  give(&thread->shared.monitor.lock);
+  (void)pthread_cond_broadcast(&thread->shared.changed);
+  give_lock(&thread->shared.lock);
   if (!vm)
     return NULL;
   name_thread(vm, thread->shared.name);
@@ -383,13 +323,13 @@ static void *run_thread(void *data) {
 }
 
 /* Nobody waits for its end by pthread_join.  An error number, or 0. */
-static int create(struct vm *vm, struct start *start) {
+static int create(struct vm *vm, struct thread *thread) {
   pthread_attr_t attributes;
   pthread_t ignored;
   (void)pthread_attr_init(&attributes);
   (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   tarn_block_begin(vm->self);
-  int status = pthread_create(&ignored, &attributes, run_thread, start);
+  int status = pthread_create(&ignored, &attributes, run_thread, thread);
   tarn_block_end(vm->self);
   (void)pthread_attr_destroy(&attributes);
   return status;
@@ -397,70 +337,68 @@ static int create(struct vm *vm, struct start *start) {
 
 /* From NEW to STARTING, which only one caller can do.  The state before. */
 static unsigned claim(struct vm *vm, struct thread *thread) {
-  take(vm, &thread->shared.monitor.lock);
+  take_lock(vm, &thread->shared.lock);
   unsigned state = thread->state;
-  if (state == THREAD_NEW)
+  if (state == THREAD_NEW) {
     thread->state = THREAD_STARTING;
-  give(&thread->shared.monitor.lock);
+    store(vm, (scm)thread, &thread->bindings, vm->bindings);
+  }
+  give_lock(&thread->shared.lock);
   return state;
 }
 
-static scm thread_start(struct vm *vm, int count, scm *arguments) {
-  (void)count;
-  if (!is_thread(arguments[0]))
-    return wrong_type(vm, "thread-start!", 1, arguments[0]);
-  struct thread *thread = thread_of(arguments[0]);
-  struct start start = {thread, vm};
-  struct monitor *monitor = &thread->shared.monitor;
+PRIMITIVE(thread_start) {
+  struct thread *thread = argument_of(vm, "thread-start!", 1, arguments[0], types.thread);
+  if (!thread)
+    return 0;
   if (claim(vm, thread) != THREAD_NEW)
     return raise_error(vm, "error", "thread-start!", "the thread was started before", 1,
                        arguments[0]);
-  int status = create(vm, &start);
-  take(vm, &monitor->lock);
+  int status = create(vm, thread);
+  take_lock(vm, &thread->shared.lock);
   if (status != 0)
     thread->state = THREAD_NEW;
   while (thread->state == THREAD_STARTING)
-    (void)wait_on(vm, &monitor->changed, &monitor->lock, NULL);
+    (void)wait_on(vm, &thread->shared.changed, &thread->shared.lock, &never);
   bool started = thread->state != THREAD_NEW;
-  give(&monitor->lock);
+  give_lock(&thread->shared.lock);
   return started ? arguments[0]
                  : system_error(vm, "thread-start!", status ? status : ENOMEM, arguments[0]);
 }
 
-static scm thread_join(struct vm *vm, int count, scm *arguments) {
-  struct timeout timeout;
-  if (!is_thread(arguments[0]))
-    return wrong_type(vm, "thread-join!", 1, arguments[0]);
-  if (!read_timeout(vm, "thread-join!", 2, count, arguments, &timeout))
+PRIMITIVE(thread_join) {
+  const char *who = "thread-join!";
+  struct timespec limit;
+  struct thread *thread = argument_of(vm, who, 1, arguments[0], types.thread);
+  if (!thread || !read_timeout(vm, who, 2, count, arguments, &limit))
     return 0;
-  struct thread *thread = thread_of(arguments[0]);
-  struct monitor *monitor = &thread->shared.monitor;
   bool in_time = true;
-  take(vm, &monitor->lock);
+  take_lock(vm, &thread->shared.lock);
   while (thread->state < THREAD_ENDED && in_time)
-    in_time = wait_on(vm, &monitor->changed, &monitor->lock, timeout.limit);
+    in_time = wait_on(vm, &thread->shared.changed, &thread->shared.lock, &limit);
   unsigned state = thread->state;
-  give(&monitor->lock);
-  if (state == THREAD_ENDED)
+  give_lock(&thread->shared.lock);
+  switch (state) {
+  case THREAD_ENDED:
     return thread->result;
-  if (state == THREAD_FAILED)
-    return raise_error(vm, "uncaught-exception", "thread-join!", "the thread raised an exception",
-                       1, thread->result);
-  if (state == THREAD_TERMINATED)
-    return raise_error(vm, "terminated-thread", "thread-join!", "the thread was terminated", 1,
-                       arguments[0]);
-  return count > 2 ? arguments[2]
-                   : raise_error(vm, "join-timeout", "thread-join!", "the thread has not ended", 1,
-                                 arguments[0]);
+  case THREAD_FAILED:
+    return raise_error(vm, "uncaught-exception", who, "the thread raised an exception", 1,
+                       thread->result);
+  case THREAD_TERMINATED:
+    return raise_error(vm, "terminated-thread", who, "the thread was terminated", 1, arguments[0]);
+  }
+  return count > 2
+             ? arguments[2]
+             : raise_error(vm, "join-timeout", who, "the thread has not ended", 1, arguments[0]);
 }
 
 /* A thread that runs cannot be ended from outside: it may hold locks of C libraries, and be about
  * to release a resource.  One that was never started can, and one that is over stays so. */
-static scm thread_terminate(struct vm *vm, int count, scm *arguments) {
-  (void)count;
-  if (!is_thread(arguments[0]))
-    return wrong_type(vm, "thread-terminate!", 1, arguments[0]);
-  unsigned state = claim(vm, thread_of(arguments[0]));
+PRIMITIVE(thread_terminate) {
+  struct thread *thread = argument_of(vm, "thread-terminate!", 1, arguments[0], types.thread);
+  unsigned state = thread ? claim(vm, thread) : 0;
+  if (!thread)
+    return 0;
   if (state == THREAD_NEW)
     finish(vm, arguments[0], THREAD_TERMINATED, SCM_FALSE);
   else if (state < THREAD_ENDED)
@@ -469,139 +407,119 @@ static scm thread_terminate(struct vm *vm, int count, scm *arguments) {
   return SCM_UNSPECIFIED;
 }
 
-static scm current_thread(struct vm *vm, int count, scm *arguments) {
-  (void)count, (void)arguments;
-  return vm->thread;
-}
+PRIMITIVE(current_thread) { return vm->thread; }
 
 /* --- mutexes --------------------------------------------------------------------------------- */
 
-static scm make_mutex(struct vm *vm, int count, scm *arguments) {
+PRIMITIVE(make_mutex) {
   struct mutex *mutex = make_shared(vm, types.mutex, count > 0 ? arguments[0] : SCM_FALSE);
   if (mutex)
     mutex->owner = mutex->next = SCM_FALSE;
   return (scm)mutex;
 }
 
-static scm mutex_state(struct vm *vm, int count, scm *arguments) {
-  (void)count;
-  if (!is_mutex(arguments[0]))
-    return wrong_type(vm, "mutex-state", 1, arguments[0]);
-  struct mutex *mutex = mutex_of(arguments[0]);
-  take(vm, &mutex->shared.monitor.lock);
+PRIMITIVE(mutex_state) {
+  struct mutex *mutex = argument_of(vm, "mutex-state", 1, arguments[0], types.mutex);
+  if (!mutex)
+    return 0;
+  take_lock(vm, &mutex->shared.lock);
   scm owner = mutex->owner;
   bool locked = mutex->locked, abandoned = mutex->abandoned;
-  give(&mutex->shared.monitor.lock);
+  give_lock(&mutex->shared.lock);
   if (owner != SCM_FALSE)
     return owner;
   return intern(vm, locked ? "not-owned" : abandoned ? "abandoned" : "not-abandoned");
 }
 
 /* (mutex-lock! mutex [timeout [owner]]).  A thread that waits for itself waits for ever. */
-static scm mutex_lock(struct vm *vm, int count, scm *arguments) {
-  struct timeout timeout;
+PRIMITIVE(mutex_lock) {
+  const char *who = "mutex-lock!";
+  struct timespec limit;
   scm owner = count > 2 ? arguments[2] : vm->thread;
-  if (!is_mutex(arguments[0]))
-    return wrong_type(vm, "mutex-lock!", 1, arguments[0]);
-  if (!read_timeout(vm, "mutex-lock!", 2, count, arguments, &timeout))
+  struct mutex *mutex = argument_of(vm, who, 1, arguments[0], types.mutex);
+  if (!mutex || !read_timeout(vm, who, 2, count, arguments, &limit))
     return 0;
   if (owner != SCM_FALSE && !is_thread(owner))
-    return wrong_type(vm, "mutex-lock!", 3, owner);
-  struct mutex *mutex = mutex_of(arguments[0]);
-  struct monitor *monitor = &mutex->shared.monitor;
+    return wrong_type(vm, who, 3, owner);
   bool in_time = true;
-  take(vm, &monitor->lock);
+  take_lock(vm, &mutex->shared.lock);
   while (mutex->locked && in_time)
-    in_time = wait_on(vm, &monitor->changed, &monitor->lock, timeout.limit);
+    in_time = wait_on(vm, &mutex->shared.changed, &mutex->shared.lock, &limit);
   bool locked = !mutex->locked, abandoned = locked && mutex->abandoned;
   if (locked)
     own(vm, arguments[0], owner);
-  give(&monitor->lock);
+  give_lock(&mutex->shared.lock);
   if (abandoned)
-    return raise_error(vm, "abandoned-mutex", "mutex-lock!",
+    return raise_error(vm, "abandoned-mutex", who,
                        "a thread ended that had locked the mutex; it is locked again", 1,
                        arguments[0]);
   return boolean(locked);
 }
 
-/* With the condition variable's lock from before the mutex is free until the wait begins, no signal
- * in between is lost. */
-static bool unlock_and_wait(struct vm *vm, scm m, scm c, const struct timespec *limit) {
-  struct monitor *monitor = &condvar_of(c)->shared.monitor;
-  struct monitor *of_mutex = &mutex_of(m)->shared.monitor;
-  take(vm, &monitor->lock);
-  take(vm, &of_mutex->lock);
+static void unlock(struct vm *vm, scm m) {
+  take_lock(vm, &mutex_of(m)->shared.lock);
   disown(vm, m, false);
-  give(&of_mutex->lock);
-  bool in_time = wait_on(vm, &monitor->changed, &monitor->lock, limit);
-  give(&monitor->lock);
-  return in_time;
+  give_lock(&mutex_of(m)->shared.lock);
 }
 
 /* (mutex-unlock! mutex [condition-variable [timeout]]).  Any thread may unlock.  As with POSIX, the
- * wait may end without a signal. */
-static scm mutex_unlock(struct vm *vm, int count, scm *arguments) {
-  struct timeout timeout;
-  if (!is_mutex(arguments[0]))
-    return wrong_type(vm, "mutex-unlock!", 1, arguments[0]);
-  if (count > 1 && arguments[1] != SCM_FALSE) {
-    if (!is_condvar(arguments[1]))
-      return wrong_type(vm, "mutex-unlock!", 2, arguments[1]);
-    return read_timeout(vm, "mutex-unlock!", 3, count, arguments, &timeout)
-               ? boolean(unlock_and_wait(vm, arguments[0], arguments[1], timeout.limit))
-               : 0;
+ * wait may end without a signal.  With the condition variable's lock from before the mutex is free
+ * until the wait begins, no signal in between is lost. */
+PRIMITIVE(mutex_unlock) {
+  const char *who = "mutex-unlock!";
+  struct timespec limit;
+  if (!argument_of(vm, who, 1, arguments[0], types.mutex))
+    return 0;
+  if (count < 2 || arguments[1] == SCM_FALSE) {
+    unlock(vm, arguments[0]);
+    return SCM_TRUE;
   }
-  struct monitor *monitor = &mutex_of(arguments[0])->shared.monitor;
-  take(vm, &monitor->lock);
-  disown(vm, arguments[0], false);
-  give(&monitor->lock);
-  return SCM_TRUE;
+  struct shared *condvar = argument_of(vm, who, 2, arguments[1], types.condvar);
+  if (!condvar || !read_timeout(vm, who, 3, count, arguments, &limit))
+    return 0;
+  take_lock(vm, &condvar->lock);
+  unlock(vm, arguments[0]);
+  bool in_time = wait_on(vm, &condvar->changed, &condvar->lock, &limit);
+  give_lock(&condvar->lock);
+  return boolean(in_time);
 }
 
 /* --- condition variables --------------------------------------------------------------------- */
 
-static scm make_condvar(struct vm *vm, int count, scm *arguments) {
+PRIMITIVE(make_condvar) {
   return (scm)make_shared(vm, types.condvar, count > 0 ? arguments[0] : SCM_FALSE);
 }
 
 static scm tell(struct vm *vm, const char *who, scm c, int (*how)(pthread_cond_t *)) {
-  if (!is_condvar(c))
-    return wrong_type(vm, who, 1, c);
-  struct monitor *monitor = &condvar_of(c)->shared.monitor;
-  take(vm, &monitor->lock);
-  (void)how(&monitor->changed);
-  give(&monitor->lock);
+  struct shared *condvar = argument_of(vm, who, 1, c, types.condvar);
+  if (!condvar)
+    return 0;
+  take_lock(vm, &condvar->lock);
+  (void)how(&condvar->changed);
+  give_lock(&condvar->lock);
   return SCM_UNSPECIFIED;
 }
 
-static scm condvar_signal(struct vm *vm, int count, scm *arguments) {
-  (void)count;
+PRIMITIVE(condvar_signal) {
   return tell(vm, "condition-variable-signal!", arguments[0], pthread_cond_signal);
 }
-static scm condvar_broadcast(struct vm *vm, int count, scm *arguments) {
-  (void)count;
+PRIMITIVE(condvar_broadcast) {
   return tell(vm, "condition-variable-broadcast!", arguments[0], pthread_cond_broadcast);
 }
 
 /* --- channels -------------------------------------------------------------------------------- */
 
-static bool is_channel(scm v) { return has_type(v, channel_type); }
-static struct channel *channel_of(scm v) { return (struct channel *)v; }
-
-static scm channel_is(struct vm *vm, int count, scm *arguments) {
-  (void)vm, (void)count;
-  return boolean(is_channel(arguments[0]));
-}
-
 #define CHANNEL_MOST (1 << 24)
 
-static scm make_channel(struct vm *vm, int count, scm *arguments) {
-  (void)count;
-  if (!is_fixnum(arguments[0]))
-    return wrong_type(vm, "make-channel", 1, arguments[0]);
-  if (fixnum_value(arguments[0]) < 1 || fixnum_value(arguments[0]) > CHANNEL_MOST)
+PRIMITIVE(channel_is) { return boolean(has_type(arguments[0], channel_type)); }
+
+PRIMITIVE(make_channel) {
+  size_t capacity;
+  if (!index_argument(vm, "make-channel", 1, arguments[0], CHANNEL_MOST, &capacity))
+    return 0;
+  if (capacity == 0)
     return out_of_range(vm, "make-channel", 1, arguments[0]);
-  scm items = make_vector(vm, (size_t)fixnum_value(arguments[0]), SCM_FALSE);
+  scm items = make_vector(vm, capacity, SCM_FALSE);
   ROOTS(vm, (void *)&items);
   struct channel *channel = items ? make_shared(vm, channel_type, SCM_FALSE) : NULL;
   if (!channel)
@@ -611,39 +529,35 @@ static scm make_channel(struct vm *vm, int count, scm *arguments) {
   return (scm)channel;
 }
 
-static scm channel_put(struct vm *vm, int count, scm *arguments) {
-  (void)count;
-  if (!is_channel(arguments[0]))
-    return wrong_type(vm, "channel-put!", 1, arguments[0]);
-  struct channel *channel = channel_of(arguments[0]);
+PRIMITIVE(channel_put) {
+  struct channel *channel = argument_of(vm, "channel-put!", 1, arguments[0], channel_type);
+  if (!channel)
+    return 0;
   struct vector *ring = vector_of(channel->items);
-  struct monitor *monitor = &channel->shared.monitor;
-  take(vm, &monitor->lock);
+  take_lock(vm, &channel->shared.lock);
   while (channel->count == ring->count && !channel->closed)
-    (void)wait_on(vm, &channel->room, &monitor->lock, NULL);
+    (void)wait_on(vm, &channel->room, &channel->shared.lock, &never);
   bool open = !channel->closed;
   if (open) {
     size_t at = (channel->first + channel->count++) % ring->count;
     store(vm, channel->items, &ring->items[at], arguments[1]);
-    (void)pthread_cond_signal(&monitor->changed);
+    (void)pthread_cond_signal(&channel->shared.changed);
   }
-  give(&monitor->lock);
+  give_lock(&channel->shared.lock);
   return open ? SCM_UNSPECIFIED
               : raise_error(vm, "error", "channel-put!", "the channel is closed", 1, arguments[0]);
 }
 
 /* Of a closed channel, what is left, and then the end-of-file object. */
-static scm channel_get(struct vm *vm, int count, scm *arguments) {
-  (void)count;
-  if (!is_channel(arguments[0]))
-    return wrong_type(vm, "channel-get!", 1, arguments[0]);
-  struct channel *channel = channel_of(arguments[0]);
+PRIMITIVE(channel_get) {
+  struct channel *channel = argument_of(vm, "channel-get!", 1, arguments[0], channel_type);
+  if (!channel)
+    return 0;
   struct vector *ring = vector_of(channel->items);
-  struct monitor *monitor = &channel->shared.monitor;
   scm item = SCM_EOF;
-  take(vm, &monitor->lock);
+  take_lock(vm, &channel->shared.lock);
   while (channel->count == 0 && !channel->closed)
-    (void)wait_on(vm, &monitor->changed, &monitor->lock, NULL);
+    (void)wait_on(vm, &channel->shared.changed, &channel->shared.lock, &never);
   if (channel->count > 0) {
     item = ring->items[channel->first];
     ring->items[channel->first] = SCM_FALSE;
@@ -651,160 +565,19 @@ static scm channel_get(struct vm *vm, int count, scm *arguments) {
     channel->count--;
     (void)pthread_cond_signal(&channel->room);
   }
-  give(&monitor->lock);
+  give_lock(&channel->shared.lock);
   return item;
 }
 
-static scm channel_close(struct vm *vm, int count, scm *arguments) {
-  (void)count;
-  if (!is_channel(arguments[0]))
-    return wrong_type(vm, "channel-close!", 1, arguments[0]);
-  struct channel *channel = channel_of(arguments[0]);
-  take(vm, &channel->shared.monitor.lock);
+PRIMITIVE(channel_close) {
+  struct channel *channel = argument_of(vm, "channel-close!", 1, arguments[0], channel_type);
+  if (!channel)
+    return 0;
+  take_lock(vm, &channel->shared.lock);
   channel->closed = true;
-  (void)pthread_cond_broadcast(&channel->shared.monitor.changed);
+  (void)pthread_cond_broadcast(&channel->shared.changed);
   (void)pthread_cond_broadcast(&channel->room);
-  give(&channel->shared.monitor.lock);
-  return SCM_UNSPECIFIED;
-}
-
-/* --- guardians ------------------------------------------------------------------------------- */
-
-/*
- * Each registration is a finalizer of Tarn's, which has the registration as its data.  Those stand
- * on a list that is a root, and refer to object and guardian by an ephemeron: so neither lives
- * because of it, and it is whole until the finalizer has run.  That moves it to the guardian's
- * queue.  Nothing is allocated then, so nothing can fail.
- */
-static struct registration *registration_of(scm v) { return (struct registration *)v; }
-
-static void link_registration(struct vm *vm, scm r) {
-  take(vm, &guardian_lock);
-  store(vm, r, &registration_of(r)->next, registrations);
-  if (registrations != SCM_FALSE)
-    store(vm, registrations, &registration_of(registrations)->previous, r);
-  registrations = r;
-  give(&guardian_lock);
-}
-
-static void unlink_registration(struct vm *vm, struct registration *r) {
-  if (r->next != SCM_FALSE)
-    store(vm, r->next, &registration_of(r->next)->previous, r->previous);
-  if (r->previous != SCM_FALSE)
-    store(vm, r->previous, &registration_of(r->previous)->next, r->next);
-  else
-    registrations = r->next;
-  r->next = r->previous = SCM_FALSE;
-}
-
-static void enqueue(struct vm *vm, scm g, scm r) {
-  struct guardian *guardian = guardian_of(g);
-  if (guardian->last == SCM_FALSE)
-    store(vm, g, &guardian->first, r);
-  else
-    store(vm, guardian->last, &registration_of(guardian->last)->next, r);
-  store(vm, g, &guardian->last, r);
-}
-
-/* The finalizer.  Between lock and unlock there is no safepoint. */
-static void deliver(tarn_thread *self, void *object, void *data) {
-  struct registration *r = data;
-  struct vm *vm = vm_of(self);
-  (void)object;
-  take(vm, &guardian_lock);
-  unlink_registration(vm, r);
-  scm ticket = (scm)tarn_ephemeron_value(self, (void *)r->content);
-  if (ticket) {
-    store(vm, (scm)r, &r->content, cdr(ticket));
-    enqueue(vm, car(ticket), (scm)r);
-  }
-  give(&guardian_lock);
-}
-
-/* When nothing else refers to the object, the guardian gives the representative.  The caller keeps
- * the object alive. */
-static scm guard(struct vm *vm, scm guardian, scm object, scm representative) {
-  scm watch = cons(vm, guardian, representative);
-  ROOTS(vm, (void *)&watch);
-  watch = watch ? (scm)tarn_ephemeron_new(vm->self, (void *)object, (void *)watch) : 0;
-  scm r = watch ? (scm)make_object(vm, registration_type) : 0;
-  if (!r)
-    return out_of_memory(vm);
-  registration_of(r)->next = registration_of(r)->previous = SCM_FALSE;
-  registration_of(r)->content = watch;
-  ROOTS(vm, (void *)&r);
-  if (tarn_finalizer_add(vm->self, (void *)object, deliver, (void *)r) != TARN_OK)
-    return out_of_memory(vm);
-  link_registration(vm, r);
-  return SCM_UNSPECIFIED;
-}
-
-/* The first of the queue, or #f. */
-static scm dequeue(struct vm *vm, scm g) {
-  struct guardian *guardian = guardian_of(g);
-  scm item = SCM_FALSE;
-  ROOTS(vm, (void *)&g);
-  (void)tarn_finalizers_run(vm->self, 0);
-  take(vm, &guardian_lock);
-  if (guardian->first != SCM_FALSE) {
-    const struct registration *r = registration_of(guardian->first);
-    item = r->content;
-    store(vm, g, &guardian->first, r->next);
-    if (r->next == SCM_FALSE)
-      guardian->last = SCM_FALSE;
-  }
-  give(&guardian_lock);
-  return item;
-}
-
-/* Called as a procedure: () gives an object that died, or #f; (object [representative])
- * registers. */
-scm guardian_call(struct vm *vm, scm guardian, int count, scm *arguments) {
-  if (count == 0)
-    return dequeue(vm, guardian);
-  if (count > 2)
-    return raise_error(vm, "error", "guardian", "too many arguments", 1, guardian);
-  if (!is_object(arguments[0]))
-    return wrong_type(vm, "guardian", 1, arguments[0]);
-  return guard(vm, guardian, arguments[0], arguments[count - 1]);
-}
-
-static scm make_guardian(struct vm *vm, int count, scm *arguments) {
-  (void)count, (void)arguments;
-  struct guardian *guardian = make_object(vm, types.guardian);
-  if (guardian)
-    guardian->first = guardian->last = SCM_FALSE;
-  return (scm)guardian;
-}
-
-static scm guardian_is(struct vm *vm, int count, scm *arguments) {
-  (void)vm, (void)count;
-  return boolean(is_guardian(arguments[0]));
-}
-
-/* (set-finalizer! object procedure): see `run-finalizers` in threads.scm. */
-static scm set_finalizer(struct vm *vm, int count, scm *arguments) {
-  (void)count;
-  if (!is_object(arguments[0]))
-    return wrong_type(vm, "set-finalizer!", 1, arguments[0]);
-  if (!is_procedure(arguments[1]))
-    return wrong_type(vm, "set-finalizer!", 2, arguments[1]);
-  scm pair = cons(vm, arguments[0], arguments[1]);
-  return pair ? guard(vm, finalizations, arguments[0], pair) : 0;
-}
-
-static scm next_finalization(struct vm *vm, int count, scm *arguments) {
-  (void)count, (void)arguments;
-  return dequeue(vm, finalizations);
-}
-
-/* (external-bytes! n): so many bytes more, or fewer, are kept outside of the heap. */
-static scm external_bytes(struct vm *vm, int count, scm *arguments) {
-  (void)count;
-  if (!is_fixnum(arguments[0]))
-    return wrong_type(vm, "external-bytes!", 1, arguments[0]);
-  if (tarn_external_adjust(world, fixnum_value(arguments[0])) != TARN_OK)
-    return out_of_range(vm, "external-bytes!", 1, arguments[0]);
+  give_lock(&channel->shared.lock);
   return SCM_UNSPECIFIED;
 }
 
@@ -814,8 +587,8 @@ static scm external_bytes(struct vm *vm, int count, scm *arguments) {
 
 void thread_types(void) {
   types.thread = make_type("thread", sizeof(struct thread),
-                           SHARED_WORDS(thread) | WORD(thread, thunk) | WORD(thread, result) |
-                               WORD(thread, owned),
+                           SHARED_WORDS(thread) | WORD(thread, thunk) | WORD(thread, bindings) |
+                               WORD(thread, result) | WORD(thread, owned),
                            free_shared);
   types.mutex =
       make_type("mutex", sizeof(struct mutex),
@@ -824,11 +597,6 @@ void thread_types(void) {
       make_type("condition-variable", sizeof(struct condvar), SHARED_WORDS(condvar), free_shared);
   channel_type = make_type("channel", sizeof(struct channel),
                            SHARED_WORDS(channel) | WORD(channel, items), free_channel);
-  types.guardian = make_type("guardian", sizeof(struct guardian),
-                             WORD(guardian, first) | WORD(guardian, last), NULL);
-  registration_type = make_type(
-      "registration", sizeof(struct registration),
-      WORD(registration, next) | WORD(registration, previous) | WORD(registration, content), NULL);
 }
 
 static const struct primitive_def defs[] = {
@@ -843,7 +611,6 @@ static const struct primitive_def defs[] = {
     {"thread-yield!", thread_yield, 0, 0},
     {"thread-sleep!", thread_sleep, 1, 1},
     {"current-thread", current_thread, 0, 0},
-    {"current-time", current_time, 0, 0},
     {"make-mutex", make_mutex, 0, 1},
     {"mutex?", mutex_is, 1, 1},
     {"mutex-name", mutex_name, 1, 1},
@@ -864,20 +631,11 @@ static const struct primitive_def defs[] = {
     {"channel-put!", channel_put, 2, 2},
     {"channel-get!", channel_get, 1, 1},
     {"channel-close!", channel_close, 1, 1},
-    {"make-guardian", make_guardian, 0, 0},
-    {"guardian?", guardian_is, 1, 1},
-    {"set-finalizer!", set_finalizer, 2, 2},
-    {"%next-finalization", next_finalization, 0, 0},
-    {"external-bytes!", external_bytes, 1, 1},
     {NULL, NULL, 0, 0}};
 
 /* The thread that begins has an object, too, and never ends. */
 void thread_begin(struct vm *vm) {
-  registrations = finalizations = SCM_FALSE;
-  if (tarn_root_add(world, (void **)&registrations) != TARN_OK ||
-      tarn_root_add(world, (void **)&finalizations) != TARN_OK ||
-      !(finalizations = make_guardian(vm, 0, NULL)) ||
-      !(vm->thread = make_thread_object(vm, SCM_FALSE, SCM_FALSE))) {
+  if (!(vm->thread = make_thread_object(vm, SCM_FALSE, SCM_FALSE))) {
     fprintf(stderr, "scheme: no memory at its start\n");
     exit(2);
   }

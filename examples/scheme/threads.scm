@@ -10,6 +10,7 @@
     (lambda () (mutex-unlock! mutex))))
 
 ;; Times are numbers of seconds.
+(define current-time current-second)
 (define (time->seconds time) time)
 (define (seconds->time seconds) seconds)
 

@@ -1,7 +1,7 @@
 ;; SPDX-License-Identifier: MIT
 ;; Threads, mutexes, condition variables and channels where something goes wrong, or time passes:
-;; uncaught exceptions, timeouts, abandoned mutexes, bindings of parameters that threads inherit.
-;; For this Scheme alone.  Known: all checks hold.
+;; uncaught exceptions, timeouts, abandoned mutexes, bindings of parameters that threads inherit,
+;; collections while a thread writes much.  For this Scheme alone.  Known: all checks hold.
 
 (define (start thunk) (thread-start! (make-thread thunk)))
 
@@ -75,11 +75,26 @@
     (check (eof-object? (channel-get! channel)) #t)
     (check (guard (e (#t 'closed)) (channel-put! channel 1)) 'closed)))
 
+;; A thread that writes much lets others stop it: collections begin and end before it has done.
+(define (check-stops)
+  (let ((text (make-string 10000000 #\a)))
+    (define (collections-meanwhile)
+      (let ((writer (start (lambda () (write-string text (open-output-string)) #t))))
+        (let loop ((n 0))
+          (if (thread-join! writer 0 #f)
+              n
+              (begin (gc) (loop (+ n 1)))))))
+    (check (let loop ((tries 20))
+             (and (> tries 0)
+                  (or (> (collections-meanwhile) 3) (loop (- tries 1)))))
+           #t)))
+
 (define (run n)
   (check-ends)
   (check-mutexes n)
   (check-condition n)
   (check-channels n)
+  (check-stops)
   (checks-result))
 
-(main-program "srfi18" run 300 '(14 0) 10 '(14 0) 20000)
+(main-program "srfi18" run 300 '(15 0) 10 '(15 0) 20000)
