@@ -8,7 +8,6 @@
  * queue.  Nothing is allocated then, so nothing can fail.
  */
 #include "scheme.h"
-#include <stdlib.h>
 
 struct guardian {
   const tarn_type *type;
@@ -153,19 +152,18 @@ void guardian_types(void) {
       WORD(registration, next) | WORD(registration, previous) | WORD(registration, content), NULL);
 }
 
-static const struct primitive_def defs[] = {{"make-guardian", make_guardian, 0, 0},
-                                            {"guardian?", guardian_is, 1, 1},
-                                            {"set-finalizer!", set_finalizer, 2, 2},
-                                            {"%next-finalization", next_finalization, 0, 0},
-                                            {NULL, NULL, 0, 0}};
+static const struct primitive_def defs[] = {
+    {"make-guardian", make_guardian, 0, 0},
+    {"guardian?", guardian_is, 1, 1},
+    {"set-finalizer!", set_finalizer, 2, 2},
+    {"%next-finalization", next_finalization, 0, 0},
+    {NULL, NULL, 0, 0},
+};
 
 void guardian_begin(struct vm *vm) {
   registrations = finalizations = SCM_FALSE;
-  if (tarn_root_add(world, (void **)&registrations) != TARN_OK ||
-      tarn_root_add(world, (void **)&finalizations) != TARN_OK ||
-      !(finalizations = make_guardian(vm, 0, NULL))) {
-    fprintf(stderr, "scheme: no memory at its start\n");
-    exit(2);
-  }
+  must_begin(tarn_root_add(world, (void **)&registrations) == TARN_OK &&
+             tarn_root_add(world, (void **)&finalizations) == TARN_OK &&
+             (finalizations = make_guardian(vm, 0, NULL)));
   define_primitives(vm, defs);
 }

@@ -746,34 +746,27 @@ static const struct primitive_def defs[] = {
 
 void port_types(void) { types.port = make_type("port", sizeof(struct port), 0, free_port); }
 
-/* A port for a descriptor of the process, as the value of a parameter; false: no memory. */
-static bool define_standard(struct vm *vm, const char *name, int descriptor, unsigned kind) {
-  struct port *port = make_port(vm, kind | PORT_TEXT | PORT_STANDARD);
+/* A port for a descriptor of the process, as the value of a parameter. */
+static void define_standard(struct vm *vm, const char *name, int descriptor, unsigned kind) {
+  struct port *port = make_port(vm, kind | PORT_STANDARD);
   ROOTS(vm, (void *)&port);
-  if (!port || !set_capacity(vm, port, FILE_BUFFER))
-    return false;
+  must_begin(port && set_capacity(vm, port, FILE_BUFFER));
   port->descriptor = descriptor;
   struct parameter *parameter = make_object(vm, types.parameter);
-  if (!parameter)
-    return false;
+  must_begin(parameter);
   parameter->value = (scm)port;
   parameter->converter = SCM_FALSE;
   parameters[descriptor] = (scm)parameter;
-  if (tarn_root_add(world, (void **)&parameters[descriptor]) != TARN_OK)
-    return false;
+  must_begin(tarn_root_add(world, (void **)&parameters[descriptor]) == TARN_OK);
   scm symbol = intern(vm, name);
-  if (symbol)
-    define_global(vm, symbol, parameters[descriptor]);
-  return symbol;
+  must_begin(symbol);
+  define_global(vm, symbol, parameters[descriptor]);
 }
 
 void port_begin(struct vm *vm) {
   unsigned by_line = isatty(STDOUT_FILENO) ? PORT_BY_LINE : 0;
-  if (!define_standard(vm, "current-input-port", STDIN_FILENO, PORT_INPUT) ||
-      !define_standard(vm, "current-output-port", STDOUT_FILENO, PORT_OUTPUT | by_line) ||
-      !define_standard(vm, "current-error-port", STDERR_FILENO, PORT_OUTPUT | PORT_BY_LINE)) {
-    fprintf(stderr, "scheme: no memory at its start\n");
-    exit(2);
-  }
+  define_standard(vm, "current-input-port", STDIN_FILENO, TEXT_INPUT);
+  define_standard(vm, "current-output-port", STDOUT_FILENO, TEXT_OUTPUT | by_line);
+  define_standard(vm, "current-error-port", STDERR_FILENO, TEXT_OUTPUT | PORT_BY_LINE);
   define_primitives(vm, defs);
 }

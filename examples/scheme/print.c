@@ -486,13 +486,15 @@ PRIMITIVE(prim_write_string) {
   return p.failed ? 0 : SCM_UNSPECIFIED;
 }
 
-static const struct primitive_def defs[] = {{"write", prim_write, 1, 2},
-                                            {"write-shared", prim_write_shared, 1, 2},
-                                            {"write-simple", prim_write_simple, 1, 2},
-                                            {"display", prim_display, 1, 2},
-                                            {"newline", prim_newline, 0, 1},
-                                            {"write-char", prim_write_char, 1, 2},
-                                            {"write-string", prim_write_string, 1, 4},
-                                            {NULL, NULL, 0, 0}};
+static const struct primitive_def defs[] = {
+    {"write", prim_write, 1, 2},
+    {"write-shared", prim_write_shared, 1, 2},
+    {"write-simple", prim_write_simple, 1, 2},
+    {"display", prim_display, 1, 2},
+    {"newline", prim_newline, 0, 1},
+    {"write-char", prim_write_char, 1, 2},
+    {"write-string", prim_write_string, 1, 4},
+    {NULL, NULL, 0, 0},
+};
 
 void print_begin(struct vm *vm) { define_primitives(vm, defs); }

@@ -342,15 +342,19 @@ scm system_error(struct vm *vm, const char *who, int number, scm irritant) {
 
 /* --- primitives ------------------------------------------------------------------------------ */
 
+void must_begin(bool good) {
+  if (good)
+    return;
+  fprintf(stderr, "scheme: no memory at its start\n");
+  exit(2);
+}
+
 void define_primitives(struct vm *vm, const struct primitive_def *defs) {
   for (; defs->name; defs++) {
     scm name = intern(vm, defs->name);
     ROOTS(vm, (void *)&name);
     struct primitive *primitive = name ? make_object(vm, types.primitive) : NULL;
-    if (!primitive) {
-      fprintf(stderr, "scheme: no memory at its start\n");
-      exit(2);
-    }
+    must_begin(primitive);
     primitive->name = name;
     primitive->fn = defs->fn;
     primitive->least = defs->least;
@@ -376,11 +380,8 @@ void runtime_begin(const char *options) {
   make_world(options);
   make_types();
   struct vm *vm = vm_make();
-  if (!vm || tarn_root_add(world, (void **)&memory_condition) != TARN_OK ||
-      tarn_root_add(world, &reserve) != TARN_OK) {
-    fprintf(stderr, "scheme: no memory at its start\n");
-    exit(2);
-  }
+  must_begin(vm && tarn_root_add(world, (void **)&memory_condition) == TARN_OK &&
+             tarn_root_add(world, &reserve) == TARN_OK);
   symbol_begin(vm);
   memory_condition = SCM_FALSE;
   (void)raise_error(vm, "memory", NULL, "out of memory", 0);

@@ -274,6 +274,7 @@ static inline void global_set(struct vm *vm, scm symbol, scm value) {
 
 void runtime_begin(const char *options); /* ends the process if it cannot */
 void runtime_end(void);
+void must_begin(bool good); /* ends the process if not: there is no memory for what it needs */
 
 /* A VM for the calling thread, which is attached; NULL: no memory.  `vm_drop` detaches. */
 struct vm *vm_make(void);

@@ -45,7 +45,7 @@ enum {
 struct thread {
   struct shared shared;
   scm thunk;
-  scm bindings;   /* of parameters, from who started it; until it runs */
+  scm bindings;   /* of parameters, from who started it */
   scm result;     /* or what it raised */
   scm owned;      /* mutexes, linked by `next`; under the lock */
   unsigned state; /* under the lock; over from THREAD_ENDED on */
@@ -71,7 +71,7 @@ struct channel {
 };
 
 DEFINE_TEST(thread)
-DEFINE_TEST(mutex)
+static struct mutex *mutex_of(scm v) { return (struct mutex *)v; }
 
 static const tarn_type *channel_type;
 
@@ -190,6 +190,11 @@ PRIMITIVE(thread_yield) {
       store(vm, arguments[0], &s->specific, arguments[1]);                                     \
     return s ? SCM_UNSPECIFIED : 0;                                                            \
   }
+#define SHARED_DEFS(kind, prefix)                                     \
+  {prefix "?", kind##_is, 1, 1}, {prefix "-name", kind##_name, 1, 1}, \
+      {prefix "-specific", kind##_specific, 1, 1}, {                  \
+    prefix "-specific-set!", kind##_specific_set, 2, 2                \
+  }
 DEFINE_SHARED(thread, "thread")
 DEFINE_SHARED(mutex, "mutex")
 DEFINE_SHARED(condvar, "condition-variable")
@@ -273,6 +278,7 @@ static void finish(struct vm *vm, scm t, unsigned state, scm result) {
   }
   store(vm, t, &thread->result, result);
   thread->thunk = SCM_FALSE;
+  thread->bindings = SCM_NIL;
   thread->state = state;
   (void)pthread_cond_broadcast(&thread->shared.changed);
   give_lock(&thread->shared.lock);
@@ -307,7 +313,6 @@ static void *run_thread(void *object) {
     vm->thread = (scm)thread;
     vm->bindings = thread->bindings;
   }
-  thread->bindings = SCM_NIL;
   thread->state = vm ? THREAD_RUNNING : THREAD_NEW;
   (void)pthread_cond_broadcast(&thread->shared.changed);
   give_lock(&thread->shared.lock);
@@ -396,9 +401,9 @@ PRIMITIVE(thread_join) {
  * to release a resource.  One that was never started can, and one that is over stays so. */
 PRIMITIVE(thread_terminate) {
   struct thread *thread = argument_of(vm, "thread-terminate!", 1, arguments[0], types.thread);
-  unsigned state = thread ? claim(vm, thread) : 0;
   if (!thread)
     return 0;
+  unsigned state = claim(vm, thread);
   if (state == THREAD_NEW)
     finish(vm, arguments[0], THREAD_TERMINATED, SCM_FALSE);
   else if (state < THREAD_ENDED)
@@ -601,10 +606,7 @@ void thread_types(void) {
 
 static const struct primitive_def defs[] = {
     {"make-thread", make_thread, 1, 2},
-    {"thread?", thread_is, 1, 1},
-    {"thread-name", thread_name, 1, 1},
-    {"thread-specific", thread_specific, 1, 1},
-    {"thread-specific-set!", thread_specific_set, 2, 2},
+    SHARED_DEFS(thread, "thread"),
     {"thread-start!", thread_start, 1, 1},
     {"thread-join!", thread_join, 1, 3},
     {"thread-terminate!", thread_terminate, 1, 1},
@@ -612,18 +614,12 @@ static const struct primitive_def defs[] = {
     {"thread-sleep!", thread_sleep, 1, 1},
     {"current-thread", current_thread, 0, 0},
     {"make-mutex", make_mutex, 0, 1},
-    {"mutex?", mutex_is, 1, 1},
-    {"mutex-name", mutex_name, 1, 1},
-    {"mutex-specific", mutex_specific, 1, 1},
-    {"mutex-specific-set!", mutex_specific_set, 2, 2},
+    SHARED_DEFS(mutex, "mutex"),
     {"mutex-state", mutex_state, 1, 1},
     {"mutex-lock!", mutex_lock, 1, 3},
     {"mutex-unlock!", mutex_unlock, 1, 3},
     {"make-condition-variable", make_condvar, 0, 1},
-    {"condition-variable?", condvar_is, 1, 1},
-    {"condition-variable-name", condvar_name, 1, 1},
-    {"condition-variable-specific", condvar_specific, 1, 1},
-    {"condition-variable-specific-set!", condvar_specific_set, 2, 2},
+    SHARED_DEFS(condvar, "condition-variable"),
     {"condition-variable-signal!", condvar_signal, 1, 1},
     {"condition-variable-broadcast!", condvar_broadcast, 1, 1},
     {"make-channel", make_channel, 1, 1},
@@ -635,10 +631,8 @@ static const struct primitive_def defs[] = {
 
 /* The thread that begins has an object, too, and never ends. */
 void thread_begin(struct vm *vm) {
-  if (!(vm->thread = make_thread_object(vm, SCM_FALSE, SCM_FALSE))) {
-    fprintf(stderr, "scheme: no memory at its start\n");
-    exit(2);
-  }
+  vm->thread = make_thread_object(vm, SCM_FALSE, SCM_FALSE);
+  must_begin(vm->thread);
   thread_of(vm->thread)->state = THREAD_RUNNING;
   define_primitives(vm, defs);
 }
