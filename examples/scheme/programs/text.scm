@@ -88,7 +88,8 @@
   (let* ((p (open-input-bytevector (bytevector 1 2 3 4 5)))
          (to (make-bytevector 4 0))
          (a (read-bytevector! to p 1 3)) (b (read-bytevector! to p 3)) (c (read-bytevector! to p)))
-    (check (list a b c (eof-object? (read-bytevector! to p)) to) (list 2 1 2 #t (bytevector 4 5 2 3)))))
+    (check (list a b c (eof-object? (read-bytevector! to p)) to)
+           (list 2 1 2 #t (bytevector 4 5 2 3)))))
 
 (define (written x) (let ((p (open-output-string))) (write x p) (get-output-string p)))
 (define (displayed x) (let ((p (open-output-string))) (display x p) (get-output-string p)))
