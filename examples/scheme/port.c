@@ -260,6 +260,44 @@ bool flush_standard(struct vm *vm) {
   return good;
 }
 
+struct unwritten {
+  size_t count;     /* files' ports with something to write */
+  struct port *one; /* one of them, whose lock the caller has; or NULL */
+};
+
+/* The world is stopped. */
+static bool note_unwritten(const tarn_block_info *info, void *data) {
+  struct unwritten *unwritten = data;
+  struct port *port = info->block;
+  if (info->type != types.port || info->condemned || port->end == 0 ||
+      (port->kind & (PORT_OUTPUT | PORT_MEMORY)) != PORT_OUTPUT)
+    return true;
+  unwritten->count++;
+  if (!unwritten->one && pthread_mutex_trylock(&port->lock) == 0)
+    unwritten->one = port;
+  return true;
+}
+
+/*
+ * Nobody knows all ports but the heap: it is walked until it has none with something to write, or
+ * as often as there were such, for other threads may go on to write.  A port that one of them is
+ * using now is left to it.
+ */
+bool flush_all(struct vm *vm) {
+  struct unwritten unwritten = {0, NULL};
+  bool good = flush_standard(vm);
+  ROOTS(vm, (void *)&unwritten.one);
+  (void)tarn_heap_walk(vm->self, note_unwritten, &unwritten);
+  for (size_t left = unwritten.count; unwritten.one; left--) {
+    good = flush(vm, unwritten.one) && good;
+    give_lock(&unwritten.one->lock);
+    unwritten = (struct unwritten){0, NULL};
+    if (left > 1)
+      (void)tarn_heap_walk(vm->self, note_unwritten, &unwritten);
+  }
+  return good;
+}
+
 static bool make_room(struct vm *vm, struct port *port, size_t count) {
   if (!(port->kind & PORT_MEMORY))
     return flush(vm, port);

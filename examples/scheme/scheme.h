@@ -422,6 +422,7 @@ size_t port_line(scm port); /* of the next character, from 1 */
 bool port_write(struct vm *vm, scm port, const char *utf8, size_t bytes); /* false: failed */
 bool port_flush(struct vm *vm, scm port);
 bool flush_standard(struct vm *vm); /* the process's two; false: the condition is set */
+bool flush_all(struct vm *vm);      /* and all files'; the same */
 scm output_port(struct vm *vm);     /* the current ones */
 scm input_port(struct vm *vm);
 scm error_port(struct vm *vm);

@@ -15,16 +15,15 @@ void set_command_line(int count, char **arguments) {
   command_arguments = arguments;
 }
 
-/* No status, #t and others: 0.  What was displayed and cannot be written is a failure, too. */
-static int exit_status(struct vm *vm, int count, const scm *arguments) {
-  bool written = flush_standard(vm);
+/* No status, #t and others: 0.  What was written to ports and cannot be is a failure, too. */
+static int exit_status(bool written, int count, const scm *arguments) {
   if (count > 0 && is_fixnum(arguments[0]) && arguments[0] != fixnum(0))
     return (int)(fixnum_value(arguments[0]) & 0xff);
   return !written || (count > 0 && arguments[0] == SCM_FALSE);
 }
 
-PRIMITIVE(prim_exit) { exit(exit_status(vm, count, arguments)); }
-PRIMITIVE(prim_emergency_exit) { _exit(exit_status(vm, count, arguments)); }
+PRIMITIVE(prim_exit) { exit(exit_status(flush_all(vm), count, arguments)); }
+PRIMITIVE(prim_emergency_exit) { _exit(exit_status(flush_standard(vm), count, arguments)); }
 
 PRIMITIVE(prim_command_line) {
   scm list = SCM_NIL;
