@@ -18,27 +18,19 @@
  * as well (but not for subclasses: they keep what they were made with); a class that shall get one
  * only later is made with `none`, since the dead of classes without one are never looked at.
  *
- * A generic function finds its method by the class of the first argument.  Methods and a cache of
- * what was found are one table that is never changed: who adds to it makes a new one and puts that
- * in its place by compare and swap.  So calls take no lock, and a method that is added while
- * another thread fills the cache is not lost: one of the two finds that the table is another by
- * now.
+ * A generic function finds its method by the class of the first argument.  Its methods stand in a
+ * table that nobody changes: who adds one makes another table and puts that in its place by compare
+ * and swap.  A table also has a cache of what was found.  So calls take no lock, and what a thread
+ * remembers in a table that has been replaced meanwhile goes with it.
  */
 #include "class.h"
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <pthread.h>
-#include <search.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #define SLOTS_MOST 63 /* so that a word has a bit for each */
 
 /* What a type's user word leads to. */
 struct class_record {
   scm class;
-  size_t first_raw; /* word of the first raw slot; 0: none */
   struct class_record *next;
 };
 static struct class_record *records; /* atomic; only ever grows */
@@ -63,21 +55,14 @@ static void must(bool good) {
 static struct free_function {
   const char *name;
   tarn_free_fn fn;
-  struct free_function *next;
-} * free_functions;
+} free_functions[8]; /* by name, up to one without; written before there are threads */
 static size_t freed; /* atomic */
 
 void class_define_free(const char *name, tarn_free_fn fn) {
-  struct free_function *entry = malloc(sizeof *entry);
-  must(entry != NULL);
-  *entry = (struct free_function){name, fn, free_functions};
-  free_functions = entry;
-}
-
-/* NULL: the instance has no raw slot. */
-static intptr_t *first_raw_slot(void *instance) {
-  const struct class_record *record = tarn_type_user(tarn_type_of(instance));
-  return record->first_raw ? (intptr_t *)instance + record->first_raw : NULL;
+  struct free_function *entry = free_functions;
+  while (entry->name)
+    entry++;
+  *entry = (struct free_function){name, fn};
 }
 
 static void free_nothing(tarn_world *of, void *instance) { (void)of, (void)instance; }
@@ -87,59 +72,43 @@ static void free_counting(tarn_world *of, void *instance) {
   __atomic_fetch_add(&freed, 1, __ATOMIC_RELAXED);
 }
 
-/* 0 is no descriptor here, but what a new instance has. */
-static void free_descriptor(tarn_world *of, void *instance) {
-  const intptr_t *slot = first_raw_slot(instance);
-  (void)of;
-  if (slot && *slot > 0 && *slot <= INT_MAX)
-    (void)close((int)*slot);
-}
+/* --- <resource>: memory of malloc's, as an example ------------------------------------------- */
 
-/* --- C memory as a resource ------------------------------------------------------------------ */
+static const tarn_type *resource_type;
 
-struct memory {
-  size_t bytes;
-  unsigned char data[]; /* where the raw slot points */
-};
-
-/* All that there are, a tree: Scheme may put any integer into a raw slot, or the same one into two,
- * and what is not found here is not freed. */
-static void *memories;
-static pthread_mutex_t memories_lock =
-    PTHREAD_MUTEX_INITIALIZER; /* never held across a safepoint */
-
-static int compare_addresses(const void *a, const void *b) {
-  return ((uintptr_t)a > (uintptr_t)b) - ((uintptr_t)a < (uintptr_t)b);
-}
-
-static struct memory *memory_make(size_t bytes) {
-  struct memory *memory = malloc(sizeof *memory + bytes);
-  if (!memory)
+/* The memory of an instance begins with its size; NULL: there is none, or it is no resource, as any
+ * class may name the free function. */
+static size_t *take_memory(void *instance, size_t *other) {
+  if (!tarn_type_is_a(tarn_type_of(instance), resource_type))
     return NULL;
-  memory->bytes = bytes;
-  (void)pthread_mutex_lock(&memories_lock);
-  bool known = tsearch(memory, &memories, compare_addresses) != NULL;
-  (void)pthread_mutex_unlock(&memories_lock);
-  if (known) {
-    (void)tarn_external_adjust(world, (ptrdiff_t)bytes);
-    return memory;
-  }
-  free(memory);
-  return NULL;
+  return (size_t *)__atomic_exchange_n(instance_word((scm)instance, CLASS_OWN_WORD), (scm)other,
+                                       __ATOMIC_ACQ_REL);
 }
 
 static void free_memory(tarn_world *of, void *instance) {
-  const intptr_t *slot = first_raw_slot(instance);
-  if (!slot || *slot == 0)
-    return;
-  void *memory = (void *)((uintptr_t)*slot - offsetof(struct memory, data));
-  (void)pthread_mutex_lock(&memories_lock);
-  bool known = tdelete(memory, &memories, compare_addresses) != NULL;
-  (void)pthread_mutex_unlock(&memories_lock);
-  if (known) {
-    (void)tarn_external_adjust(of, -(ptrdiff_t)((struct memory *)memory)->bytes);
-    free(memory);
-  }
+  size_t *memory = take_memory(instance, NULL);
+  if (memory)
+    (void)tarn_external_adjust(of, -(ptrdiff_t)*memory);
+  free(memory);
+}
+
+/* (allocate-memory! resource bytes); what it had goes */
+PRIMITIVE(prim_allocate_memory) {
+  size_t bytes;
+  if (!is_instance(arguments[0]) || !tarn_type_is_a(type_of(arguments[0]), resource_type))
+    return wrong_type(vm, "allocate-memory!", 1, arguments[0]);
+  if (!index_argument(vm, "allocate-memory!", 2, arguments[1], PTRDIFF_MAX / 2, &bytes))
+    return 0;
+  size_t *memory = malloc(sizeof *memory + bytes);
+  if (!memory)
+    return out_of_memory(vm);
+  *memory = bytes;
+  (void)tarn_external_adjust(world, (ptrdiff_t)bytes);
+  size_t *old = take_memory((void *)arguments[0], memory);
+  if (old)
+    (void)tarn_external_adjust(world, -(ptrdiff_t)*old);
+  free(old);
+  return arguments[0];
 }
 
 /* --- making classes -------------------------------------------------------------------------- */
@@ -163,24 +132,40 @@ bool class_is_a(scm class, scm ancestor) {
   return class == ancestor;
 }
 
+/* A slot of the class's own is a description, or SCM_FALSE.  False: it cannot be. */
+static bool add_slot(struct vm *vm, scm class, scm slot, size_t word) {
+  bool raw = slot == SCM_FALSE;
+  if (!raw && !(is_pair(slot) && is_symbol(car(slot)) && is_pair(cdr(slot))))
+    return wrong_type(vm, "%make-class", 3, slot);
+  if (!raw && class_slot_index(class, car(slot), &raw) >= 0)
+    return raise_error(vm, "error", "%make-class", "two slots have one name", 1, car(slot));
+  if (raw || is_true(car(cdr(slot))))
+    class_at(class)->raw |= (uint64_t)1 << word;
+  store(vm, class_at(class)->slots, &vector_of(class_at(class)->slots)->items[word - 1], slot);
+  return true;
+}
+
 /* The slots of the superclass, if there is one, and then the class's own. */
 static bool add_slots(struct vm *vm, scm class, scm own) {
   struct class *c = class_at(class);
   const struct class *super = is_class(c->super) ? class_at(c->super) : NULL;
-  size_t at = super ? slot_count(c->super) : 0;
-  scm slots = make_vector(vm, at + (size_t)list_length(own), SCM_FALSE);
+  size_t at = super ? slot_count(c->super) : 0, count = at + (size_t)list_length(own);
+  if (list_length(own) < 0)
+    return wrong_type(vm, "%make-class", 3, own);
+  if (count > SLOTS_MOST)
+    return raise_error(vm, "out-of-range", "%make-class", "too many slots", 1,
+                       fixnum((intptr_t)count));
+  scm slots = make_vector(vm, count, SCM_FALSE);
   if (!slots)
     return false;
   if (super) {
     memcpy(vector_of(slots)->items, vector_of(super->slots)->items, at * sizeof(scm));
     c->raw = super->raw;
   }
-  for (; is_pair(own); own = cdr(own), at++) {
-    vector_of(slots)->items[at] = car(own);
-    if (!is_pair(car(own)) || is_true(car(cdr(car(own)))))
-      c->raw |= (uint64_t)1 << (at + 1);
-  }
   store(vm, class, &c->slots, slots);
+  for (; at < count && is_pair(own); own = cdr(own))
+    if (!add_slot(vm, class, car(own), ++at))
+      return false;
   return true;
 }
 
@@ -199,7 +184,6 @@ static bool add_type(struct vm *vm, scm class, const tarn_type *parent, tarn_fre
     spec.slot_bits |= ~c->raw & (uint64_t)1 << word;
   spec.free = release;
   spec.user = record;
-  record->first_raw = c->raw ? (size_t)__builtin_ctzll(c->raw) : 0;
   c->instances = tarn_type_create(world, &spec, NULL);
   return c->instances || out_of_memory(vm);
 }
@@ -238,37 +222,33 @@ scm class_make(struct vm *vm, scm name, scm super, scm slots, tarn_free_fn relea
 
 /* --- the classes of all values --------------------------------------------------------------- */
 
-/* Superclasses first.  The type is that of all values that are objects; NULL: there are none, or
- * several types. */
-#define BUILTINS(CLASS)                                \
-  CLASS(TOP, "<top>", TOP, NULL)                       \
-  CLASS(OBJECT, "<object>", TOP, NULL)                 \
-  CLASS(CLASS, "<class>", TOP, &types.class)           \
-  CLASS(PAIR, "<pair>", TOP, &types.pair)              \
-  CLASS(NIL, "<null>", TOP, NULL)                      \
-  CLASS(STRING, "<string>", TOP, &types.string)        \
-  CLASS(SYMBOL, "<symbol>", TOP, &types.symbol)        \
-  CLASS(NUMBER, "<number>", TOP, NULL)                 \
-  CLASS(REAL, "<real>", NUMBER, &types.flonum)         \
-  CLASS(INTEGER, "<integer>", REAL, &types.bignum)     \
-  CLASS(BOOLEAN, "<boolean>", TOP, NULL)               \
-  CLASS(CHAR, "<char>", TOP, NULL)                     \
-  CLASS(VECTOR, "<vector>", TOP, &types.vector)        \
-  CLASS(BYTES, "<bytevector>", TOP, &types.bytevector) \
-  CLASS(PROCEDURE, "<procedure>", TOP, NULL)           \
-  CLASS(PORT, "<port>", TOP, &types.port)              \
-  CLASS(TABLE, "<hash-table>", TOP, &types.table)      \
-  CLASS(THREAD, "<thread>", TOP, &types.thread)        \
-  CLASS(CONDITION, "<condition>", TOP, &types.condition)
-
-#define ENUMERATOR(kind, name, super, type) kind,
-#define DESCRIPTION(kind, name, super, type) {name, super, type},
-enum kind { BUILTINS(ENUMERATOR) KINDS };
+/* Those that are named here, and more; superclasses first.  The type is that of all values that are
+ * objects; NULL: there are none, or several types. */
+enum kind { TOP, OBJECT, NIL, NUMBER, REAL, INTEGER, BOOLEAN, CHAR, PROCEDURE };
 static const struct {
   const char *name;
   enum kind super;
   const tarn_type *const *type;
-} builtins[KINDS] = {BUILTINS(DESCRIPTION)};
+} builtins[] = {[TOP] = {"<top>", TOP, NULL},
+                [OBJECT] = {"<object>", TOP, NULL},
+                [NIL] = {"<null>", TOP, NULL},
+                [NUMBER] = {"<number>", TOP, NULL},
+                [REAL] = {"<real>", NUMBER, &types.flonum},
+                [INTEGER] = {"<integer>", REAL, &types.bignum},
+                [BOOLEAN] = {"<boolean>", TOP, NULL},
+                [CHAR] = {"<char>", TOP, NULL},
+                [PROCEDURE] = {"<procedure>", TOP, NULL},
+                {"<class>", TOP, &types.class},
+                {"<pair>", TOP, &types.pair},
+                {"<string>", TOP, &types.string},
+                {"<symbol>", TOP, &types.symbol},
+                {"<vector>", TOP, &types.vector},
+                {"<bytevector>", TOP, &types.bytevector},
+                {"<port>", TOP, &types.port},
+                {"<hash-table>", TOP, &types.table},
+                {"<thread>", TOP, &types.thread},
+                {"<condition>", TOP, &types.condition}};
+#define KINDS (sizeof builtins / sizeof builtins[0])
 static scm builtin[KINDS]; /* written before there are threads; their records keep them */
 
 static enum kind kind_of_word(scm v) {
@@ -286,14 +266,14 @@ scm class_of(struct vm *vm, scm v) {
     return builtin[kind_of_word(v)];
   if (is_instance(v))
     return ((const struct class_record *)tarn_type_user(type_of(v)))->class;
-  for (int i = 0; i < KINDS; i++)
+  for (size_t i = 0; i < KINDS; i++)
     if (builtins[i].type && *builtins[i].type == type_of(v))
       return builtin[i];
   return builtin[is_procedure(v) ? PROCEDURE : TOP];
 }
 
 static void make_builtins(struct vm *vm) {
-  for (int i = 0; i < KINDS; i++) {
+  for (size_t i = 0; i < KINDS; i++) {
     scm name = intern(vm, builtins[i].name);
     must(name != 0);
     ROOTS(vm, (void *)&name);
@@ -302,6 +282,16 @@ static void make_builtins(struct vm *vm) {
     must(builtin[i] != 0);
     define_global(vm, name, builtin[i]);
   }
+}
+
+scm class_make_own(struct vm *vm, const char *name, tarn_free_fn release) {
+  scm symbol = intern(vm, name);
+  ROOTS(vm, (void *)&symbol);
+  scm slots = symbol ? cons(vm, SCM_FALSE, SCM_NIL) : 0;
+  scm class = slots ? class_make(vm, symbol, builtin[OBJECT], slots, release) : 0;
+  must(class != 0);
+  define_global(vm, symbol, class);
+  return class;
 }
 
 /* --- instances ------------------------------------------------------------------------------- */
@@ -328,27 +318,6 @@ static intptr_t find_slot(struct vm *vm, const char *who, scm instance, scm name
   return word;
 }
 
-/* A raw word takes exact integers of 64 bits with a sign. */
-static bool raw_of(struct vm *vm, const char *who, int argument, scm v, intptr_t *out) {
-  const intptr_t unit = (intptr_t)1 << 32;
-  if (is_fixnum(v)) {
-    *out = fixnum_value(v);
-    return true;
-  }
-  if (!is_integer_object(v))
-    return wrong_type(vm, who, argument, v);
-  ROOTS(vm, (void *)&v);
-  scm high = number_quotient(vm, v, fixnum(unit));
-  ROOTS(vm, (void *)&high);
-  scm low = high ? number_remainder(vm, v, fixnum(unit)) : 0;
-  if (!low)
-    return false;
-  if (is_fixnum(high) && !__builtin_mul_overflow(fixnum_value(high), unit, out) &&
-      !__builtin_add_overflow(*out, fixnum_value(low), out))
-    return true;
-  return out_of_range(vm, who, argument, v);
-}
-
 scm instance_ref(struct vm *vm, scm instance, scm name) {
   bool raw = false;
   intptr_t word = find_slot(vm, "slot-ref", instance, name, &raw);
@@ -364,95 +333,62 @@ scm instance_ref(struct vm *vm, scm instance, scm name) {
 
 scm instance_set(struct vm *vm, scm instance, scm name, scm value) {
   bool raw = false;
-  intptr_t integer = 0, word = find_slot(vm, "slot-set!", instance, name, &raw);
+  int64_t integer;
+  intptr_t word = find_slot(vm, "slot-set!", instance, name, &raw);
   if (word < 0)
     return 0;
-  if (!raw)
-    store(vm, instance, instance_word(instance, word), value);
-  else if (raw_of(vm, "slot-set!", 3, value, &integer))
+  if (raw && !is_integer_object(value))
+    return wrong_type(vm, "slot-set!", 3, value);
+  if (raw && !integer_to_int64(value, &integer))
+    return out_of_range(vm, "slot-set!", 3, value);
+  if (raw)
     *instance_word(instance, word) = (scm)integer;
   else
-    return 0;
+    store(vm, instance, instance_word(instance, word), value);
   return SCM_UNSPECIFIED;
 }
 
 /* --- generic functions ----------------------------------------------------------------------- */
 
-/* A table: the methods, as a list of (class . method) that Scheme never sees; how many entries are
- * in use; then entries, class and method by turns, found by the address of the class.  At most half
- * of them are in use, and SCM_FALSE stands for the class in the others. */
-enum { METHODS, USED, FIRST, LEAST_ENTRIES = 4 };
+/* A table: the methods, as a list of (class . method) that Scheme never sees, and a cache: such
+ * pairs, each found by the address of its class, the last one that wanted the place; SCM_FALSE:
+ * there was none. */
+enum { METHODS, CACHE, CACHE_PLACES = 16 };
 
-static scm make_table(struct vm *vm, scm methods, size_t entries) {
+static scm make_table(struct vm *vm, scm methods) {
   ROOTS(vm, (void *)&methods);
-  scm table = make_vector(vm, FIRST + 2 * entries, SCM_FALSE);
-  if (table) {
+  scm table = make_vector(vm, CACHE + CACHE_PLACES, SCM_FALSE);
+  if (table)
     vector_of(table)->items[METHODS] = methods;
-    vector_of(table)->items[USED] = fixnum(0);
-  }
   return table;
-}
-
-static size_t table_entries(scm table) { return (vector_of(table)->count - FIRST) / 2; }
-
-/* The entry of the class, or the one where it belongs. */
-static scm *find_entry(scm table, scm class) {
-  for (size_t i = class >> 4;; i++) {
-    scm *entry = &vector_of(table)->items[FIRST + 2 * (i & (table_entries(table) - 1))];
-    if (entry[0] == class || entry[0] == SCM_FALSE)
-      return entry;
-  }
-}
-
-static void add_entry(scm table, scm class, scm method) {
-  scm *entry = find_entry(table, class);
-  entry[0] = class;
-  entry[1] = method;
-  vector_of(table)->items[USED] += fixnum(1) - fixnum(0);
 }
 
 static scm table_of(scm generic) {
   return __atomic_load_n(&generic_of(generic)->table, __ATOMIC_ACQUIRE);
 }
 
-static bool replace_table(struct vm *vm, scm generic, scm old, scm fresh) {
-  scm *place = &generic_of(generic)->table;
-  if (!__atomic_compare_exchange_n(place, &old, fresh, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
-    return false;
-  tarn_barrier(vm->self, (void *)generic, place);
-  return true;
+static scm search_methods(scm methods, scm class) {
+  for (; is_class(class); class = class_at(class)->super)
+    for (scm list = methods; is_pair(list); list = cdr(list))
+      if (car(car(list)) == class)
+        return cdr(car(list));
+  return 0;
 }
 
-/* If there is no memory, or another thread was faster, it is found the long way again next time. */
-static void remember(struct vm *vm, scm generic, scm old, scm class, scm method) {
-  ROOTS(vm, (void *)&generic, (void *)&old, (void *)&class, (void *)&method);
-  size_t entries = table_entries(old), used = (size_t)fixnum_value(vector_of(old)->items[USED]);
-  size_t wanted = 2 * (used + 1) > entries ? 2 * entries : entries;
-  scm fresh = make_table(vm, vector_of(old)->items[METHODS], wanted);
-  if (!fresh)
-    return;
-  for (size_t i = 0; i < entries; i++) {
-    const scm *entry = &vector_of(old)->items[FIRST + 2 * i];
-    if (entry[0] != SCM_FALSE)
-      add_entry(fresh, entry[0], entry[1]);
-  }
-  add_entry(fresh, class, method);
-  (void)replace_table(vm, generic, old, fresh);
-}
-
+/* If there is no memory to remember what was found it is found the long way again. */
 static scm find_method(struct vm *vm, scm generic, scm class) {
   scm table = table_of(generic);
-  const scm *entry = find_entry(table, class);
-  if (entry[0] == class)
-    return entry[1];
-  for (scm above = class; is_class(above); above = class_at(above)->super)
-    for (scm list = vector_of(table)->items[METHODS]; is_pair(list); list = cdr(list))
-      if (car(car(list)) == above) {
-        scm method = cdr(car(list));
-        remember(vm, generic, table, class, method);
-        return method;
-      }
-  return 0;
+  scm *place = &vector_of(table)->items[CACHE + (class >> 4) % CACHE_PLACES];
+  scm known = __atomic_load_n(place, __ATOMIC_ACQUIRE);
+  if (known != SCM_FALSE && car(known) == class)
+    return cdr(known);
+  scm method = search_methods(vector_of(table)->items[METHODS], class);
+  ROOTS(vm, (void *)&table, (void *)&method);
+  if (method && (known = cons(vm, class, method))) {
+    __atomic_store_n(place, known, __ATOMIC_RELEASE);
+    tarn_barrier(vm->self, (void *)table, place);
+  }
+  return method;
 }
 
 static scm no_method(struct vm *vm, scm generic, scm argument) {
@@ -481,18 +417,19 @@ static scm with_method(struct vm *vm, scm methods, scm class, scm method) {
   return list;
 }
 
-/* The arguments are the caller's to keep alive. */
+/* Again if another thread was faster.  The arguments are the caller's to keep alive. */
 static bool add_method(struct vm *vm, scm generic, scm class, scm method) {
-  for (;;) {
-    scm old = table_of(generic);
-    ROOTS(vm, (void *)&old);
+  scm *place = &generic_of(generic)->table, old = SCM_FALSE, fresh;
+  ROOTS(vm, (void *)&old);
+  do {
+    old = table_of(generic);
     scm methods = with_method(vm, vector_of(old)->items[METHODS], class, method);
-    scm fresh = methods ? make_table(vm, methods, LEAST_ENTRIES) : 0;
-    if (!fresh)
+    if (!methods || !(fresh = make_table(vm, methods)))
       return false;
-    if (replace_table(vm, generic, old, fresh))
-      return true;
-  }
+  } while (
+      !__atomic_compare_exchange_n(place, &old, fresh, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+  tarn_barrier(vm->self, (void *)generic, place);
+  return true;
 }
 
 /* --- primitives: classes --------------------------------------------------------------------- */
@@ -505,29 +442,6 @@ static bool check_instances(struct vm *vm, const char *who, int argument, scm v)
   return (is_class(v) && class_at(v)->instances) || wrong_type(vm, who, argument, v);
 }
 
-static bool is_slot(scm v) { return is_pair(v) && is_symbol(car(v)) && is_pair(cdr(v)); }
-
-/* Is it a list of slots with names of their own, and not too many? */
-static bool check_slots(struct vm *vm, scm super, scm slots) {
-  bool raw;
-  intptr_t length = list_length(slots);
-  if (length < 0)
-    return wrong_type(vm, "%make-class", 3, slots);
-  if ((size_t)length > SLOTS_MOST - slot_count(super))
-    return raise_error(vm, "out-of-range", "%make-class", "too many slots", 1, fixnum(length));
-  for (; is_pair(slots); slots = cdr(slots)) {
-    if (!is_slot(car(slots)))
-      return wrong_type(vm, "%make-class", 3, car(slots));
-    scm name = car(car(slots));
-    bool twice = class_slot_index(super, name, &raw) >= 0;
-    for (scm rest = cdr(slots); is_pair(rest) && !twice; rest = cdr(rest))
-      twice = is_pair(car(rest)) && car(car(rest)) == name;
-    if (twice)
-      return raise_error(vm, "error", "%make-class", "two slots have one name", 1, name);
-  }
-  return true;
-}
-
 /* Of a symbol; #f is `standard`. */
 static bool find_free(struct vm *vm, const char *who, int argument, scm name, tarn_free_fn standard,
                       tarn_free_fn *out) {
@@ -536,11 +450,8 @@ static bool find_free(struct vm *vm, const char *who, int argument, scm name, ta
     return true;
   if (!is_symbol(name))
     return wrong_type(vm, who, argument, name);
-  scm text = string_to_utf8(vm, symbol_of(name)->name, NULL);
-  if (!text)
-    return false;
-  for (const struct free_function *entry = free_functions; entry; entry = entry->next)
-    if (strcmp(entry->name, (const char *)text) == 0) {
+  for (const struct free_function *entry = free_functions; entry->name; entry++)
+    if (name == intern(vm, entry->name)) {
       *out = entry->fn;
       return true;
     }
@@ -552,13 +463,10 @@ PRIMITIVE(prim_make_class) {
   if (!is_symbol(arguments[0]))
     return wrong_type(vm, "%make-class", 1, arguments[0]);
   if (!check_instances(vm, "%make-class", 2, arguments[1]) ||
-      !check_slots(vm, arguments[1], arguments[2]) ||
       !find_free(vm, "%make-class", 4, arguments[3], NULL, &release))
     return 0;
   return class_make(vm, arguments[0], arguments[1], arguments[2], release);
 }
-
-PRIMITIVE(prim_is_class) { return boolean(is_class(arguments[0])); }
 
 PRIMITIVE(prim_class_name) {
   return check_class(vm, "class-name", 1, arguments[0]) ? class_at(arguments[0])->name : 0;
@@ -587,11 +495,6 @@ PRIMITIVE(prim_is_subclass) {
              : 0;
 }
 
-PRIMITIVE(prim_is_a) {
-  return check_class(vm, "is-a?", 2, arguments[1]) ? boolean(is_a(vm, arguments[0], arguments[1]))
-                                                   : 0;
-}
-
 PRIMITIVE(prim_class_of) { return class_of(vm, arguments[0]); }
 
 PRIMITIVE(prim_set_free) {
@@ -615,7 +518,6 @@ PRIMITIVE(prim_allocate) {
   return check_instances(vm, "%allocate", 1, arguments[0]) ? class_allocate(vm, arguments[0]) : 0;
 }
 
-PRIMITIVE(prim_is_instance) { return boolean(is_instance(arguments[0])); }
 PRIMITIVE(prim_slot_ref) { return instance_ref(vm, arguments[0], arguments[1]); }
 PRIMITIVE(prim_slot_set) { return instance_set(vm, arguments[0], arguments[1], arguments[2]); }
 
@@ -623,56 +525,6 @@ PRIMITIVE(prim_is_bound) {
   bool raw = false;
   intptr_t word = find_slot(vm, "slot-bound?", arguments[0], arguments[1], &raw);
   return word < 0 ? 0 : boolean(raw || *instance_word(arguments[0], word) != SCM_UNBOUND);
-}
-
-/* Where a resource goes: an instance's first raw slot, if Scheme may see it and it is 0.  So the
- * resource has an owner at any time. */
-static intptr_t *resource_slot(struct vm *vm, const char *who, scm instance) {
-  intptr_t *slot = is_instance(instance) ? first_raw_slot((void *)instance) : NULL;
-  const struct class *class = class_at(class_of(vm, instance));
-  if (slot && *slot == 0 &&
-      is_pair(vector_of(class->slots)->items[slot - (intptr_t *)instance - 1]))
-    return slot;
-  raise_error(vm, "error", who, "there is no empty raw slot", 1, instance);
-  return NULL;
-}
-
-/* (allocate-memory! instance bytes), for classes whose free function is free-memory */
-PRIMITIVE(prim_allocate_memory) {
-  intptr_t *slot = resource_slot(vm, "allocate-memory!", arguments[0]);
-  if (!slot)
-    return 0;
-  if (!is_fixnum(arguments[1]))
-    return wrong_type(vm, "allocate-memory!", 2, arguments[1]);
-  intptr_t bytes = fixnum_value(arguments[1]);
-  if (bytes < 0 || bytes > PTRDIFF_MAX / 2)
-    return out_of_range(vm, "allocate-memory!", 2, arguments[1]);
-  struct memory *memory = memory_make((size_t)bytes);
-  if (!memory)
-    return out_of_memory(vm);
-  *slot = (intptr_t)memory->data;
-  return arguments[0];
-}
-
-/* (open-descriptor! instance path), for reading; for classes whose free function is
- * close-descriptor */
-PRIMITIVE(prim_open_descriptor) {
-  intptr_t *slot = resource_slot(vm, "open-descriptor!", arguments[0]);
-  if (!slot)
-    return 0;
-  if (!is_string(arguments[1]))
-    return wrong_type(vm, "open-descriptor!", 2, arguments[1]);
-  scm path = string_to_utf8(vm, arguments[1], NULL);
-  if (!path)
-    return 0;
-  ROOTS(vm, (void *)&path);
-  tarn_block_begin(vm->self);
-  int descriptor = open((const char *)path, O_RDONLY | O_CLOEXEC), number = errno;
-  tarn_block_end(vm->self);
-  if (descriptor < 0)
-    return system_error(vm, "open-descriptor!", number, arguments[1]);
-  *slot = descriptor;
-  return arguments[0];
 }
 
 /* --- primitives: generic functions ----------------------------------------------------------- */
@@ -685,7 +537,7 @@ PRIMITIVE(prim_make_generic) {
   scm value = global_ref(arguments[0]);
   if (is_generic(value))
     return value;
-  scm table = make_table(vm, SCM_NIL, LEAST_ENTRIES);
+  scm table = make_table(vm, SCM_NIL);
   ROOTS(vm, (void *)&table);
   struct generic *generic = table ? make_object(vm, types.generic) : NULL;
   if (!generic)
@@ -746,22 +598,18 @@ void class_types(void) {
 }
 
 static const struct primitive_def defs[] = {{"%make-class", prim_make_class, 4, 4},
-                                            {"class?", prim_is_class, 1, 1},
                                             {"class-name", prim_class_name, 1, 1},
                                             {"class-super", prim_class_super, 1, 1},
                                             {"class-slots", prim_class_slots, 1, 1},
                                             {"subclass?", prim_is_subclass, 2, 2},
-                                            {"is-a?", prim_is_a, 2, 2},
                                             {"class-of", prim_class_of, 1, 1},
                                             {"class-set-free!", prim_set_free, 2, 2},
                                             {"freed-count", prim_freed_count, 0, 0},
                                             {"%allocate", prim_allocate, 1, 1},
-                                            {"instance?", prim_is_instance, 1, 1},
                                             {"slot-ref", prim_slot_ref, 2, 2},
                                             {"slot-set!", prim_slot_set, 3, 3},
                                             {"slot-bound?", prim_is_bound, 2, 2},
                                             {"allocate-memory!", prim_allocate_memory, 2, 2},
-                                            {"open-descriptor!", prim_open_descriptor, 2, 2},
                                             {"%make-generic", prim_make_generic, 1, 1},
                                             {"generic?", prim_is_generic, 1, 1},
                                             {"%add-method!", prim_add_method, 3, 3},
@@ -772,8 +620,8 @@ void class_begin(struct vm *vm) {
   must(tarn_root_provider_add(world, visit_classes, NULL) == TARN_OK);
   class_define_free("none", free_nothing);
   class_define_free("count-free", free_counting);
-  class_define_free("close-descriptor", free_descriptor);
   class_define_free("free-memory", free_memory);
   make_builtins(vm);
+  resource_type = class_at(class_make_own(vm, "<resource>", free_memory))->instances;
   define_primitives(vm, defs);
 }

@@ -23,7 +23,7 @@ struct instance { /* of the type that its class made */
 struct generic { /* a procedure, which the VM calls by what generic_find gives */
   const tarn_type *type;
   scm name;
-  scm table; /* atomic; a vector that nobody changes: see class.c */
+  scm table; /* atomic; see class.c */
 };
 
 static inline bool is_class(scm v) { return has_type(v, types.class); }
@@ -58,10 +58,14 @@ scm generic_find(struct vm *vm, scm generic, int count, const scm *arguments);
 /* For C.  A class below `super`, which has instances; `release` NULL: that of the superclass, if it
  * has one.  `slots`: a list of what stands in the vector `slots`. */
 scm class_make(struct vm *vm, scm name, scm super, scm slots, tarn_free_fn release);
+/* A class below <object>, and a global variable of its name, at the start.  CLASS_OWN_WORD of its
+ * instances is raw and C's own: Scheme sees no slot there, and it is 0 in a new one. */
+#define CLASS_OWN_WORD 1
+scm class_make_own(struct vm *vm, const char *name, tarn_free_fn release);
 scm class_allocate(struct vm *vm, scm class); /* an instance: raw words 0, others unbound */
 
-/* A free function that classes can name.  It must bear any integer in the raw slots, since Scheme
- * can set them, and 0, which is what a new instance has.  Before there are threads. */
+/* A free function that classes can name, any class: so it must bear instances of all of them, and
+ * any integer in raw slots that Scheme can set.  Before there are threads, and 7 at most. */
 void class_define_free(const char *name, tarn_free_fn fn);
 
 #endif

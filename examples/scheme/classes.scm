@@ -97,6 +97,10 @@
      (let ((instance self))
        ((%find-next-method name class instance) instance argument ...)))))
 
+(define (is-a? object class) (subclass? (class-of object) class))
+(define (class? object) (is-a? object <class>))
+(define (instance? object) (is-a? object <object>))
+
 (define-method (initialize (self <object>) . arguments) self)
 
 ;; The part of 'key value ... that begins with the value for the key; #f: there is none.
@@ -120,8 +124,3 @@
             (next (cdr slots)))))
     (apply initialize instance arguments)
     instance))
-
-;; An example of a C resource: memory, which allocate-memory! gives to an instance.
-(define-class <resource> (<object>)
-  (handle raw)
-  (free free-memory))

@@ -78,8 +78,6 @@ static void tarn_point_class_init(TarnPointClass *class) {
 
 /* --- classes --------------------------------------------------------------------------------- */
 
-enum { OBJECT_WORD = 1 };
-
 static tarn_weak_table *wrappers;    /* GObject -> wrapper */
 static const tarn_type *object_type; /* of the instances of <GObject> */
 static GQuark class_quark;           /* GType -> class, which lives as long as the world */
@@ -88,7 +86,7 @@ static pthread_mutex_t class_lock = PTHREAD_MUTEX_INITIALIZER;
 /* A class of the program's own may name it, too: there is no object to be found then. */
 static GObject *object_of(void *wrapper) {
   return tarn_type_is_a(tarn_type_of(wrapper), object_type)
-             ? (GObject *)*instance_word((scm)wrapper, OBJECT_WORD)
+             ? (GObject *)*instance_word((scm)wrapper, CLASS_OWN_WORD)
              : NULL;
 }
 
@@ -99,24 +97,18 @@ static void free_wrapper(tarn_world *of, void *wrapper) {
     g_object_unref(object);
 }
 
-static scm make_gtype_class(struct vm *vm, GType type, scm super, scm slots) {
-  ROOTS(vm, (void *)&super, (void *)&slots);
-  char *text = g_strdup_printf("<%s>", g_type_name(type));
-  scm name = intern(vm, text);
-  g_free(text);
-  scm class = name ? class_make(vm, name, super, slots, free_wrapper) : 0;
-  if (class)
-    g_type_set_qdata(type, class_quark, (gpointer) class);
-  return class;
-}
-
 /* Under the lock; the parents' first.  <GObject> is there from the start. */
 static scm find_class(struct vm *vm, GType type) {
   scm class = (scm)g_type_get_qdata(type, class_quark);
   if (class)
     return class;
   scm super = find_class(vm, g_type_parent(type));
-  return super ? make_gtype_class(vm, type, super, SCM_NIL) : 0;
+  char *text = g_strdup_printf("<%s>", g_type_name(type));
+  scm name = super ? intern(vm, text) : 0;
+  g_free(text);
+  class = name ? class_make(vm, name, super, SCM_NIL, free_wrapper) : 0;
+  g_type_set_qdata(type, class_quark, (gpointer) class);
+  return class;
 }
 
 /* The lock is held across allocations, so it is taken where nobody waits for this thread. */
@@ -137,7 +129,7 @@ static scm class_for(struct vm *vm, GType type) {
 static scm make_wrapper(struct vm *vm, GObject *object) {
   scm class = class_for(vm, G_OBJECT_TYPE(object)), wrapper = 0;
   if (class && (wrapper = class_allocate(vm, class)))
-    *instance_word(wrapper, OBJECT_WORD) = (scm)g_object_ref(object);
+    *instance_word(wrapper, CLASS_OWN_WORD) = (scm)g_object_ref(object);
   return wrapper;
 }
 
@@ -204,17 +196,6 @@ static bool int_to_value(struct vm *vm, const char *who, int argument, scm v, GV
   return true;
 }
 
-static bool double_to_value(struct vm *vm, scm v, GValue *value) {
-  if (!is_number(v))
-    return false;
-  scm real = is_flonum(v) ? v : make_flonum(vm, 0);
-  if (real && real != v)
-    real = number_add(vm, v, real);
-  if (real)
-    g_value_set_double(value, flonum_value(real));
-  return real != 0;
-}
-
 /* Puts it into a value of the property's type.  False: it does not go; the condition may be set. */
 static bool to_value(struct vm *vm, const char *who, int argument, scm v, GValue *value) {
   GObject *object = is_instance(v) ? object_of((void *)v) : NULL;
@@ -223,7 +204,9 @@ static bool to_value(struct vm *vm, const char *who, int argument, scm v, GValue
   case G_TYPE_INT:
     return int_to_value(vm, who, argument, v, value);
   case G_TYPE_DOUBLE:
-    return double_to_value(vm, v, value);
+    if (is_number(v))
+      g_value_set_double(value, number_to_double(v));
+    return is_number(v);
   case G_TYPE_BOOLEAN:
     g_value_set_boolean(value, v == SCM_TRUE);
     return is_boolean(v);
@@ -303,7 +286,7 @@ static scm make_object_of(struct vm *vm, GType type, guint count, const char **n
 }
 
 /* (gobject-new type-name property value ...) */
-static scm gobject_new(struct vm *vm, int count, scm *arguments) {
+PRIMITIVE(gobject_new) {
   GType type = type_argument(vm, "gobject-new", arguments[0]);
   if (!type)
     return 0;
@@ -334,16 +317,21 @@ static scm gobject_new(struct vm *vm, int count, scm *arguments) {
   return wrapper;
 }
 
+/* The object's property that is argument 2; NULL: the condition is set. */
+static GParamSpec *property_argument(struct vm *vm, const char *who, const scm *arguments,
+                                     GObject **object, GParamFlags flags) {
+  *object = object_argument(vm, who, arguments[0]);
+  return *object ? find_property(vm, who, 2, G_OBJECT_GET_CLASS(*object), arguments[1], flags)
+                 : NULL;
+}
+
 /* (gobject-get object property) */
-static scm gobject_get(struct vm *vm, int count, scm *arguments) {
-  GObject *object = object_argument(vm, "gobject-get", arguments[0]);
-  (void)count;
-  GParamSpec *property = object ? find_property(vm, "gobject-get", 2, G_OBJECT_GET_CLASS(object),
-                                                arguments[1], G_PARAM_READABLE)
-                                : NULL;
+PRIMITIVE(gobject_get) {
+  GObject *object;
+  GValue value = G_VALUE_INIT;
+  GParamSpec *property = property_argument(vm, "gobject-get", arguments, &object, G_PARAM_READABLE);
   if (!property)
     return 0;
-  GValue value = G_VALUE_INIT;
   g_value_init(&value, property->value_type);
   g_object_get_property(object, property->name, &value);
   scm result = from_value(vm, &value);
@@ -352,17 +340,15 @@ static scm gobject_get(struct vm *vm, int count, scm *arguments) {
 }
 
 /* (gobject-set! object property value) */
-static scm gobject_set(struct vm *vm, int count, scm *arguments) {
-  GObject *object = object_argument(vm, "gobject-set!", arguments[0]);
-  (void)count;
-  GParamSpec *property = object ? find_property(vm, "gobject-set!", 2, G_OBJECT_GET_CLASS(object),
-                                                arguments[1], G_PARAM_WRITABLE)
-                                : NULL;
+PRIMITIVE(gobject_set) {
+  GObject *object;
+  GValue value = G_VALUE_INIT;
+  GParamSpec *property =
+      property_argument(vm, "gobject-set!", arguments, &object, G_PARAM_WRITABLE);
   if (!property)
     return 0;
   if (property->flags & G_PARAM_CONSTRUCT_ONLY)
     return out_of_range(vm, "gobject-set!", 2, arguments[1]);
-  GValue value = G_VALUE_INIT;
   if (!make_value(vm, "gobject-set!", 3, property, arguments[2], &value))
     return 0;
   g_object_set_property(object, property->name, &value);
@@ -370,36 +356,29 @@ static scm gobject_set(struct vm *vm, int count, scm *arguments) {
   return SCM_UNSPECIFIED;
 }
 
-static scm gobject_type_name(struct vm *vm, int count, scm *arguments) {
+PRIMITIVE(gobject_type_name) {
   GObject *object = object_argument(vm, "gobject-type-name", arguments[0]);
-  (void)count;
   return object ? string_from(vm, G_OBJECT_TYPE_NAME(object)) : 0;
 }
 
 /* (gobject-class type-name) */
-static scm gobject_class(struct vm *vm, int count, scm *arguments) {
+PRIMITIVE(gobject_class) {
   GType type = type_argument(vm, "gobject-class", arguments[0]);
-  (void)count;
   return type ? class_for(vm, type) : 0;
 }
 
-static scm gobject_ref_count(struct vm *vm, int count, scm *arguments) {
+PRIMITIVE(gobject_ref_count) {
   GObject *object = object_argument(vm, "gobject-ref-count", arguments[0]);
-  (void)count;
   return object ? fixnum(g_atomic_int_get((const gint *)&object->ref_count)) : 0;
 }
 
 /* In words, as the collector has them. */
-static scm wrapper_size(struct vm *vm, int count, scm *arguments) {
-  (void)vm, (void)count, (void)arguments;
+PRIMITIVE(wrapper_size) {
   return fixnum((intptr_t)(tarn_good_size(tarn_type_size(object_type)) / sizeof(scm)));
 }
 
 /* How many TarnPoints there are that GLib has not finalised. */
-static scm point_count(struct vm *vm, int count, scm *arguments) {
-  (void)vm, (void)count, (void)arguments;
-  return fixnum(g_atomic_int_get(&points));
-}
+PRIMITIVE(point_count) { return fixnum(g_atomic_int_get(&points)); }
 
 static const struct primitive_def defs[] = {{"gobject-new", gobject_new, 1, -1},
                                             {"gobject-get", gobject_get, 2, 2},
@@ -411,31 +390,20 @@ static const struct primitive_def defs[] = {{"gobject-new", gobject_new, 1, -1},
                                             {"gobject-point-count", point_count, 0, 0},
                                             {NULL, NULL, 0, 0}};
 
-static bool begin_classes(struct vm *vm) {
-  scm name = intern(vm, "<object>");
-  ROOTS(vm, (void *)&name);
-  scm slots = name ? cons(vm, SCM_FALSE, SCM_NIL) : 0;
-  if (!slots)
-    return false;
-  class_quark = g_quark_from_static_string("tarn-scheme-class");
-  scm class = make_gtype_class(vm, G_TYPE_OBJECT, global_ref(name), slots);
-  if (!class)
-    return false;
-  object_type = class_at(class)->instances;
-  define_global(vm, class_at(class)->name, class);
-  if (!(class = class_for(vm, tarn_point_get_type())))
-    return false;
-  define_global(vm, class_at(class)->name, class);
-  return true;
-}
-
 void gobject_begin(struct vm *vm) {
   tarn_weak_table_spec spec = TARN_WEAK_TABLE_SPEC_INIT;
   spec.kind = TARN_WEAK_VALUES; /* no hash, no equal: keys are compared by address */
-  if (tarn_weak_table_create(world, &spec, &wrappers) != TARN_OK || !begin_classes(vm)) {
+  scm class = class_make_own(vm, "<GObject>", free_wrapper);
+  object_type = class_at(class)->instances;
+  class_quark = g_quark_from_static_string("tarn-scheme-class");
+  g_type_set_qdata(G_TYPE_OBJECT, class_quark, (gpointer) class);
+  class = class_for(vm, tarn_point_get_type());
+  if (!class || tarn_weak_table_create(world, &spec, &wrappers) != TARN_OK) {
     fprintf(stderr, "scheme: no memory for GObject's classes\n");
     exit(2);
   }
+  define_global(vm, class_at(class)->name, class);
+  g_type_ensure(G_TYPE_INITIALLY_UNOWNED); /* so that it can be named: its objects are floating */
   class_define_free("gobject-unref", free_wrapper);
   define_primitives(vm, defs);
 }

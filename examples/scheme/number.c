@@ -17,10 +17,7 @@
  * safepoint either: a collection waits for a long multiplication.
  */
 #include "number.h"
-#include <float.h>
 #include <math.h>
-#include <stdlib.h>
-#include <sys/random.h>
 
 #define MAX_BITS ((size_t)1 << 30) /* of an integer: 128 MB */
 
@@ -101,15 +98,6 @@ scm finish_integer(struct vm *vm, const char *who, mpz_ptr n, bool inexact) {
   return result;
 }
 
-/* Two numbers, as multiple values. */
-static scm finish_integers(struct vm *vm, const char *who, mpz_ptr a, mpz_ptr b, bool inexact) {
-  scm results[2] = {0, 0};
-  ROOTS(vm, (void *)&results[0], (void *)&results[1]);
-  results[0] = finish_integer(vm, who, a, inexact);
-  results[1] = finish_integer(vm, who, b, inexact);
-  return results[0] && results[1] ? make_values(vm, 2, results) : 0;
-}
-
 scm make_integer(struct vm *vm, intptr_t n) {
   mpz_t big;
   if (fits_fixnum(n))
@@ -158,7 +146,7 @@ static double nearest(mpz_srcptr n, bool more, int exponent) {
 
 /* a / b as the nearest double.  The quotient has 64 bits or more, but where the result is so small
  * that a double keeps fewer: then it ends two bits after the double's last. */
-double integer_ratio(mpz_srcptr a, mpz_srcptr b) {
+static double integer_ratio(mpz_srcptr a, mpz_srcptr b) {
   ptrdiff_t shift = 66 + (ptrdiff_t)mpz_sizeinbase(b, 2) - (ptrdiff_t)mpz_sizeinbase(a, 2);
   mpz_t quotient, rest;
   shift = shift < 0 ? 0 : shift > 1076 ? 1076 : shift;
@@ -170,10 +158,17 @@ double integer_ratio(mpz_srcptr a, mpz_srcptr b) {
   return d;
 }
 
-static double to_double(scm v) {
+double number_to_double(scm v) {
   if (is_fixnum(v))
     return (double)fixnum_value(v);
   return is_bignum(v) ? nearest(bignum_digits(v), false, 0) : flonum_value(v);
+}
+
+bool integer_to_int64(scm v, int64_t *out) {
+  struct operand x;
+  mpz_srcptr n = operand(&x, v);
+  *out = mpz_get_si(n);
+  return mpz_fits_slong_p(n);
 }
 
 static bool is_integral(scm v) {
@@ -280,7 +275,7 @@ static scm extreme(struct vm *vm, const char *who, int wanted, int count, const 
     if (!is_nan(found) && (is_nan(v) || compare(v, found) == wanted))
       found = v;
   }
-  return inexact ? make_flonum(vm, to_double(found)) : found;
+  return inexact ? make_flonum(vm, number_to_double(found)) : found;
 }
 
 PRIMITIVE(maximum) { return extreme(vm, "max", 1, count, arguments); }
@@ -288,81 +283,60 @@ PRIMITIVE(minimum) { return extreme(vm, "min", -1, count, arguments); }
 
 /* --- predicates ------------------------------------------------------------------------------ */
 
-#define TEST(name, test)  \
-  PRIMITIVE(name) {       \
-    scm v = arguments[0]; \
-    return boolean(test); \
-  }
-TEST(number_p, is_number(v))
-TEST(rational_p, is_number(v) && is_finite(v))
-TEST(integer_p, is_integral(v))
-TEST(exact_integer_p, is_integer_object(v))
+PRIMITIVE(number_p) { return boolean(is_number(arguments[0])); }
+PRIMITIVE(integer_p) { return boolean(is_integral(arguments[0])); }
+PRIMITIVE(exact_integer_p) { return boolean(is_integer_object(arguments[0])); }
 
 /* Where other arguments than those that `domain` accepts are errors. */
-#define TEST_OF(name, who, domain, test)                          \
+#define TEST(name, who, domain, test)                             \
   PRIMITIVE(name) {                                               \
     scm v = arguments[0];                                         \
     return domain(v) ? boolean(test) : wrong_type(vm, who, 1, v); \
   }
-TEST_OF(exact_p, "exact?", is_number, is_integer_object(v))
-TEST_OF(inexact_p, "inexact?", is_number, is_flonum(v))
-TEST_OF(nan_p, "nan?", is_number, is_nan(v))
-TEST_OF(infinite_p, "infinite?", is_number, !is_finite(v) && !is_nan(v))
-TEST_OF(finite_p, "finite?", is_number, is_finite(v))
-TEST_OF(zero_p, "zero?", is_number, compare(v, fixnum(0)) == 0)
-TEST_OF(positive_p, "positive?", is_number, compare(v, fixnum(0)) == 1)
-TEST_OF(negative_p, "negative?", is_number, compare(v, fixnum(0)) == -1)
-TEST_OF(odd_p, "odd?", is_integral, is_odd(v))
-TEST_OF(even_p, "even?", is_integral, !is_odd(v))
+TEST(exact_p, "exact?", is_number, is_integer_object(v))
+TEST(nan_p, "nan?", is_number, is_nan(v))
+TEST(finite_p, "finite?", is_number, is_finite(v))
+TEST(zero_p, "zero?", is_number, compare(v, fixnum(0)) == 0)
+TEST(odd_p, "odd?", is_integral, is_odd(v))
+TEST(even_p, "even?", is_integral, !is_odd(v))
 
 /* --- sums and products ----------------------------------------------------------------------- */
 
 typedef void (*integers_fn)(mpz_ptr, mpz_srcptr, mpz_srcptr);
-typedef double (*doubles_fn)(double, double);
+enum operator{ ADD, SUBTRACT, MULTIPLY };
 
-static double add_doubles(double a, double b) { return a + b; }
-static double subtract_doubles(double a, double b) { return a - b; }
-static double multiply_doubles(double a, double b) { return a * b; }
+/* False: it does not fit. */
+static bool combine_words(enum operator operator, intptr_t a, intptr_t b, intptr_t *result) {
+  return !(operator== ADD      ? __builtin_add_overflow(a, b, result) :
+           operator== SUBTRACT ? __builtin_sub_overflow(a, b, result)
+                               : __builtin_mul_overflow(a, b, result));
+}
 
-/* What is not done for two fixnums, or for two flonums in words, at once. */
-static scm combine(struct vm *vm, const char *who, scm a, scm b, integers_fn integers,
-                   doubles_fn doubles) {
+static double combine_doubles(enum operator operator, double a, double b) {
+  return operator== ADD ? a + b : operator== SUBTRACT ? a - b : a * b;
+}
+
+static scm combine(struct vm *vm, enum operator operator, scm a, scm b) {
+  static const char *const names[] = {"+", "-", "*"};
+  static const integers_fn combine_integers[] = {mpz_add, mpz_sub, mpz_mul};
   struct operand x, y;
+  intptr_t word;
   mpz_t result;
-  if (!check(vm, who, is_number, 2, (const scm[]){a, b}))
+  if (is_fixnum(a) && is_fixnum(b) &&
+      combine_words(operator, fixnum_value(a), fixnum_value(b), &word))
+    return make_integer(vm, word);
+  if (!check(vm, names[operator], is_number, 2, (const scm[]){a, b}))
     return 0;
   if (is_flonum(a) || is_flonum(b))
-    return make_flonum(vm, doubles(to_double(a), to_double(b)));
+    return make_flonum(vm, combine_doubles(operator, number_to_double(a), number_to_double(b)));
   mpz_init(result);
-  integers(result, operand(&x, a), operand(&y, b));
-  return finish_integer(vm, who, result, false);
+  combine_integers[operator](result, operand(&x, a), operand(&y, b));
+  return finish_integer(vm, names[operator], result, false);
 }
 
-scm number_add(struct vm *vm, scm a, scm b) {
-  if (is_fixnum(a) && is_fixnum(b)) /* two times 63 bits fit in 64 */
-    return make_integer(vm, fixnum_value(a) + fixnum_value(b));
-  if (is_flonum_word(a) && is_flonum_word(b))
-    return make_flonum(vm, flonum_word_value(a) + flonum_word_value(b));
-  return combine(vm, "+", a, b, mpz_add, add_doubles);
-}
-
-scm number_subtract(struct vm *vm, scm a, scm b) {
-  if (is_fixnum(a) && is_fixnum(b))
-    return make_integer(vm, fixnum_value(a) - fixnum_value(b));
-  if (is_flonum_word(a) && is_flonum_word(b))
-    return make_flonum(vm, flonum_word_value(a) - flonum_word_value(b));
-  return combine(vm, "-", a, b, mpz_sub, subtract_doubles);
-}
-
-scm number_multiply(struct vm *vm, scm a, scm b) {
-  intptr_t product;
-  if (is_fixnum(a) && is_fixnum(b) &&
-      !__builtin_mul_overflow(fixnum_value(a), fixnum_value(b), &product))
-    return make_integer(vm, product);
-  if (is_flonum_word(a) && is_flonum_word(b))
-    return make_flonum(vm, flonum_word_value(a) * flonum_word_value(b));
-  return combine(vm, "*", a, b, mpz_mul, multiply_doubles);
-}
+scm number_add(struct vm *vm, scm a, scm b) { return combine(vm, ADD, a, b); }
+scm number_subtract(struct vm *vm, scm a, scm b) { return combine(vm, SUBTRACT, a, b); }
+scm number_multiply(struct vm *vm, scm a, scm b) { return combine(vm, MULTIPLY, a, b); }
 
 /* `a` and `b` are numbers. */
 static scm number_divide(struct vm *vm, scm a, scm b) {
@@ -371,9 +345,7 @@ static scm number_divide(struct vm *vm, scm a, scm b) {
   if (b == fixnum(0))
     return division_by_zero(vm, "/", a);
   if (is_flonum(a) || is_flonum(b))
-    return make_flonum(vm, to_double(a) / to_double(b));
-  if (is_fixnum(a) && is_fixnum(b) && fixnum_value(a) % fixnum_value(b) == 0)
-    return make_integer(vm, fixnum_value(a) / fixnum_value(b));
+    return make_flonum(vm, number_to_double(a) / number_to_double(b));
   mpz_srcptr n = operand(&x, a), m = operand(&y, b);
   if (!mpz_divisible_p(n, m))
     return make_flonum(vm, integer_ratio(n, m));
@@ -382,99 +354,67 @@ static scm number_divide(struct vm *vm, scm a, scm b) {
   return finish_integer(vm, "/", quotient, false);
 }
 
-/* `fn` of the value so far and each argument after the first `done`. */
-static scm fold(struct vm *vm, const char *who, scm (*fn)(struct vm *, scm, scm), scm value,
-                int done, int count, const scm *arguments) {
+/* `fn` of the arguments from the left; of `unit` and them if they are no more than `few`. */
+static scm fold(struct vm *vm, const char *who, scm (*fn)(struct vm *, scm, scm), scm unit, int few,
+                int count, const scm *arguments) {
   if (!check(vm, who, is_number, count, arguments))
     return 0;
-  for (int i = done; value && i < count; i++)
+  int i = count > few;
+  scm value = i ? arguments[0] : unit;
+  for (; value && i < count; i++)
     value = fn(vm, value, arguments[i]);
   return value;
 }
 
-PRIMITIVE(add) {
-  return count == 0 ? fixnum(0) : fold(vm, "+", number_add, arguments[0], 1, count, arguments);
-}
-PRIMITIVE(multiply) {
-  return count == 0 ? fixnum(1) : fold(vm, "*", number_multiply, arguments[0], 1, count, arguments);
-}
+PRIMITIVE(add) { return fold(vm, "+", number_add, fixnum(0), 0, count, arguments); }
+PRIMITIVE(multiply) { return fold(vm, "*", number_multiply, fixnum(1), 0, count, arguments); }
+PRIMITIVE(divide) { return fold(vm, "/", number_divide, fixnum(1), 1, count, arguments); }
 /* The minus of a zero is a zero of the other sign, which 0.0 - 0.0 is not. */
 PRIMITIVE(subtract) {
   scm zero = is_flonum(arguments[0]) ? flonum_word(-0.0) : fixnum(0);
-  bool one = count == 1;
-  return fold(vm, "-", number_subtract, one ? zero : arguments[0], !one, count, arguments);
-}
-PRIMITIVE(divide) {
-  bool one = count == 1;
-  return fold(vm, "/", number_divide, one ? fixnum(1) : arguments[0], !one, count, arguments);
-}
-PRIMITIVE(square) {
-  scm v = arguments[0];
-  return is_number(v) ? number_multiply(vm, v, v) : wrong_type(vm, "square", 1, v);
-}
-PRIMITIVE(absolute) {
-  scm v = arguments[0];
-  if (!is_number(v))
-    return wrong_type(vm, "abs", 1, v);
-  if (is_flonum(v))
-    return make_flonum(vm, fabs(flonum_value(v)));
-  return compare(v, fixnum(0)) < 0 ? number_subtract(vm, fixnum(0), v) : v;
+  return fold(vm, "-", number_subtract, zero, 1, count, arguments);
 }
 
 /* --- division of integers -------------------------------------------------------------------- */
 
-enum part { QUOTIENT, REMAINDER, BOTH };
+enum division { QUOTIENT, REMAINDER, FLOOR_QUOTIENT, MODULO };
 
-static scm divide_fixnums(struct vm *vm, intptr_t a, intptr_t b, bool floored, enum part part) {
+static scm divide_fixnums(struct vm *vm, enum division division, intptr_t a, intptr_t b) {
   intptr_t quotient = a / b, remainder = a % b;
-  if (floored && remainder != 0 && (remainder < 0) != (b < 0)) {
+  if (division >= FLOOR_QUOTIENT && remainder != 0 && (remainder < 0) != (b < 0)) {
     quotient--;
     remainder += b;
   }
-  return part == QUOTIENT ? make_integer(vm, quotient) : fixnum(remainder);
+  return division == QUOTIENT || division == FLOOR_QUOTIENT ? make_integer(vm, quotient)
+                                                            : fixnum(remainder);
 }
 
-/* The quotient is `floored` or cut off. */
-static scm divide_integers(struct vm *vm, const char *who, scm a, scm b, bool floored,
-                           enum part part) {
-  mpz_t quotient, remainder;
-  if (!check(vm, who, is_integral, 2, (const scm[]){a, b}))
+static scm divide_integers(struct vm *vm, enum division division, scm a, scm b) {
+  static const char *const names[] = {"quotient", "remainder", "floor-quotient", "modulo"};
+  static const integers_fn divide[] = {mpz_tdiv_q, mpz_tdiv_r, mpz_fdiv_q, mpz_fdiv_r};
+  mpz_t x, y;
+  if (!check(vm, names[division], is_integral, 2, (const scm[]){a, b}))
     return 0;
   if (compare(b, fixnum(0)) == 0)
-    return division_by_zero(vm, who, a);
-  if (is_fixnum(a) && is_fixnum(b) && part != BOTH)
-    return divide_fixnums(vm, fixnum_value(a), fixnum_value(b), floored, part);
-  bool inexact = is_flonum(a) || is_flonum(b);
-  init_integer(quotient, a);
-  init_integer(remainder, b);
-  if (floored)
-    mpz_fdiv_qr(quotient, remainder, quotient, remainder);
-  else
-    mpz_tdiv_qr(quotient, remainder, quotient, remainder);
-  if (part == BOTH)
-    return finish_integers(vm, who, quotient, remainder, inexact);
-  mpz_clear(part == QUOTIENT ? remainder : quotient);
-  return finish_integer(vm, who, part == QUOTIENT ? quotient : remainder, inexact);
+    return division_by_zero(vm, names[division], a);
+  if (is_fixnum(a) && is_fixnum(b))
+    return divide_fixnums(vm, division, fixnum_value(a), fixnum_value(b));
+  init_integer(x, a);
+  init_integer(y, b);
+  divide[division](x, x, y);
+  mpz_clear(y);
+  return finish_integer(vm, names[division], x, is_flonum(a) || is_flonum(b));
 }
 
-scm number_quotient(struct vm *vm, scm a, scm b) {
-  return divide_integers(vm, "quotient", a, b, false, QUOTIENT);
-}
-scm number_remainder(struct vm *vm, scm a, scm b) {
-  return divide_integers(vm, "remainder", a, b, false, REMAINDER);
-}
+scm number_quotient(struct vm *vm, scm a, scm b) { return divide_integers(vm, QUOTIENT, a, b); }
+scm number_remainder(struct vm *vm, scm a, scm b) { return divide_integers(vm, REMAINDER, a, b); }
 
-#define DIVISION(name, who, floored, part) \
-  PRIMITIVE(name) { return divide_integers(vm, who, arguments[0], arguments[1], floored, part); }
-DIVISION(quotient, "quotient", false, QUOTIENT)
-DIVISION(remainder_, "remainder", false, REMAINDER)
-DIVISION(modulo, "modulo", true, REMAINDER)
-DIVISION(truncate_both, "truncate/", false, BOTH)
-DIVISION(truncate_quotient, "truncate-quotient", false, QUOTIENT)
-DIVISION(truncate_remainder, "truncate-remainder", false, REMAINDER)
-DIVISION(floor_both, "floor/", true, BOTH)
-DIVISION(floor_quotient, "floor-quotient", true, QUOTIENT)
-DIVISION(floor_remainder, "floor-remainder", true, REMAINDER)
+#define DIVISION(name, division) \
+  PRIMITIVE(name) { return divide_integers(vm, division, arguments[0], arguments[1]); }
+DIVISION(quotient, QUOTIENT)
+DIVISION(remainder_, REMAINDER)
+DIVISION(floor_quotient, FLOOR_QUOTIENT)
+DIVISION(modulo, MODULO)
 
 /* `fn` of the value so far, at first `value`, and each argument in turn. */
 static scm fold_integers(struct vm *vm, const char *who, integers_fn fn, intptr_t value,
@@ -501,47 +441,6 @@ FOLD_INTEGERS(bitwise_and, "bitwise-and", mpz_and, -1, is_integer_object)
 FOLD_INTEGERS(bitwise_ior, "bitwise-ior", mpz_ior, 0, is_integer_object)
 FOLD_INTEGERS(bitwise_xor, "bitwise-xor", mpz_xor, 0, is_integer_object)
 
-/* --- bits ------------------------------------------------------------------------------------ */
-
-PRIMITIVE(bitwise_not) { /* is -1 - n */
-  scm v = arguments[0];
-  return is_integer_object(v) ? number_subtract(vm, fixnum(-1), v)
-                              : wrong_type(vm, "bitwise-not", 1, v);
-}
-
-/* Of a negative number the zeros are counted: it has ones without end. */
-PRIMITIVE(bit_count) {
-  mpz_t n;
-  if (!is_integer_object(arguments[0]))
-    return wrong_type(vm, "bit-count", 1, arguments[0]);
-  init_integer(n, arguments[0]);
-  if (mpz_sgn(n) < 0)
-    mpz_com(n, n);
-  intptr_t bits = (intptr_t)mpz_popcount(n);
-  mpz_clear(n);
-  return fixnum(bits);
-}
-
-PRIMITIVE(arithmetic_shift) {
-  scm v = arguments[0], by = arguments[1];
-  mpz_t n;
-  if (!check(vm, "arithmetic-shift", is_integer_object, 2, arguments))
-    return 0;
-  if (v == fixnum(0))
-    return v;
-  if (compare(by, fixnum((intptr_t)MAX_BITS)) > 0)
-    return too_large(vm, "arithmetic-shift");
-  if (compare(by, fixnum(-(intptr_t)MAX_BITS)) < 0)
-    by = fixnum(-(intptr_t)MAX_BITS); /* nothing but the sign is left */
-  intptr_t bits = fixnum_value(by);
-  init_integer(n, v);
-  if (bits >= 0)
-    mpz_mul_2exp(n, n, (mp_bitcnt_t)bits);
-  else
-    mpz_fdiv_q_2exp(n, n, (mp_bitcnt_t)-bits);
-  return finish_integer(vm, "arithmetic-shift", n, false);
-}
-
 /* --- exact and inexact ----------------------------------------------------------------------- */
 
 PRIMITIVE(exact) {
@@ -553,46 +452,21 @@ PRIMITIVE(exact) {
     return wrong_type(vm, "exact", 1, v);
   if (!is_integral(v)) /* there are no exact fractions */
     return out_of_range(vm, "exact", 1, v);
-  mpz_init_set_d(n, flonum_value(v));
+  init_integer(n, v);
   return finish_integer(vm, "exact", n, false);
 }
-
-PRIMITIVE(inexact) {
-  scm v = arguments[0];
-  return is_number(v) ? make_flonum(vm, to_double(v)) : wrong_type(vm, "inexact", 1, v);
-}
-
-/* A flonum as a fraction in lowest terms; the denominator is a power of two. */
-static double fraction(double d, bool denominator) {
-  int exponent;
-  double n = ldexp(frexp(d, &exponent), DBL_MANT_DIG);
-  exponent -= DBL_MANT_DIG;
-  for (; exponent < 0 && fmod(n, 2) == 0; exponent++)
-    n /= 2;
-  if (exponent >= 0)
-    return denominator ? 1 : d;
-  return denominator ? ldexp(1, -exponent) : n;
-}
-
-static scm part_of_fraction(struct vm *vm, const char *who, scm v, bool denominator) {
-  if (is_integer_object(v))
-    return denominator ? fixnum(1) : v;
-  if (!is_flonum(v) || !is_finite(v))
-    return wrong_type(vm, who, 1, v);
-  return make_flonum(vm, fraction(flonum_value(v), denominator));
-}
-
-PRIMITIVE(numerator) { return part_of_fraction(vm, "numerator", arguments[0], false); }
-PRIMITIVE(denominator) { return part_of_fraction(vm, "denominator", arguments[0], true); }
 
 /* --- functions of real numbers --------------------------------------------------------------- */
 
 static scm real_function(struct vm *vm, const char *who, scm v, double (*fn)(double)) {
-  return is_number(v) ? make_flonum(vm, fn(to_double(v))) : wrong_type(vm, who, 1, v);
+  return is_number(v) ? make_flonum(vm, fn(number_to_double(v))) : wrong_type(vm, who, 1, v);
 }
+
+static double itself(double d) { return d; }
 
 #define REAL_FUNCTION(name, who, fn) \
   PRIMITIVE(name) { return real_function(vm, who, arguments[0], fn); }
+REAL_FUNCTION(inexact, "inexact", itself)
 REAL_FUNCTION(exponential, "exp", exp)
 REAL_FUNCTION(sine, "sin", sin)
 REAL_FUNCTION(cosine, "cos", cos)
@@ -614,14 +488,14 @@ ROUNDING(round_to_even, "round", rint)
 PRIMITIVE(arc_tangent) {
   if (!check(vm, "atan", is_number, count, arguments))
     return 0;
-  double y = to_double(arguments[0]);
-  return make_flonum(vm, count == 1 ? atan(y) : atan2(y, to_double(arguments[1])));
+  double y = number_to_double(arguments[0]);
+  return make_flonum(vm, count == 1 ? atan(y) : atan2(y, number_to_double(arguments[1])));
 }
 
 static double logarithm(scm v) { /* also of what no double is large enough for */
   long exponent;
   if (!is_bignum(v))
-    return log(to_double(v));
+    return log(number_to_double(v));
   double part = mpz_get_d_2exp(&exponent, bignum_digits(v));
   return log(part) + (double)exponent * M_LN2;
 }
@@ -633,34 +507,33 @@ PRIMITIVE(logarithm_of) {
   return make_flonum(vm, count == 1 ? value : value / logarithm(arguments[1]));
 }
 
-PRIMITIVE(square_root) {
+/* (%integer-sqrt n), the root rounded down */
+PRIMITIVE(integer_sqrt) {
   struct operand x;
-  mpz_t root, rest;
-  scm v = arguments[0];
-  if (!is_integer_object(v) || compare(v, fixnum(0)) < 0)
-    return real_function(vm, "sqrt", v, sqrt);
-  mpz_inits(root, rest, NULL);
-  mpz_sqrtrem(root, rest, operand(&x, v));
-  bool whole = mpz_sgn(rest) == 0;
-  mpz_clear(rest);
-  double d = to_double(v);
-  if (whole || !isfinite(d))
-    return finish_integer(vm, "sqrt", root, !whole);
-  mpz_clear(root);
-  return make_flonum(vm, sqrt(d));
-}
-
-PRIMITIVE(exact_integer_sqrt) {
-  struct operand x;
-  mpz_t root, rest;
+  mpz_t root;
   scm v = arguments[0];
   if (!is_integer_object(v))
     return wrong_type(vm, "exact-integer-sqrt", 1, v);
   if (compare(v, fixnum(0)) < 0)
     return out_of_range(vm, "exact-integer-sqrt", 1, v);
-  mpz_inits(root, rest, NULL);
-  mpz_sqrtrem(root, rest, operand(&x, v));
-  return finish_integers(vm, "exact-integer-sqrt", root, rest, false);
+  mpz_init(root);
+  mpz_sqrt(root, operand(&x, v));
+  return finish_integer(vm, "exact-integer-sqrt", root, false);
+}
+
+PRIMITIVE(square_root) {
+  struct operand x;
+  mpz_t root;
+  scm v = arguments[0];
+  if (!is_integer_object(v) || compare(v, fixnum(0)) < 0)
+    return real_function(vm, "sqrt", v, sqrt);
+  mpz_srcptr n = operand(&x, v);
+  bool whole = mpz_perfect_square_p(n);
+  if (!whole && isfinite(number_to_double(v)))
+    return make_flonum(vm, sqrt(number_to_double(v)));
+  mpz_init(root);
+  mpz_sqrt(root, n);
+  return finish_integer(vm, "sqrt", root, !whole);
 }
 
 /* Of integers; the bases whose powers stay small first. */
@@ -675,7 +548,7 @@ static scm exact_power(struct vm *vm, scm base, scm exponent) {
   if (base == fixnum(0))
     return negative ? division_by_zero(vm, "expt", fixnum(1)) : base;
   if (negative)
-    return make_flonum(vm, pow(to_double(base), to_double(exponent)));
+    return make_flonum(vm, pow(number_to_double(base), number_to_double(exponent)));
   mpz_srcptr n = operand(&x, base);
   size_t most = MAX_BITS / (mpz_sizeinbase(n, 2) - 1);
   if (!is_fixnum(exponent) || (size_t)fixnum_value(exponent) > most)
@@ -691,76 +564,19 @@ PRIMITIVE(power) {
     return 0;
   if (is_integer_object(base) && is_integer_object(exponent))
     return exact_power(vm, base, exponent);
-  return make_flonum(vm, pow(to_double(base), to_double(exponent)));
-}
-
-/* --- random numbers -------------------------------------------------------------------------- */
-
-static _Thread_local struct {
-  uint64_t state;
-  bool seeded;
-} generator;
-
-static uint64_t next_random(void) {
-  if (!generator.seeded) {
-    uint64_t seed;
-    if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed)
-      seed = (uintptr_t)&generator; /* differs between threads at least */
-    generator.state = seed;
-    generator.seeded = true;
-  }
-  return mix(generator.state += UINT64_C(0x9e3779b97f4a7c15));
-}
-
-/* As many bits as `limit` has, again until they are below it. */
-static scm random_integer(struct vm *vm, mpz_srcptr limit) {
-  mp_size_t limbs = (mp_size_t)mpz_size(limit);
-  mp_limb_t mask = ~(mp_limb_t)0 >> __builtin_clzl(mpz_getlimbn(limit, limbs - 1));
-  mpz_t result;
-  mpz_init(result);
-  do {
-    mp_limb_t *limb = mpz_limbs_write(result, limbs);
-    for (mp_size_t i = 0; i < limbs; i++)
-      limb[i] = next_random();
-    limb[limbs - 1] &= mask;
-    mpz_limbs_finish(result, limbs);
-  } while (mpz_cmp(result, limit) >= 0);
-  return finish_integer(vm, "random", result, false);
-}
-
-PRIMITIVE(random_below) {
-  struct operand x;
-  scm v = arguments[0];
-  double d;
-  if (!is_number(v))
-    return wrong_type(vm, "random", 1, v);
-  if (compare(v, fixnum(0)) != 1 || !is_finite(v))
-    return out_of_range(vm, "random", 1, v);
-  if (is_integer_object(v))
-    return random_integer(vm, operand(&x, v));
-  do /* of a tiny limit, the product may be rounded up to it */
-    d = flonum_value(v) * ldexp((double)(next_random() >> 11), -53);
-  while (d >= flonum_value(v));
-  return make_flonum(vm, d);
+  return make_flonum(vm, pow(number_to_double(base), number_to_double(exponent)));
 }
 
 /* --- primitives ------------------------------------------------------------------------------ */
 
 static const struct primitive_def defs[] = {
     {"number?", number_p, 1, 1},
-    {"complex?", number_p, 1, 1},
-    {"real?", number_p, 1, 1},
-    {"rational?", rational_p, 1, 1},
     {"integer?", integer_p, 1, 1},
     {"exact-integer?", exact_integer_p, 1, 1},
     {"exact?", exact_p, 1, 1},
-    {"inexact?", inexact_p, 1, 1},
     {"nan?", nan_p, 1, 1},
-    {"infinite?", infinite_p, 1, 1},
     {"finite?", finite_p, 1, 1},
     {"zero?", zero_p, 1, 1},
-    {"positive?", positive_p, 1, 1},
-    {"negative?", negative_p, 1, 1},
     {"odd?", odd_p, 1, 1},
     {"even?", even_p, 1, 1},
     {"=", equal, 1, -1},
@@ -774,32 +590,22 @@ static const struct primitive_def defs[] = {
     {"-", subtract, 1, -1},
     {"*", multiply, 0, -1},
     {"/", divide, 1, -1},
-    {"square", square, 1, 1},
-    {"abs", absolute, 1, 1},
-    {"magnitude", absolute, 1, 1},
     {"quotient", quotient, 2, 2},
     {"remainder", remainder_, 2, 2},
     {"modulo", modulo, 2, 2},
-    {"truncate/", truncate_both, 2, 2},
-    {"truncate-quotient", truncate_quotient, 2, 2},
-    {"truncate-remainder", truncate_remainder, 2, 2},
-    {"floor/", floor_both, 2, 2},
+    {"truncate-quotient", quotient, 2, 2},
+    {"truncate-remainder", remainder_, 2, 2},
     {"floor-quotient", floor_quotient, 2, 2},
-    {"floor-remainder", floor_remainder, 2, 2},
+    {"floor-remainder", modulo, 2, 2},
     {"gcd", greatest_divisor, 0, -1},
     {"lcm", least_multiple, 0, -1},
     {"bitwise-and", bitwise_and, 0, -1},
     {"bitwise-ior", bitwise_ior, 0, -1},
     {"bitwise-xor", bitwise_xor, 0, -1},
-    {"bitwise-not", bitwise_not, 1, 1},
-    {"bit-count", bit_count, 1, 1},
-    {"arithmetic-shift", arithmetic_shift, 2, 2},
     {"exact", exact, 1, 1},
     {"inexact", inexact, 1, 1},
     {"inexact->exact", exact, 1, 1},
     {"exact->inexact", inexact, 1, 1},
-    {"numerator", numerator, 1, 1},
-    {"denominator", denominator, 1, 1},
     {"floor", round_down, 1, 1},
     {"ceiling", round_up, 1, 1},
     {"truncate", round_to_zero, 1, 1},
@@ -813,9 +619,8 @@ static const struct primitive_def defs[] = {
     {"acos", arc_cosine, 1, 1},
     {"atan", arc_tangent, 1, 2},
     {"sqrt", square_root, 1, 1},
-    {"exact-integer-sqrt", exact_integer_sqrt, 1, 1},
+    {"%integer-sqrt", integer_sqrt, 1, 1},
     {"expt", power, 2, 2},
-    {"random", random_below, 1, 1},
     {NULL, NULL, 0, 0},
 };
 

@@ -12,8 +12,6 @@
 void init_integer(mpz_ptr n, scm v);
 /* A number made from `n`, which is cleared. */
 scm finish_integer(struct vm *vm, const char *who, mpz_ptr n, bool inexact);
-/* The double that is nearest to a / b. */
-double integer_ratio(mpz_srcptr a, mpz_srcptr b);
 void number_text_begin(struct vm *vm);
 
 #endif

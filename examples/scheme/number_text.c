@@ -3,14 +3,14 @@
  * number_text.c: numbers to text and back.
  *
  * A flonum is written with about as few digits as read back to it, and what is read becomes the
- * nearest flonum there is: decimals are computed as exact fractions and rounded once.  The process
- * must leave LC_NUMERIC at "C", as snprintf writes the point.
+ * nearest flonum there is, as strtod reads it.  The process must leave LC_NUMERIC at "C", as
+ * snprintf writes the point and strtod reads it.
  *
  * Text of the heap is not looked at any more once anything is allocated.
  */
 #include "number.h"
 #include <float.h>
-#include <inttypes.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -56,42 +56,34 @@ scm number_to_string(struct vm *vm, scm v, unsigned radix) {
 
 /* False: not a radix, and the condition is set. */
 static bool get_radix(struct vm *vm, const char *who, int count, const scm *arguments,
-                      unsigned *radix) {
+                      size_t *radix) {
   *radix = 10;
   if (count < 2)
     return true;
-  scm v = arguments[1];
-  if (!is_fixnum(v))
-    return wrong_type(vm, who, 2, v);
-  if (fixnum_value(v) < 2 || fixnum_value(v) > 36)
-    return out_of_range(vm, who, 2, v);
-  *radix = (unsigned)fixnum_value(v);
-  return true;
+  return index_argument(vm, who, 2, arguments[1], 36, radix) &&
+         (*radix >= 2 || out_of_range(vm, who, 2, arguments[1]));
 }
 
-static scm number_to_text(struct vm *vm, int count, scm *arguments) {
-  unsigned radix;
+PRIMITIVE(number_to_text) {
+  size_t radix;
   if (!is_number(arguments[0]))
     return wrong_type(vm, "number->string", 1, arguments[0]);
   if (!get_radix(vm, "number->string", count, arguments, &radix))
     return 0;
   if (is_flonum(arguments[0]) && radix != 10)
     return out_of_range(vm, "number->string", 2, arguments[1]);
-  return number_to_string(vm, arguments[0], radix);
+  return number_to_string(vm, arguments[0], (unsigned)radix);
 }
 
 /* --- text to numbers ------------------------------------------------------------------------- */
 
-struct source { /* text, and what it was found to be so far */
-  const char *at, *end;
+struct source { /* text that ends with a NUL, and what is known of it so far */
+  char *at;
   unsigned radix;
   char exactness; /* e, i, or 0: not given */
   bool negative;
-  bool decimal;      /* has a point or an exponent */
-  intmax_t exponent; /* of ten */
 };
 
-static char peek(const struct source *s) { return s->at < s->end ? *s->at : '\0'; }
 static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c; }
 
 static unsigned digit_value(char c) { /* of none: more than any radix */
@@ -101,11 +93,18 @@ static unsigned digit_value(char c) { /* of none: more than any radix */
   return c >= 'a' && c <= 'z' ? (unsigned)(c - 'a') + 10 : 99;
 }
 
+static size_t count_digits(const char *text, unsigned radix) {
+  size_t count = 0;
+  while (digit_value(text[count]) < radix)
+    count++;
+  return count;
+}
+
 /* #x, #b, #o, #d; #e, #i: at most one of either sort. */
 static bool parse_prefixes(struct source *s) {
   bool has_radix = false;
-  while (peek(s) == '#') {
-    char c = s->end - s->at >= 2 ? lower(s->at[1]) : '\0';
+  for (; *s->at == '#'; s->at += 2) {
+    char c = lower(s->at[1]);
     bool of_exactness = c == 'e' || c == 'i';
     if (of_exactness ? s->exactness : has_radix)
       return false;
@@ -116,82 +115,36 @@ static bool parse_prefixes(struct source *s) {
     else
       return false;
     has_radix |= !of_exactness;
-    s->at += 2;
   }
   return true;
 }
 
-/* The digits from here are copied to `digits`; how many. */
-static size_t parse_digits(struct source *s, char *digits) {
-  size_t count = 0;
-  while (digit_value(peek(s)) < s->radix)
-    digits[count++] = *s->at++;
-  return count;
-}
-
-/* An exponent that is too large for anything is not made larger. */
-static bool parse_exponent(struct source *s) {
-  intmax_t exponent = 0;
-  s->at++;
-  bool negative = peek(s) == '-';
-  if (negative || peek(s) == '+')
-    s->at++;
-  if (digit_value(peek(s)) > 9)
-    return false;
-  for (; digit_value(peek(s)) <= 9; s->at++)
-    if (exponent < INTMAX_C(1000000000000))
-      exponent = exponent * 10 + (intmax_t)digit_value(*s->at);
-  s->exponent += negative ? -exponent : exponent;
-  return true;
-}
-
-/* Digits, perhaps with a point and an exponent; the digits alone to `digits`. */
-static bool parse_decimal(struct source *s, char *digits) {
-  size_t count = parse_digits(s, digits);
-  if (s->radix == 10 && peek(s) == '.') {
-    s->at++;
-    size_t after = parse_digits(s, digits + count);
-    s->exponent = -(intmax_t)after;
-    s->decimal = true;
-    count += after;
+/* Digits, perhaps with a point and an exponent of ten, and nothing else? */
+static bool is_decimal(const char *text) {
+  size_t digits = count_digits(text, 10), after = 0;
+  text += digits;
+  if (*text == '.') {
+    after = count_digits(text + 1, 10);
+    text += 1 + after;
   }
-  digits[count] = '\0';
-  if (count > 0 && s->radix == 10 && lower(peek(s)) == 'e') {
-    s->decimal = true;
-    if (!parse_exponent(s))
+  if (lower(*text) == 'e') {
+    text += text[1] == '-' || text[1] == '+' ? 2 : 1;
+    if (digit_value(*text) > 9)
       return false;
+    text += count_digits(text, 10);
   }
-  return count > 0 && s->at == s->end;
-}
-
-/* n * 10^exponent as the nearest double. */
-static double scale(mpz_ptr n, intmax_t exponent) {
-  intmax_t magnitude = (intmax_t)mpz_sizeinbase(n, 10) + exponent;
-  mpz_t power;
-  if (mpz_sgn(n) == 0 || magnitude < DBL_MIN_10_EXP - DBL_DECIMAL_DIG)
-    return 0;
-  if (magnitude > DBL_MAX_10_EXP + 2)
-    return (double)INFINITY;
-  mpz_init(power);
-  mpz_ui_pow_ui(power, 10, (unsigned long)imaxabs(exponent));
-  if (exponent >= 0) {
-    mpz_mul(n, n, power);
-    mpz_set_ui(power, 1);
-  }
-  double d = integer_ratio(n, power);
-  mpz_clear(power);
-  return d;
+  return digits + after > 0 && *text == '\0';
 }
 
 /* Multiplies by 10^exponent; false: that is no integer, or too large. */
-static bool scale_exactly(mpz_ptr n, intmax_t exponent) {
+static bool scale(mpz_ptr n, long exponent) {
   mpz_t power;
   if (mpz_sgn(n) == 0 || exponent == 0)
     return true;
-  if (exponent > MOST_ZEROS || -exponent > (intmax_t)mpz_sizeinbase(n, 10))
+  if (exponent > MOST_ZEROS || exponent < -(long)mpz_sizeinbase(n, 10))
     return false;
   mpz_init(power);
-  mpz_ui_pow_ui(power, 10, (unsigned long)imaxabs(exponent));
+  mpz_ui_pow_ui(power, 10, (unsigned long)labs(exponent));
   bool whole = exponent > 0 || mpz_divisible_p(n, power);
   if (exponent > 0)
     mpz_mul(n, n, power);
@@ -201,58 +154,77 @@ static bool scale_exactly(mpz_ptr n, intmax_t exponent) {
   return whole;
 }
 
-/* What follows prefixes and sign.  `digits` has room for all of it, and a NUL. */
-static scm parse_magnitude(struct vm *vm, struct source *s, char *digits) {
+/* The point goes out of a decimal, and the exponent that is left for its digits comes back. */
+static long split_decimal(char *text) {
+  char *mark = strpbrk(text, "eE"), *point = strchr(text, '.');
+  long exponent = mark ? strtol(mark + 1, NULL, 10) : 0;
+  if (mark)
+    *mark = '\0';
+  if (!point)
+    return exponent;
+  long after = (long)strlen(point + 1);
+  memmove(point, point + 1, (size_t)after + 1);
+  return exponent < LONG_MIN + after ? LONG_MIN : exponent - after;
+}
+
+/* What follows prefixes and sign. */
+static scm parse_magnitude(struct vm *vm, const struct source *s) {
   mpz_t n;
-  if (!parse_decimal(s, digits))
+  bool whole = s->at[count_digits(s->at, s->radix)] == '\0';
+  if (!whole && (s->radix != 10 || !is_decimal(s->at)))
     return SCM_FALSE;
-  (void)mpz_init_set_str(n, digits, (int)s->radix);
-  if (s->exactness == 'i' || (s->decimal && s->exactness != 'e')) {
-    double d = scale(n, s->exponent);
-    mpz_clear(n);
+  if (!whole && s->exactness != 'e') {
+    double d = strtod(s->at, NULL);
     return make_flonum(vm, s->negative ? -d : d);
   }
-  if (s->negative)
-    mpz_neg(n, n);
-  if (scale_exactly(n, s->exponent))
-    return finish_integer(vm, "string->number", n, false);
+  long exponent = whole ? 0 : split_decimal(s->at);
+  (void)mpz_init_set_str(n, s->at, (int)s->radix);
+  if (scale(n, exponent)) {
+    if (s->negative)
+      mpz_neg(n, n);
+    return finish_integer(vm, "string->number", n, s->exactness == 'i');
+  }
   mpz_clear(n);
   return SCM_FALSE;
 }
 
-scm parse_number(struct vm *vm, const char *text, size_t length, unsigned radix) {
-  struct source s = {.at = text, .end = text + length, .radix = radix};
-  char small[64];
-  if (!parse_prefixes(&s))
+static scm parse_text(struct vm *vm, struct source *s) {
+  if (!parse_prefixes(s))
     return SCM_FALSE;
-  if (peek(&s) == '+' || peek(&s) == '-') {
-    s.negative = *s.at++ == '-';
-    bool special = s.end - s.at == 5 && s.exactness != 'e';
-    if (special && strncasecmp(s.at, "inf.0", 5) == 0)
-      return make_flonum(vm, s.negative ? -(double)INFINITY : (double)INFINITY);
-    if (special && strncasecmp(s.at, "nan.0", 5) == 0)
+  if (*s->at == '+' || *s->at == '-') {
+    s->negative = *s->at++ == '-';
+    if (s->exactness != 'e' && strcasecmp(s->at, "inf.0") == 0)
+      return make_flonum(vm, s->negative ? -(double)INFINITY : (double)INFINITY);
+    if (s->exactness != 'e' && strcasecmp(s->at, "nan.0") == 0)
       return make_flonum(vm, (double)NAN);
   }
-  if (digit_value(peek(&s)) >= s.radix && peek(&s) != '.')
+  return *s->at ? parse_magnitude(vm, s) : SCM_FALSE;
+}
+
+scm parse_number(struct vm *vm, const char *text, size_t length, unsigned radix) {
+  char small[64];
+  if (length == 0 || memchr(text, '\0', length) ||
+      (digit_value(*text) >= radix && !strchr("+-.#", *text)))
     return SCM_FALSE; /* soon, for the reader asks about each symbol */
-  char *digits = length < sizeof small ? small : malloc(length + 1);
-  if (!digits)
+  char *copy = length < sizeof small ? small : malloc(length + 1);
+  if (!copy)
     return out_of_memory(vm);
-  scm number = parse_magnitude(vm, &s, digits);
-  if (digits != small)
-    free(digits);
+  memcpy(copy, text, length);
+  copy[length] = '\0';
+  scm number = parse_text(vm, &(struct source){.at = copy, .radix = radix});
+  if (copy != small)
+    free(copy);
   return number;
 }
 
-static scm text_to_number(struct vm *vm, int count, scm *arguments) {
-  unsigned radix;
-  size_t bytes;
+PRIMITIVE(text_to_number) {
+  size_t radix, bytes;
   if (!is_string(arguments[0]))
     return wrong_type(vm, "string->number", 1, arguments[0]);
   if (!get_radix(vm, "string->number", count, arguments, &radix))
     return 0;
   scm text = string_to_utf8(vm, arguments[0], &bytes);
-  return text ? parse_number(vm, (const char *)text, bytes, radix) : 0;
+  return text ? parse_number(vm, (const char *)text, bytes, (unsigned)radix) : 0;
 }
 
 static const struct primitive_def defs[] = {

@@ -291,6 +291,43 @@
     ((_ other then else) else)))
 (define (features) '(r7rs full-unicode ieee-float tarn srfi-18))
 
+;;; --- numbers ---------------------------------------------------------------------------------
+
+;; A number is an integer or a flonum, so all are real.
+(define complex? number?)
+(define real? number?)
+(define (rational? object) (and (number? object) (finite? object)))
+(define (exact-rational? object) (and (number? object) (exact? object)))
+(define (inexact? x) (not (exact? x)))
+(define (infinite? x) (not (or (finite? x) (nan? x))))
+(define (positive? x) (> x 0))
+(define (negative? x) (< x 0))
+(define (square x) (* x x))
+(define (abs x) (if (> x 0) x (- 0 x))) ; also of -0.0
+(define magnitude abs)
+
+(define (floor/ n m) (values (floor-quotient n m) (floor-remainder n m)))
+(define (truncate/ n m) (values (quotient n m) (remainder n m)))
+(define (exact-integer-sqrt n)
+  (let ((root (%integer-sqrt n)))
+    (values root (- n (* root root)))))
+
+;; Of a flonum as a fraction in lowest terms: what is not whole is doubled until it is.
+(define (numerator x)
+  (cond ((integer? x) x)
+        ((finite? x) (numerator (* 2 x)))
+        (else (exact x)))) ; which is an error
+(define (denominator x)
+  (cond ((integer? x) (if (exact? x) 1 1.0))
+        ((finite? x) (* 2 (denominator (* 2 x))))
+        (else (exact x))))
+
+(define (bitwise-not n) (bitwise-xor n -1))
+(define (arithmetic-shift n bits)
+  (if (< bits 0)
+      (floor-quotient n (expt 2 (- bits)))
+      (* n (expt 2 bits))))
+
 ;;; --- lists -----------------------------------------------------------------------------------
 
 ; Not reverse!: a procedure may return twice.
@@ -490,8 +527,6 @@
     (do ((i 0 (+ i 1))
          (n 0 (if (wanted? (string-ref string i)) (+ n 1) n)))
         ((= i length) n))))
-(define (exact-rational? object) (and (number? object) (exact? object)))
-
 ;;; --- ports -----------------------------------------------------------------------------------
 
 (define (call-with-port port procedure)

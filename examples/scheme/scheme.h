@@ -384,6 +384,8 @@ bool is_number(scm v);
 bool is_integer_object(scm v); /* fixnum or bignum */
 bool is_flonum(scm v);         /* a word or an object */
 double flonum_value(scm v);    /* of a flonum */
+double number_to_double(scm v);
+bool integer_to_int64(scm v, int64_t *out); /* false: an integer that does not fit */
 scm make_flonum(struct vm *vm, double d);
 scm make_integer(struct vm *vm, intptr_t n);
 /* The general cases of what the VM does inline for fixnums; errors as for primitives. */

@@ -5,10 +5,17 @@
 ;; objects of a hundred may live on.
 
 (define-class <counted> (<object>) (number (keyword number)) (handle raw) (free count-free))
-(define-class <memory> (<counted>) (free free-memory))
+(define-class <uncounted> (<counted>) (free none))
+(define-class <memory> (<resource>) (label (keyword label)))
 (define-class <later> (<object>) (free none))
 
+(define-syntax kind-of-error
+  (syntax-rules ()
+    ((_ expression) (guard (e ((condition? e) (condition-kind e))) expression))))
+
 (define (collect!) (gc) (gc))
+
+(define (external-bytes) (cdr (assq 'external_bytes (runtime-statistics))))
 
 (define (nearly n got) (and (<= (- n 3) got) (<= got n)))
 
@@ -24,12 +31,24 @@
 
 (define (check-free)
   (check (nearly 100 (freed-by (lambda () (times 100 (lambda () (make <counted>)))))) #t)
-  (check (freed-by (lambda () (times 100 (lambda () (allocate-memory! (make <memory>) 1000))))) 0)
+  (check (freed-by (lambda () (times 100 (lambda () (make <uncounted>))))) 0)
   (check (begin
            (class-set-free! <later> 'count-free)
            (nearly 50 (freed-by (lambda () (times 50 (lambda () (make <later>)))))))
          #t)
   (class-set-free! <later> 'none))
+
+;; Most of what is allocated here goes: that of objects that die, and what is allocated anew.
+(define (check-memory)
+  (collect!)
+  (let ((before (external-bytes)) (kept (make <memory>)))
+    (times 100 (lambda () (allocate-memory! (make <memory> 'label "a") 1000000)))
+    (times 100 (lambda () (allocate-memory! kept 1000000)))
+    (collect!)
+    (check (< 900000 (- (external-bytes) before) 10000000) #t)
+    (check (kind-of-error (allocate-memory! kept -1)) 'out-of-range)
+    (check (kind-of-error (allocate-memory! (make <counted>) 1)) 'wrong-type)
+    (check (kind-of-error (allocate-memory! 'a 1)) 'wrong-type)))
 
 (define (check-ports)
   (let ((name (string-append "scheme-resources-" (number->string (current-jiffy)))))
@@ -67,10 +86,11 @@
   (do ((i 0 (+ i 1)))
       ((= i n))
     (check-free)
+    (check-memory)
     (check-ports)
     (check-guardians)
     (check-finalizers)
     (check (begin (external-bytes! 1000000) (external-bytes! -1000000)) (if #f #f)))
   (checks-result))
 
-(main-program "resources" run 5 '(45 0) 1 '(9 0) 50)
+(main-program "resources" run 5 '(65 0) 1 '(13 0) 50)
