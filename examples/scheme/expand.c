@@ -15,35 +15,23 @@
 #include "expand.h"
 #include <stdlib.h>
 
-static const char *const special_names[SPECIALS] = {
-    [SPECIAL_QUOTE] = "quote",
-    [SPECIAL_QUASIQUOTE] = "quasiquote",
-    [SPECIAL_LAMBDA] = "lambda",
-    [SPECIAL_TYPED_LAMBDA] = "%typed-lambda",
-    [SPECIAL_DEFINE] = "define",
-    [SPECIAL_SET] = "set!",
-    [SPECIAL_IF] = "if",
-    [SPECIAL_BEGIN] = "begin",
-    [SPECIAL_LET] = "let",
-    [SPECIAL_LET_STAR] = "let*",
-    [SPECIAL_LETREC] = "letrec",
-    [SPECIAL_LETREC_STAR] = "letrec*",
-    [SPECIAL_AND] = "and",
-    [SPECIAL_OR] = "or",
-    [SPECIAL_WHEN] = "when",
-    [SPECIAL_UNLESS] = "unless",
-    [SPECIAL_COND] = "cond",
-    [SPECIAL_CASE] = "case",
-    [SPECIAL_DO] = "do",
-    [SPECIAL_DEFINE_SYNTAX] = "define-syntax",
-    [SPECIAL_LET_SYNTAX] = "let-syntax",
-    [SPECIAL_LETREC_SYNTAX] = "letrec-syntax",
-    [SPECIAL_ELSE] = "else",
-    [SPECIAL_ARROW] = "=>",
-    [SPECIAL_UNQUOTE] = "unquote",
-    [SPECIAL_UNQUOTE_SPLICING] = "unquote-splicing",
+/* Special forms that are named here; the others follow them in the table special_forms. */
+enum special {
+  SPECIAL_NONE,
+  SPECIAL_QUOTE,
+  SPECIAL_QUASIQUOTE,
+  SPECIAL_LAMBDA,
+  SPECIAL_DEFINE,
+  SPECIAL_DEFINE_SYNTAX,
+  SPECIAL_BEGIN,
+  SPECIAL_ELSE,
+  SPECIAL_ARROW,
+  SPECIAL_UNQUOTE,
+  SPECIAL_UNQUOTE_SPLICING,
+  SPECIAL_OTHERS
 };
 
+static scm lambda_alias; /* means lambda, whatever the scope binds */
 static scm cons_name, append_name, list_to_vector_name, slot_ref_name, slot_set_name, eqv_name;
 
 /* --- memory ---------------------------------------------------------------------------------- */
@@ -249,10 +237,23 @@ static struct node *local(struct compilation *c, struct scope *scope, struct var
 struct place {
   struct scope *scope;
   struct loop *loops;
+  struct variable *key; /* of the case whose clause it is */
 };
 
 static struct node *read_form(struct compilation *c, scm form, struct place place);
 static struct node *read_body(struct compilation *c, scm forms, struct place place);
+
+/* Whatever calls itself for a part of a form does it through this: the C stack is not endless. */
+static struct node *deeper(struct compilation *c,
+                           struct node *(*read)(struct compilation *, scm, struct place), scm form,
+                           struct place place) {
+  if (c->depth >= DEPTH_MOST)
+    return syntax_error(c, "forms are nested too deeply, or are too long", SCM_FALSE);
+  c->depth++;
+  struct node *node = read(c, form, place);
+  c->depth--;
+  return node;
+}
 
 static struct place inside(struct place place) {
   place.loops = NULL;
@@ -344,6 +345,8 @@ static struct node *read_again(struct compilation *c, struct loop *loop, scm for
   return node;
 }
 
+#define FOLD_MOST 100 /* arguments; with more it is a call, which is not as deep */
+
 /* (+ a b c ...) is ((a + b) + c) ... */
 static struct node *read_fold(struct compilation *c, unsigned operation, scm forms,
                               struct place place) {
@@ -362,7 +365,7 @@ static struct node *read_fold(struct compilation *c, unsigned operation, scm for
 static struct node *read_open(struct compilation *c, scm symbol, scm form, struct place place,
                               unsigned count) {
   unsigned operation = symbol_operation(symbol, count), fold;
-  if (count > 2 && (fold = symbol_operation(symbol, 2)) != 0 &&
+  if (count > 2 && count <= FOLD_MOST && (fold = symbol_operation(symbol, 2)) != 0 &&
       (fold == OP_ADD || fold == OP_SUBTRACT || fold == OP_MULTIPLY))
     return read_fold(c, fold, cdr(form), place);
   if (operation == 0)
@@ -448,12 +451,16 @@ static struct node *read_lambda(struct compilation *c, scm name, scm names, scm 
   if (class)
     lambda->parameters->class = class;
   node->lambda = lambda;
-  return (lambda->body = read_body(c, body, (struct place){scope, NULL})) ? node : NULL;
+  return (lambda->body = read_body(c, body, (struct place){.scope = scope})) ? node : NULL;
+}
+
+static struct node *read_untyped_lambda(struct compilation *c, scm form, struct place place) {
+  return read_lambda(c, SCM_FALSE, car(cdr(form)), cdr(cdr(form)), place, 0);
 }
 
 /* (%typed-lambda (class) parameters body ...) */
 static struct node *read_typed_lambda(struct compilation *c, scm form, struct place place) {
-  if (list_length(form) < 4 || list_length(car(cdr(form))) != 1)
+  if (list_length(car(cdr(form))) != 1)
     return bad_form(c, form);
   scm name = car(car(cdr(form))), rest = cdr(cdr(form));
   struct meaning meaning = is_name(name) ? meaning_of(name, place.scope) : (struct meaning){0};
@@ -467,8 +474,7 @@ static struct node *read_typed_lambda(struct compilation *c, scm form, struct pl
 static struct node *read_named(struct compilation *c, scm name, scm form, struct place place) {
   if (is_pair(form) && is_special(car(form), place.scope, SPECIAL_LAMBDA) && is_pair(cdr(form)))
     return read_lambda(c, name, car(cdr(form)), cdr(cdr(form)), place, 0);
-  struct node *node = read_value(c, form, place);
-  return node;
+  return read_value(c, form, place);
 }
 
 /* --- let ------------------------------------------------------------------------------------- */
@@ -480,39 +486,36 @@ static bool are_bindings(scm list) {
   return list == SCM_NIL;
 }
 
-static struct node *read_let(struct compilation *c, scm bindings, scm body, struct place place) {
+/* `in_turn`: each value sees the variables before it, as in let*. */
+static struct node *read_let(struct compilation *c, scm bindings, scm body, struct place place,
+                             bool in_turn) {
   if (!are_bindings(bindings))
     return bad_form(c, bindings);
   struct node *node = with_parts(c, NODE_LET, (size_t)list_length(bindings));
   struct scope *scope = new_scope(c, place.scope, place.scope->lambda);
   if (!node || !scope)
     return NULL;
+  struct variable **list = &node->variables;
   scm at = bindings;
-  for (unsigned i = 0; i < node->count; i++, at = cdr(at))
-    if (!(node->parts[i] = read_named(c, car(car(at)), car(cdr(car(at))), inside(place))))
+  for (unsigned i = 0; i < node->count; i++, at = cdr(at)) {
+    if (!(node->parts[i] = read_named(c, car(car(at)), car(cdr(car(at))), place)))
       return NULL;
-  for (at = bindings; at != SCM_NIL; at = cdr(at))
-    if (!add_variable(c, scope, car(car(at)), &node->variables))
+    if (!in_turn)
+      continue;
+    if (!(place.scope = scope = new_scope(c, place.scope, place.scope->lambda)) ||
+        !add_variable(c, scope, car(car(at)), list))
+      return NULL;
+    list = &(*list)->next; /* so a name may come again */
+  }
+  for (at = bindings; !in_turn && at != SCM_NIL; at = cdr(at))
+    if (!add_variable(c, scope, car(car(at)), list))
       return NULL;
   place.scope = scope;
   return (node->body = read_body(c, body, place)) ? node : NULL;
 }
 
-static struct node *read_let_star(struct compilation *c, scm bindings, scm body,
-                                  struct place place) {
-  if (!is_pair(bindings) || cdr(bindings) == SCM_NIL)
-    return read_let(c, bindings, body, place);
-  if (list_length(car(bindings)) != 2)
-    return bad_form(c, bindings);
-  struct node *node = with_parts(c, NODE_LET, 1);
-  struct scope *scope = new_scope(c, place.scope, place.scope->lambda);
-  scm name = car(car(bindings));
-  if (!node || !scope ||
-      !(node->parts[0] = read_named(c, name, car(cdr(car(bindings))), inside(place))) ||
-      !add_variable(c, scope, name, &node->variables))
-    return NULL;
-  place.scope = scope;
-  return (node->body = read_let_star(c, cdr(bindings), body, place)) ? node : NULL;
+static struct node *read_let_star(struct compilation *c, scm form, struct place place) {
+  return read_let(c, car(cdr(form)), cdr(cdr(form)), place, true);
 }
 
 /* The scope has the names already; `values` are forms, one for each.  Values that are lambda
@@ -521,14 +524,15 @@ static bool read_letrec_values(struct compilation *c, struct node *node, scm *va
                                struct place place) {
   struct variable *variable = node->variables;
   for (unsigned i = 0; i < node->count; i++, variable = variable->next) {
-    if (!(node->parts[i] = read_named(c, variable->name, values[i], inside(place))))
+    if (!(node->parts[i] = read_named(c, variable->name, values[i], place)))
       return false;
     variable->fixed = node->parts[i]->kind == NODE_LAMBDA; /* unless it is assigned */
   }
   return true;
 }
 
-static struct node *read_letrec(struct compilation *c, scm bindings, scm body, struct place place) {
+static struct node *read_letrec(struct compilation *c, scm form, struct place place) {
+  scm bindings = car(cdr(form));
   if (!are_bindings(bindings))
     return bad_form(c, bindings);
   size_t count = (size_t)list_length(bindings);
@@ -544,7 +548,8 @@ static struct node *read_letrec(struct compilation *c, scm bindings, scm body, s
     values[i] = car(cdr(car(at)));
   }
   place.scope = scope;
-  return read_letrec_values(c, node, values, place) && (node->body = read_body(c, body, place))
+  return read_letrec_values(c, node, values, place) &&
+                 (node->body = read_body(c, cdr(cdr(form)), place))
              ? node
              : NULL;
 }
@@ -591,7 +596,7 @@ static struct node *read_loop(struct compilation *c, struct loop *loop, scm name
       return NULL;
   start_loop(loop, node, scope, place);
   itself->loop = loop;
-  node->body = read_body(c, body, (struct place){scope, loop});
+  node->body = read_body(c, body, (struct place){scope, loop, NULL});
   return loop->failed ? NULL : node->body ? node : NULL;
 }
 
@@ -640,74 +645,16 @@ static struct node *read_any_let(struct compilation *c, scm form, struct place p
   scm rest = cdr(form);
   if (list_length(form) >= 4 && is_name(car(rest)))
     return read_named_let(c, form, car(rest), car(cdr(rest)), cdr(cdr(rest)), place);
-  return list_length(form) >= 3 ? read_let(c, car(rest), cdr(rest), place) : bad_form(c, form);
-}
-
-/* (do ((variable value [step]) ...) (test result ...) command ...), a loop of its own making. */
-static struct node *read_do_body(struct compilation *c, struct loop *loop, scm specs, scm exit,
-                                 scm commands, struct place place) {
-  struct node *again = with_parts(c, NODE_AGAIN, loop->count);
-  struct node *rest = with_parts(c, NODE_SEQUENCE, (size_t)list_length(commands) + 1);
-  if (!again || !rest)
-    return NULL;
-  again->loop = loop;
-  struct variable *variable = loop->variables;
-  for (unsigned i = 0; i < loop->count; i++, specs = cdr(specs), variable = variable->next) {
-    scm step = cdr(cdr(car(specs)));
-    again->parts[i] = step == SCM_NIL ? local(c, place.scope, variable, NODE_LOCAL)
-                                      : read_value(c, car(step), place);
-    if (!again->parts[i])
-      return NULL;
-  }
-  rest->count--;
-  if (!read_parts(c, rest, commands, place, false))
-    return NULL;
-  rest->parts[rest->count++] = again;
-  return new_if(c, read_value(c, car(exit), place), read_sequence(c, cdr(exit), place), rest);
-}
-
-static struct node *read_do(struct compilation *c, scm form, struct place place) {
-  if (list_length(form) < 3 || list_length(car(cdr(form))) < 0 ||
-      list_length(car(cdr(cdr(form)))) < 1)
-    return bad_form(c, form);
-  scm specs = car(cdr(form)), at = specs;
-  struct node *node = with_parts(c, NODE_LOOP, (size_t)list_length(specs));
-  struct scope *scope = new_scope(c, place.scope, place.scope->lambda);
-  struct loop *loop = arena_take(c, sizeof *loop);
-  if (!node || !scope || !loop)
-    return NULL;
-  for (unsigned i = 0; i < node->count; i++, at = cdr(at)) {
-    intptr_t length = list_length(car(at));
-    if (length != 2 && length != 3)
-      return bad_form(c, form);
-    if (!(node->parts[i] = read_value(c, car(cdr(car(at))), place)) ||
-        !add_variable(c, scope, car(car(at)), &node->variables))
-      return NULL;
-  }
-  start_loop(loop, node, scope, place);
-  node->body = read_do_body(c, loop, specs, car(cdr(cdr(form))), cdr(cdr(cdr(form))),
-                            (struct place){scope, loop});
-  return node->body ? node : NULL;
+  return read_let(c, car(rest), cdr(rest), place, false);
 }
 
 /* --- conditions ------------------------------------------------------------------------------ */
 
 static struct node *read_if(struct compilation *c, scm form, struct place place) {
-  intptr_t length = list_length(form);
-  if (length != 3 && length != 4)
-    return bad_form(c, form);
   scm rest = cdr(cdr(form));
   return new_if(c, read_value(c, car(cdr(form)), place), read_form(c, car(rest), place),
-                length == 4 ? read_form(c, car(cdr(rest)), place) : constant(c, SCM_UNSPECIFIED));
-}
-
-static struct node *read_when(struct compilation *c, scm form, struct place place, bool unless) {
-  if (list_length(form) < 3)
-    return bad_form(c, form);
-  struct node *test = read_value(c, car(cdr(form)), place);
-  struct node *body = read_sequence(c, cdr(cdr(form)), place);
-  struct node *nothing = constant(c, SCM_UNSPECIFIED);
-  return unless ? new_if(c, test, nothing, body) : new_if(c, test, body, nothing);
+                is_pair(cdr(rest)) ? read_form(c, car(cdr(rest)), place)
+                                   : constant(c, SCM_UNSPECIFIED));
 }
 
 static struct node *read_and_or(struct compilation *c, scm form, struct place place,
@@ -718,6 +665,13 @@ static struct node *read_and_or(struct compilation *c, scm form, struct place pl
   if (is_pair(forms) && cdr(forms) == SCM_NIL)
     return read_form(c, car(forms), place);
   return read_several(c, kind, forms, place, true);
+}
+
+static struct node *read_and(struct compilation *c, scm form, struct place place) {
+  return read_and_or(c, form, place, NODE_AND);
+}
+static struct node *read_or(struct compilation *c, scm form, struct place place) {
+  return read_and_or(c, form, place, NODE_OR);
 }
 
 /* A variable that no name means, around what `make` makes with it. */
@@ -749,7 +703,7 @@ static struct node *read_arrow(struct compilation *c, scm clause, scm others, st
   return let->body ? let : NULL;
 }
 
-static struct node *read_clauses(struct compilation *c, scm clauses, struct place place) {
+static struct node *read_clause(struct compilation *c, scm clauses, struct place place) {
   if (clauses == SCM_NIL)
     return constant(c, SCM_UNSPECIFIED);
   scm clause = car(clauses);
@@ -770,14 +724,17 @@ static struct node *read_clauses(struct compilation *c, scm clauses, struct plac
                 read_clauses(c, cdr(clauses), place));
 }
 
+static struct node *read_clauses(struct compilation *c, scm clauses, struct place place) {
+  return deeper(c, read_clause, clauses, place);
+}
+
 static struct node *read_cond(struct compilation *c, scm form, struct place place) {
-  return list_length(form) >= 2 ? read_clauses(c, cdr(form), place) : bad_form(c, form);
+  return read_clauses(c, cdr(form), place);
 }
 
 /* --- case ------------------------------------------------------------------------------------ */
 
-static struct node *is_one_of(struct compilation *c, scm data, struct variable *key,
-                              struct place place) {
+static struct node *is_one_of(struct compilation *c, scm data, struct place place) {
   intptr_t count = list_length(data);
   struct node *either = count < 0 ? bad_form(c, data) : with_parts(c, NODE_OR, (size_t)count);
   if (count == 0)
@@ -785,7 +742,7 @@ static struct node *is_one_of(struct compilation *c, scm data, struct variable *
   for (unsigned i = 0; either && i < either->count; i++, data = cdr(data)) {
     scm datum = strip(c, car(data));
     struct node *test = global_call(c, eqv_name, 2);
-    if (!datum || !test || !(test->parts[0] = local(c, place.scope, key, NODE_LOCAL)) ||
+    if (!datum || !test || !(test->parts[0] = local(c, place.scope, place.key, NODE_LOCAL)) ||
         !(test->parts[1] = constant(c, datum)))
       return NULL;
     if (!is_number(datum)) { /* eq? is as good, and an instruction */
@@ -797,37 +754,33 @@ static struct node *is_one_of(struct compilation *c, scm data, struct variable *
   return either;
 }
 
-static struct node *read_case_body(struct compilation *c, scm body, struct variable *key,
-                                   struct place place) {
+static struct node *read_case_body(struct compilation *c, scm body, struct place place) {
   if (list_length(body) != 2 || !is_special(car(body), place.scope, SPECIAL_ARROW))
     return read_sequence(c, body, place);
   struct node *call = with_parts(c, NODE_CALL, 1);
-  return call && (call->parts[0] = local(c, place.scope, key, NODE_LOCAL)) &&
+  return call && (call->parts[0] = local(c, place.scope, place.key, NODE_LOCAL)) &&
                  (call->body = read_value(c, car(cdr(body)), place))
              ? call
              : NULL;
 }
 
-static struct node *read_case_clauses(struct compilation *c, scm clauses, struct variable *key,
-                                      struct place place) {
+static struct node *read_case_clause(struct compilation *c, scm clauses, struct place place) {
   if (clauses == SCM_NIL)
     return constant(c, SCM_UNSPECIFIED);
   scm clause = car(clauses);
   if (list_length(clause) < 2)
     return bad_form(c, clauses);
   if (is_special(car(clause), place.scope, SPECIAL_ELSE))
-    return read_case_body(c, cdr(clause), key, place);
-  return new_if(c, is_one_of(c, car(clause), key, place),
-                read_case_body(c, cdr(clause), key, place),
-                read_case_clauses(c, cdr(clauses), key, place));
+    return read_case_body(c, cdr(clause), place);
+  return new_if(c, is_one_of(c, car(clause), place), read_case_body(c, cdr(clause), place),
+                deeper(c, read_case_clause, cdr(clauses), place));
 }
 
 static struct node *read_case(struct compilation *c, scm form, struct place place) {
   struct variable *key;
-  if (list_length(form) < 2)
-    return bad_form(c, form);
   struct node *let = let_hidden(c, &place, read_value(c, car(cdr(form)), place), &key);
-  return let && (let->body = read_case_clauses(c, cdr(cdr(form)), key, place)) ? let : NULL;
+  place.key = key;
+  return let && (let->body = read_case_clause(c, cdr(cdr(form)), place)) ? let : NULL;
 }
 
 /* --- quasiquote ------------------------------------------------------------------------------ */
@@ -895,10 +848,9 @@ static struct node *quasi(struct compilation *c, scm datum, unsigned depth, stru
     return quoted ? constant(c, quoted) : NULL;
   }
   if (is_pair(datum)) {
-    if (++c->depth > DEPTH_MOST) {
-      c->depth = 0;
+    if (c->depth >= DEPTH_MOST)
       return syntax_error(c, "a template is too long, or nested too deeply", SCM_FALSE);
-    }
+    c->depth++;
     struct node *node = quasi_pair(c, datum, depth, place);
     c->depth--;
     return node;
@@ -926,7 +878,7 @@ static bool split_define(struct compilation *c, scm form, scm *name, scm *value)
   scm lambda;
   while (is_pair(target)) {
     if (!(lambda = keep(c, cons(c->vm, cdr(target), body))) ||
-        !(lambda = keep(c, cons(c->vm, special_name(SPECIAL_LAMBDA), lambda))) ||
+        !(lambda = keep(c, cons(c->vm, lambda_alias, lambda))) ||
         !(body = keep(c, cons(c->vm, lambda, SCM_NIL))))
       return false;
     target = car(target);
@@ -935,9 +887,6 @@ static bool split_define(struct compilation *c, scm form, scm *name, scm *value)
   *value = car(body);
   return true;
 }
-
-/* The alias that stands for a special form whatever the scope. */
-scm special_name(enum special special) { return special_aliases[special]; }
 
 /* At the top level. */
 static struct node *read_define(struct compilation *c, scm form, struct place place) {
@@ -957,7 +906,7 @@ static struct node *read_define(struct compilation *c, scm form, struct place pl
 }
 
 static struct node *read_set(struct compilation *c, scm form, struct place place) {
-  if (list_length(form) != 3 || !is_name(car(cdr(form))))
+  if (!is_name(car(cdr(form))))
     return bad_form(c, form);
   struct meaning meaning = meaning_of(car(cdr(form)), place.scope);
   struct node *node, *value = read_value(c, car(cdr(cdr(form))), place);
@@ -985,8 +934,9 @@ static bool read_syntax_binding(struct compilation *c, scm name, scm rules,
 }
 
 /* (let-syntax ((name rules) ...) body ...) */
-static struct node *read_let_syntax(struct compilation *c, scm form, struct place place, bool rec) {
-  if (list_length(form) < 3 || !are_bindings(car(cdr(form))))
+static struct node *read_any_let_syntax(struct compilation *c, scm form, struct place place,
+                                        bool rec) {
+  if (!are_bindings(car(cdr(form))))
     return bad_form(c, form);
   struct scope *scope = new_scope(c, place.scope, place.scope->lambda);
   for (scm at = car(cdr(form)); scope && at != SCM_NIL; at = cdr(at))
@@ -996,9 +946,16 @@ static struct node *read_let_syntax(struct compilation *c, scm form, struct plac
   return scope ? read_body(c, cdr(cdr(form)), place) : NULL;
 }
 
+static struct node *read_let_syntax(struct compilation *c, scm form, struct place place) {
+  return read_any_let_syntax(c, form, place, false);
+}
+static struct node *read_letrec_syntax(struct compilation *c, scm form, struct place place) {
+  return read_any_let_syntax(c, form, place, true);
+}
+
 /* At the top level it means so from now on. */
 static struct node *read_define_syntax(struct compilation *c, scm form, struct place place) {
-  if (list_length(form) != 3 || !is_name(car(cdr(form))))
+  if (!is_name(car(cdr(form))))
     return bad_form(c, form);
   if (place.scope->outer || place.scope->lambda->outer)
     return syntax_error(c, "a definition stands where only expressions may", form);
@@ -1043,10 +1000,9 @@ static scm expand_head(struct compilation *c, scm form, struct scope *scope, scm
 }
 
 static scm join(struct compilation *c, scm list, scm rest) {
-  if (list == SCM_NIL)
-    return rest;
-  scm tail = join(c, cdr(list), rest);
-  return tail ? keep(c, cons(c->vm, car(list), tail)) : 0;
+  for (list = reversed(c, list); list && rest && list != SCM_NIL; list = cdr(list))
+    rest = keep(c, cons(c->vm, car(list), rest));
+  return list ? rest : 0;
 }
 
 /* Takes the definitions off the front of a body; what is left, or 0. */
@@ -1099,62 +1055,60 @@ static struct node *read_body(struct compilation *c, scm forms, struct place pla
 
 /* --- all forms ------------------------------------------------------------------------------- */
 
-static struct node *read_quote(struct compilation *c, scm form) {
-  if (list_length(form) != 2)
-    return bad_form(c, form);
+static struct node *read_quote(struct compilation *c, scm form, struct place place) {
   scm datum = strip(c, car(cdr(form)));
+  (void)place;
   return datum ? constant(c, datum) : NULL;
 }
 
-static struct node *read_special(struct compilation *c, enum special special, scm form,
-                                 struct place place) {
-  bool three = list_length(form) >= 3;
-  switch (special) {
-  case SPECIAL_QUOTE:
-    return read_quote(c, form);
-  case SPECIAL_QUASIQUOTE:
-    return list_length(form) == 2 ? quasi(c, car(cdr(form)), 1, place) : bad_form(c, form);
-  case SPECIAL_LAMBDA:
-    return three ? read_lambda(c, SCM_FALSE, car(cdr(form)), cdr(cdr(form)), place, 0)
-                 : bad_form(c, form);
-  case SPECIAL_TYPED_LAMBDA:
-    return read_typed_lambda(c, form, place);
-  case SPECIAL_DEFINE:
-    return read_define(c, form, place);
-  case SPECIAL_SET:
-    return read_set(c, form, place);
-  case SPECIAL_IF:
-    return read_if(c, form, place);
-  case SPECIAL_BEGIN:
-    return list_length(form) >= 1 ? read_sequence(c, cdr(form), place) : bad_form(c, form);
-  case SPECIAL_LET:
-    return read_any_let(c, form, place);
-  case SPECIAL_LET_STAR:
-    return three ? read_let_star(c, car(cdr(form)), cdr(cdr(form)), place) : bad_form(c, form);
-  case SPECIAL_LETREC:
-  case SPECIAL_LETREC_STAR:
-    return three ? read_letrec(c, car(cdr(form)), cdr(cdr(form)), place) : bad_form(c, form);
-  case SPECIAL_AND:
-    return read_and_or(c, form, place, NODE_AND);
-  case SPECIAL_OR:
-    return read_and_or(c, form, place, NODE_OR);
-  case SPECIAL_WHEN:
-  case SPECIAL_UNLESS:
-    return read_when(c, form, place, special == SPECIAL_UNLESS);
-  case SPECIAL_COND:
-    return read_cond(c, form, place);
-  case SPECIAL_CASE:
-    return read_case(c, form, place);
-  case SPECIAL_DO:
-    return read_do(c, form, place);
-  case SPECIAL_DEFINE_SYNTAX:
-    return read_define_syntax(c, form, place);
-  case SPECIAL_LET_SYNTAX:
-  case SPECIAL_LETREC_SYNTAX:
-    return read_let_syntax(c, form, place, special == SPECIAL_LETREC_SYNTAX);
-  default:
+static struct node *read_quasiquote(struct compilation *c, scm form, struct place place) {
+  return quasi(c, car(cdr(form)), 1, place);
+}
+
+static struct node *read_begin_form(struct compilation *c, scm form, struct place place) {
+  return read_sequence(c, cdr(form), place);
+}
+
+/* `least` and `most` items, with the name; most 0: any number.  Without `read` it is no expression.
+ */
+static const struct special_form {
+  const char *name;
+  struct node *(*read)(struct compilation *c, scm form, struct place place);
+  int least, most;
+} special_forms[] = {
+    [SPECIAL_QUOTE] = {"quote", read_quote, 2, 2},
+    [SPECIAL_QUASIQUOTE] = {"quasiquote", read_quasiquote, 2, 2},
+    [SPECIAL_LAMBDA] = {"lambda", read_untyped_lambda, 3, 0},
+    [SPECIAL_DEFINE] = {"define", read_define, 2, 0},
+    [SPECIAL_DEFINE_SYNTAX] = {"define-syntax", read_define_syntax, 3, 3},
+    [SPECIAL_BEGIN] = {"begin", read_begin_form, 1, 0},
+    [SPECIAL_ELSE] = {"else", NULL, 0, 0},
+    [SPECIAL_ARROW] = {"=>", NULL, 0, 0},
+    [SPECIAL_UNQUOTE] = {"unquote", NULL, 0, 0},
+    [SPECIAL_UNQUOTE_SPLICING] = {"unquote-splicing", NULL, 0, 0},
+    [SPECIAL_OTHERS] = {"%typed-lambda", read_typed_lambda, 4, 0},
+    {"set!", read_set, 3, 3},
+    {"if", read_if, 3, 4},
+    {"let", read_any_let, 3, 0},
+    {"let*", read_let_star, 3, 0},
+    {"letrec", read_letrec, 3, 0},
+    {"letrec*", read_letrec, 3, 0},
+    {"and", read_and, 1, 0},
+    {"or", read_or, 1, 0},
+    {"cond", read_cond, 2, 0},
+    {"case", read_case, 2, 0},
+    {"let-syntax", read_let_syntax, 3, 0},
+    {"letrec-syntax", read_letrec_syntax, 3, 0},
+};
+
+static struct node *read_special(struct compilation *c, const struct special_form *special,
+                                 scm form, struct place place) {
+  intptr_t length = list_length(form);
+  if (!special->read)
     return syntax_error(c, "this stands where it means nothing", form);
-  }
+  if (length < special->least || (special->most && length > special->most))
+    return bad_form(c, form);
+  return special->read(c, form, place);
 }
 
 static struct node *read_any(struct compilation *c, scm form, struct place place) {
@@ -1162,7 +1116,7 @@ static struct node *read_any(struct compilation *c, scm form, struct place place
   if (!(form = expand_head(c, form, place.scope, &syntax)))
     return NULL;
   if (syntax)
-    return read_special(c, (enum special)fixnum_value(syntax), form, place);
+    return read_special(c, &special_forms[fixnum_value(syntax)], form, place);
   if (is_pair(form))
     return read_call(c, form, place);
   if (is_name(form))
@@ -1173,13 +1127,7 @@ static struct node *read_any(struct compilation *c, scm form, struct place place
 }
 
 static struct node *read_form(struct compilation *c, scm form, struct place place) {
-  if (++c->depth > DEPTH_MOST) {
-    c->depth = 0;
-    return syntax_error(c, "forms are nested too deeply", SCM_FALSE);
-  }
-  struct node *node = read_any(c, form, place);
-  c->depth--;
-  return node;
+  return deeper(c, read_any, form, place);
 }
 
 struct lambda *expand(struct compilation *c, scm form) {
@@ -1188,13 +1136,11 @@ struct lambda *expand(struct compilation *c, scm form) {
   if (!scope || !keep(c, form))
     return NULL;
   lambda->name = SCM_FALSE;
-  lambda->body = read_form(c, form, (struct place){scope, NULL});
+  lambda->body = read_form(c, form, (struct place){.scope = scope});
   return lambda->body ? lambda : NULL;
 }
 
 /* --- begin ----------------------------------------------------------------------------------- */
-
-scm special_aliases[SPECIALS];
 
 static scm must_intern(struct vm *vm, const char *name) {
   scm symbol = intern(vm, name);
@@ -1206,13 +1152,11 @@ static scm must_intern(struct vm *vm, const char *name) {
 }
 
 void expand_begin(struct vm *vm) {
-  for (unsigned i = 1; i < SPECIALS; i++) {
-    scm symbol = must_intern(vm, special_names[i]);
-    define_syntax(vm, symbol, fixnum((intptr_t)i));
-    special_aliases[i] = make_alias(vm, symbol, NULL);
-    if (!special_aliases[i] || tarn_root_add(world, (void **)&special_aliases[i]) != TARN_OK)
-      exit(2);
-  }
+  for (size_t i = 1; i < sizeof special_forms / sizeof special_forms[0]; i++)
+    define_syntax(vm, must_intern(vm, special_forms[i].name), fixnum((intptr_t)i));
+  lambda_alias = make_alias(vm, must_intern(vm, "lambda"), NULL);
+  if (!lambda_alias || tarn_root_add(world, (void **)&lambda_alias) != TARN_OK)
+    exit(2);
   struct {
     const char *name;
     scm *symbol;

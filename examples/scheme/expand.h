@@ -9,37 +9,6 @@
 #include "class.h"
 #include "vm.h"
 
-enum special {
-  SPECIAL_NONE,
-  SPECIAL_QUOTE,
-  SPECIAL_QUASIQUOTE,
-  SPECIAL_LAMBDA,
-  SPECIAL_TYPED_LAMBDA,
-  SPECIAL_DEFINE,
-  SPECIAL_SET,
-  SPECIAL_IF,
-  SPECIAL_BEGIN,
-  SPECIAL_LET,
-  SPECIAL_LET_STAR,
-  SPECIAL_LETREC,
-  SPECIAL_LETREC_STAR,
-  SPECIAL_AND,
-  SPECIAL_OR,
-  SPECIAL_WHEN,
-  SPECIAL_UNLESS,
-  SPECIAL_COND,
-  SPECIAL_CASE,
-  SPECIAL_DO,
-  SPECIAL_DEFINE_SYNTAX,
-  SPECIAL_LET_SYNTAX,
-  SPECIAL_LETREC_SYNTAX,
-  SPECIAL_ELSE,
-  SPECIAL_ARROW,
-  SPECIAL_UNQUOTE,
-  SPECIAL_UNQUOTE_SPLICING,
-  SPECIALS
-};
-
 struct binding {
   struct binding *next;
   scm name; /* a symbol or an alias, compared by address */
@@ -76,10 +45,6 @@ struct meaning {
   scm syntax, symbol;
 };
 struct meaning meaning_of(scm name, struct scope *scope);
-
-/* The names of special forms, whatever the scope binds. */
-extern scm special_aliases[SPECIALS];
-scm special_name(enum special special);
 
 /* --- syntax.c; all give 0 if they fail, with the condition set --- */
 

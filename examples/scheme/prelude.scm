@@ -2,6 +2,25 @@
 ;; prelude.scm: what of R7RS is written in Scheme.  Part of the program; read at its start, before
 ;; tables.scm, threads.scm and classes.scm.  Names that begin with % are for the runtime's own use.
 
+;;; --- loops and conditions -----------------------------------------------------------------------
+
+(define-syntax when
+  (syntax-rules () ((_ test first rest ...) (if test (begin first rest ...)))))
+(define-syntax unless
+  (syntax-rules () ((_ test first rest ...) (if (not test) (begin first rest ...)))))
+
+(define-syntax do
+  (syntax-rules ()
+    ((_ ((name value step ...) ...) (test result ...) command ...)
+     (let loop ((name value) ...)
+       (if test
+           (begin result ...)
+           (begin command ... (loop (%do-step name step ...) ...)))))))
+(define-syntax %do-step
+  (syntax-rules ()
+    ((_ name) name)
+    ((_ name step) step)))
+
 ;;; --- dynamic state ---------------------------------------------------------------------------
 
 ;; (%state 0): winders, a list of (before . after); 1: exception handlers; 2: bindings of parameters.
