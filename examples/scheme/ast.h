@@ -105,6 +105,8 @@ struct compilation {
 void *arena_take(struct compilation *c, size_t size); /* cleared */
 void arena_drop(struct compilation *c);
 scm keep(struct compilation *c, scm value); /* 0 stays 0 */
+/* Room for one more than `count`; false: there is no memory, and the condition is set. */
+bool grow(struct compilation *c, scm **items, size_t count, size_t *capacity);
 
 /* The form as a lambda expression without parameters; NULL: it is wrong, and the condition says how
  * (kind "syntax"). */

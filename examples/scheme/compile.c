@@ -23,10 +23,10 @@ struct code_maker {
   bool failed; /* no memory, or too large; the condition is set */
 };
 
-/* Jumps whose goal comes later. */
+/* Jumps whose goal comes later: where the last of them stands, counted from 1.  Its operand leads
+ * to the one before it in the same way, until the label is placed; 0: there is none. */
 struct label {
-  size_t *jumps;
-  size_t count, capacity;
+  size_t last;
 };
 
 /* --- words ----------------------------------------------------------------------------------- */
@@ -37,31 +37,22 @@ static void fail(struct code_maker *m) {
   m->failed = true;
 }
 
-static bool make_room(struct code_maker *m, void **items, size_t count, size_t *capacity,
-                      size_t size) {
-  if (count < *capacity)
-    return true;
-  size_t wanted = *capacity ? 2 * *capacity : 32;
-  void *grown = realloc(*items, wanted * size);
-  if (!grown) {
-    fail(m);
-    return false;
-  }
-  *items = grown;
-  *capacity = wanted;
-  return true;
-}
-
 static void put_word(struct code_maker *m, uint32_t word) {
-  void *words = m->words;
-  if (make_room(m, &words, m->count, &m->capacity, sizeof word)) {
-    m->words = words;
-    m->words[m->count++] = word;
+  if (m->count == m->capacity) {
+    size_t wanted = m->capacity ? 2 * m->capacity : 32;
+    uint32_t *grown = realloc(m->words, wanted * sizeof word);
+    if (!grown) {
+      fail(m);
+      return;
+    }
+    m->words = grown;
+    m->capacity = wanted;
   }
+  m->words[m->count++] = word;
 }
 
 static void put(struct code_maker *m, enum operation operation, intptr_t a) {
-  if (a > OPERAND_MOST || a < -OPERAND_MOST) {
+  if (a > OPERAND_MOST || a < -OPERAND_MOST || m->count > OPERAND_MOST) { /* as jumps go so far */
     (void)syntax_error(m->c, "a procedure is too large", m->lambda->name);
     m->failed = true;
   }
@@ -80,13 +71,10 @@ static size_t constant_index(struct code_maker *m, scm value) {
   for (size_t i = 0; i < m->constant_count; i++)
     if (m->constants[i] == value)
       return i;
-  void *constants = m->constants;
-  if (!keep(m->c, value) ||
-      !make_room(m, &constants, m->constant_count, &m->constant_capacity, sizeof value)) {
+  if (!keep(m->c, value) || !grow(m->c, &m->constants, m->constant_count, &m->constant_capacity)) {
     fail(m);
     return 0;
   }
-  m->constants = constants;
   m->constants[m->constant_count] = value;
   return m->constant_count++;
 }
@@ -94,22 +82,18 @@ static size_t constant_index(struct code_maker *m, scm value) {
 /* --- labels ---------------------------------------------------------------------------------- */
 
 static void jump(struct code_maker *m, enum operation operation, struct label *label, int change) {
-  void *jumps = label->jumps;
-  if (make_room(m, &jumps, label->count, &label->capacity, sizeof *label->jumps)) {
-    label->jumps = jumps;
-    label->jumps[label->count++] = m->count;
-  }
-  emit(m, operation, 0, change);
+  size_t before = label->last;
+  label->last = m->count + 1;
+  emit(m, operation, (intptr_t)before, change);
 }
 
 /* The label is here.  A jump's operand counts from the instruction after it. */
-static void place(struct code_maker *m, struct label *label) {
-  for (size_t i = 0; i < label->count && !m->failed; i++) {
-    size_t at = label->jumps[i];
-    m->words[at] = INSTRUCTION(OPERATION_OF(m->words[at]), m->count - at - 1);
+static void place(struct code_maker *m, const struct label *label) {
+  for (size_t at = label->last; at > 0 && !m->failed;) {
+    uint32_t word = m->words[at - 1];
+    m->words[at - 1] = INSTRUCTION(OPERATION_OF(word), m->count - at);
+    at = OPERAND_OF(word);
   }
-  free(label->jumps);
-  *label = (struct label){0};
 }
 
 /* --- variables ------------------------------------------------------------------------------- */
@@ -571,7 +555,7 @@ unsigned symbol_operation(scm symbol, unsigned count) {
 
 void forget_operation(struct vm *vm, scm symbol) {
   __atomic_store_n(&symbol_of(symbol)->flags, 0, __ATOMIC_RELAXED);
-  if (symbol_of(symbol)->syntax != SCM_FALSE)
+  if (__atomic_load_n(&symbol_of(symbol)->syntax, __ATOMIC_RELAXED) != SCM_FALSE)
     define_syntax(vm, symbol, SCM_FALSE);
 }
 

@@ -68,7 +68,7 @@ void arena_drop(struct compilation *c) {
   }
 }
 
-static bool grow(struct compilation *c, scm **items, size_t count, size_t *capacity) {
+bool grow(struct compilation *c, scm **items, size_t count, size_t *capacity) {
   if (count < *capacity)
     return true;
   size_t wanted = *capacity ? 2 * *capacity : 64;
