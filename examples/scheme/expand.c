@@ -188,6 +188,11 @@ static struct node *constant(struct compilation *c, scm value) {
   return node;
 }
 
+static struct node *quoted(struct compilation *c, scm datum) {
+  datum = strip(c, datum);
+  return datum ? constant(c, datum) : NULL;
+}
+
 static struct node *with_parts(struct compilation *c, enum node_kind kind, size_t count) {
   struct node *node = new_node(c, kind);
   if (!node || !(node->parts = arena_take(c, (count + 1) * sizeof(struct node *))))
@@ -777,7 +782,7 @@ static struct node *read_case_clause(struct compilation *c, scm clauses, struct 
 }
 
 static struct node *read_case(struct compilation *c, scm form, struct place place) {
-  struct variable *key;
+  struct variable *key = NULL;
   struct node *let = let_hidden(c, &place, read_value(c, car(cdr(form)), place), &key);
   place.key = key;
   return let && (let->body = read_case_clause(c, cdr(cdr(form)), place)) ? let : NULL;
@@ -803,9 +808,7 @@ static struct node *two(struct compilation *c, scm symbol, struct node *a, struc
 /* (keyword x), where x is one deeper, or less deep. */
 static struct node *quasi_nested(struct compilation *c, scm datum, unsigned depth,
                                  struct place place) {
-  scm keyword = strip(c, car(datum));
-  return keyword ? two(c, cons_name, constant(c, keyword), quasi(c, cdr(datum), depth, place))
-                 : NULL;
+  return two(c, cons_name, quoted(c, car(datum)), quasi(c, cdr(datum), depth, place));
 }
 
 static struct node *quasi_pair(struct compilation *c, scm datum, unsigned depth,
@@ -827,15 +830,22 @@ static struct node *quasi_pair(struct compilation *c, scm datum, unsigned depth,
   return two(c, cons_name, quasi(c, first, depth, place), quasi(c, cdr(datum), depth, place));
 }
 
-/* Is there anything to put in?  Also true of what is too deep to see. */
+/* Is there anything to put in?  Also true of what is too deep to see, and of a circle, which comes
+ * back to the pair after some power of two of steps. */
 static bool has_unquote(scm datum, struct scope *scope, unsigned levels) {
+  scm mark = 0;
   if (levels > DEPTH_MOST)
     return true;
-  for (; is_pair(datum); datum = cdr(datum))
+  for (size_t steps = 1; is_pair(datum) && datum != mark; datum = cdr(datum), steps++) {
     if (is_special(car(datum), scope, SPECIAL_UNQUOTE) ||
         has_unquote(car(datum), scope, levels + 1) ||
         is_special(car(datum), scope, SPECIAL_UNQUOTE_SPLICING))
       return true;
+    if ((steps & (steps - 1)) == 0)
+      mark = datum;
+  }
+  if (is_pair(datum))
+    return true;
   for (size_t i = 0; is_vector(datum) && i < vector_of(datum)->count; i++)
     if (has_unquote(vector_of(datum)->items[i], scope, levels + 1))
       return true;
@@ -843,10 +853,8 @@ static bool has_unquote(scm datum, struct scope *scope, unsigned levels) {
 }
 
 static struct node *quasi(struct compilation *c, scm datum, unsigned depth, struct place place) {
-  if (!has_unquote(datum, place.scope, 0)) {
-    scm quoted = strip(c, datum);
-    return quoted ? constant(c, quoted) : NULL;
-  }
+  if (!has_unquote(datum, place.scope, 0))
+    return quoted(c, datum);
   if (is_pair(datum)) {
     if (c->depth >= DEPTH_MOST)
       return syntax_error(c, "a template is too long, or nested too deeply", SCM_FALSE);
@@ -1056,9 +1064,8 @@ static struct node *read_body(struct compilation *c, scm forms, struct place pla
 /* --- all forms ------------------------------------------------------------------------------- */
 
 static struct node *read_quote(struct compilation *c, scm form, struct place place) {
-  scm datum = strip(c, car(cdr(form)));
   (void)place;
-  return datum ? constant(c, datum) : NULL;
+  return quoted(c, car(cdr(form)));
 }
 
 static struct node *read_quasiquote(struct compilation *c, scm form, struct place place) {
@@ -1123,7 +1130,7 @@ static struct node *read_any(struct compilation *c, scm form, struct place place
     return read_name(c, form, place);
   if (form == SCM_NIL)
     return syntax_error(c, "() is no expression", form);
-  return constant(c, form);
+  return quoted(c, form); /* a vector of a template has aliases in it, too */
 }
 
 static struct node *read_form(struct compilation *c, scm form, struct place place) {

@@ -1,6 +1,7 @@
 ;; SPDX-License-Identifier: MIT
-;; Forms with very many parts, as programs make them: each has its value, or is refused as too deep,
-;; whatever room the C stack has.  For this Scheme alone.  Known: all checks hold.
+;; Forms as programs make them: with very many parts, or circular, where each has its value or is
+;; refused, whatever room the C stack has; names that threads define while others compile them.
+;; For this Scheme alone.  Known: all checks hold.
 
 (define (result-of form)
   (guard (e ((and (condition? e) (eq? (condition-kind e) 'syntax)) 'syntax))
@@ -21,9 +22,28 @@
   (check-result (append '(case 1) (make-list n '((2) 1)) '((else 2))) 2)
   (check (result-of (list 'case 5 (list (make-list n 1) 1) '(else 2))) 2))
 
+(define-syntax vector-of-names (syntax-rules () ((_ x) #(x y))))
+
+(define (check-odd-data)
+  (let ((circle (list 1 2 3)))
+    (set-cdr! (cddr circle) circle)
+    (check (result-of (list 'quasiquote circle)) 'syntax)
+    (check (result-of (list 'quasiquote (vector 1 (cons 2 circle)))) 'syntax)
+    (check (result-of (cons 'list circle)) 'syntax))
+  (check (vector-of-names z) #(z y)))
+
+;; Each thread makes one name syntax and a procedure, again and again.
+(define (define-often i)
+  (do ((n 0 (+ n 1)))
+      ((= n 30) #t)
+    (eval '(define-syntax often-defined (syntax-rules () ((_ x) x))) (interaction-environment))
+    (eval '(define (often-defined x) x) (interaction-environment))))
+
 (define (run n)
+  (check-odd-data)
+  (check (in-threads 3 define-often) '(#t #t #t))
   (check-all 4)
   (check-all n)
   (checks-result))
 
-(main-program "forms" run 200000 '(20 0) 10 '(20 0) 400000)
+(main-program "forms" run 200000 '(25 0) 10 '(25 0) 400000)
