@@ -46,7 +46,7 @@ void *arena_take(struct compilation *c, size_t size) {
   struct arena_block *block = c->blocks;
   size = (size + 15) & ~(size_t)15;
   if (!block || block->size - block->used < size) {
-    size_t wanted = size > 8000 ? size : 8000;
+    size_t wanted = size > 2000 ? size : 2000;
     if (!(block = calloc(1, sizeof *block + wanted))) {
       out_of_memory(c->vm);
       return NULL;
@@ -523,42 +523,6 @@ static struct node *read_let_star(struct compilation *c, scm form, struct place 
   return read_let(c, car(cdr(form)), cdr(cdr(form)), place, true);
 }
 
-/* The scope has the names already; `values` are forms, one for each.  Values that are lambda
- * expressions, of variables that nobody assigns, come first of all: they have no effect. */
-static bool read_letrec_values(struct compilation *c, struct node *node, scm *values,
-                               struct place place) {
-  struct variable *variable = node->variables;
-  for (unsigned i = 0; i < node->count; i++, variable = variable->next) {
-    if (!(node->parts[i] = read_named(c, variable->name, values[i], place)))
-      return false;
-    variable->fixed = node->parts[i]->kind == NODE_LAMBDA; /* unless it is assigned */
-  }
-  return true;
-}
-
-static struct node *read_letrec(struct compilation *c, scm form, struct place place) {
-  scm bindings = car(cdr(form));
-  if (!are_bindings(bindings))
-    return bad_form(c, bindings);
-  size_t count = (size_t)list_length(bindings);
-  struct node *node = with_parts(c, NODE_LETREC, count);
-  struct scope *scope = new_scope(c, place.scope, place.scope->lambda);
-  scm *values = arena_take(c, (count + 1) * sizeof *values);
-  if (!node || !scope || !values)
-    return NULL;
-  scm at = bindings;
-  for (size_t i = 0; i < count; i++, at = cdr(at)) {
-    if (!add_variable(c, scope, car(car(at)), &node->variables))
-      return NULL;
-    values[i] = car(cdr(car(at)));
-  }
-  place.scope = scope;
-  return read_letrec_values(c, node, values, place) &&
-                 (node->body = read_body(c, cdr(cdr(form)), place))
-             ? node
-             : NULL;
-}
-
 /* --- loops ----------------------------------------------------------------------------------- */
 
 static bool has_failed(const struct compilation *c, scm form) {
@@ -942,23 +906,15 @@ static bool read_syntax_binding(struct compilation *c, scm name, scm rules,
 }
 
 /* (let-syntax ((name rules) ...) body ...) */
-static struct node *read_any_let_syntax(struct compilation *c, scm form, struct place place,
-                                        bool rec) {
+static struct node *read_let_syntax(struct compilation *c, scm form, struct place place) {
   if (!are_bindings(car(cdr(form))))
     return bad_form(c, form);
   struct scope *scope = new_scope(c, place.scope, place.scope->lambda);
   for (scm at = car(cdr(form)); scope && at != SCM_NIL; at = cdr(at))
-    if (!read_syntax_binding(c, car(car(at)), car(cdr(car(at))), rec ? scope : place.scope, scope))
+    if (!read_syntax_binding(c, car(car(at)), car(cdr(car(at))), place.scope, scope))
       return NULL;
   place.scope = scope;
   return scope ? read_body(c, cdr(cdr(form)), place) : NULL;
-}
-
-static struct node *read_let_syntax(struct compilation *c, scm form, struct place place) {
-  return read_any_let_syntax(c, form, place, false);
-}
-static struct node *read_letrec_syntax(struct compilation *c, scm form, struct place place) {
-  return read_any_let_syntax(c, form, place, true);
 }
 
 /* At the top level it means so from now on. */
@@ -1039,6 +995,19 @@ static scm take_definitions(struct compilation *c, scm forms, struct scope *scop
   return forms;
 }
 
+/* The scope has the names already; `values` are forms, one for each.  Values that are lambda
+ * expressions, of variables that nobody assigns, come first of all: they have no effect. */
+static bool read_letrec_values(struct compilation *c, struct node *node, scm *values,
+                               struct place place) {
+  struct variable *variable = node->variables;
+  for (unsigned i = 0; i < node->count; i++, variable = variable->next) {
+    if (!(node->parts[i] = read_named(c, variable->name, values[i], place)))
+      return false;
+    variable->fixed = node->parts[i]->kind == NODE_LAMBDA; /* unless it is assigned */
+  }
+  return true;
+}
+
 static struct node *read_body(struct compilation *c, scm forms, struct place place) {
   struct body body = {0};
   struct node *node = NULL;
@@ -1098,14 +1067,11 @@ static const struct special_form {
     {"if", read_if, 3, 4},
     {"let", read_any_let, 3, 0},
     {"let*", read_let_star, 3, 0},
-    {"letrec", read_letrec, 3, 0},
-    {"letrec*", read_letrec, 3, 0},
     {"and", read_and, 1, 0},
     {"or", read_or, 1, 0},
     {"cond", read_cond, 2, 0},
     {"case", read_case, 2, 0},
     {"let-syntax", read_let_syntax, 3, 0},
-    {"letrec-syntax", read_letrec_syntax, 3, 0},
 };
 
 static struct node *read_special(struct compilation *c, const struct special_form *special,

@@ -203,9 +203,10 @@ static scm parse_text(struct vm *vm, struct source *s) {
 
 scm parse_number(struct vm *vm, const char *text, size_t length, unsigned radix) {
   char small[64];
-  if (length == 0 || memchr(text, '\0', length) ||
-      (digit_value(*text) >= radix && !strchr("+-.#", *text)))
+  if (length == 0 || (digit_value(*text) >= radix && !strchr("+-.#", *text)))
     return SCM_FALSE; /* soon, for the reader asks about each symbol */
+  if (memchr(text, '\0', length))
+    return SCM_FALSE;
   char *copy = length < sizeof small ? small : malloc(length + 1);
   if (!copy)
     return out_of_memory(vm);

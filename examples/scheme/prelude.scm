@@ -2,7 +2,16 @@
 ;; prelude.scm: what of R7RS is written in Scheme.  Part of the program; read at its start, before
 ;; tables.scm, threads.scm and classes.scm.  Names that begin with % are for the runtime's own use.
 
-;;; --- loops and conditions -----------------------------------------------------------------------
+;;; --- forms out of others ---------------------------------------------------------------------
+
+(define-syntax letrec*
+  (syntax-rules ()
+    ((_ ((name value) ...) body ...) (let () (define name value) ... (let () body ...)))))
+(define-syntax letrec
+  (syntax-rules () ((_ bindings body ...) (letrec* bindings body ...))))
+(define-syntax letrec-syntax
+  (syntax-rules ()
+    ((_ ((name rules) ...) body ...) (let () (define-syntax name rules) ... (let () body ...)))))
 
 (define-syntax when
   (syntax-rules () ((_ test first rest ...) (if test (begin first rest ...)))))
