@@ -375,6 +375,13 @@ PRIMITIVE(subtract) {
   return fold(vm, "-", number_subtract, zero, 1, count, arguments);
 }
 
+PRIMITIVE(square) {
+  scm v = arguments[0];
+  if (is_flonum_word(v))
+    return make_flonum(vm, flonum_word_value(v) * flonum_word_value(v));
+  return is_number(v) ? number_multiply(vm, v, v) : wrong_type(vm, "square", 1, v);
+}
+
 /* --- division of integers -------------------------------------------------------------------- */
 
 enum division { QUOTIENT, REMAINDER, FLOOR_QUOTIENT, MODULO };
@@ -590,6 +597,7 @@ static const struct primitive_def defs[] = {
     {"-", subtract, 1, -1},
     {"*", multiply, 0, -1},
     {"/", divide, 1, -1},
+    {"square", square, 1, 1},
     {"quotient", quotient, 2, 2},
     {"remainder", remainder_, 2, 2},
     {"modulo", modulo, 2, 2},

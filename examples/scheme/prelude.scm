@@ -330,7 +330,6 @@
 (define (infinite? x) (not (or (finite? x) (nan? x))))
 (define (positive? x) (> x 0))
 (define (negative? x) (< x 0))
-(define (square x) (* x x))
 (define (abs x) (if (> x 0) x (- 0 x))) ; also of -0.0
 (define magnitude abs)
 
