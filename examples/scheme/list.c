@@ -11,13 +11,6 @@
  */
 #include "scheme.h"
 
-/* A primitive of one argument, v, that cannot fail. */
-#define PREDICATE(name, test)   \
-  PRIMITIVE(name) {             \
-    const scm v = arguments[0]; \
-    return boolean(test);       \
-  }
-
 /* --- circles --------------------------------------------------------------------------------- */
 
 struct circle {
@@ -77,6 +70,64 @@ static intptr_t length_argument(struct vm *vm, const char *who, int argument, sc
   if (length < 0)
     wrong_type(vm, who, argument, list);
   return length;
+}
+
+bool get_range(struct vm *vm, const char *who, int count, const scm *arguments, int first,
+               size_t length, size_t *start, size_t *end) {
+  *start = 0;
+  *end = length;
+  return (count <= first + 1 ||
+          index_argument(vm, who, first + 2, arguments[first + 1], length, end)) &&
+         (count <= first || index_argument(vm, who, first + 1, arguments[first], *end, start));
+}
+
+_Static_assert(offsetof(struct vector, count) == offsetof(struct bytevector, count) &&
+                   offsetof(struct vector, count) == offsetof(struct string, length),
+               "sequences have their length in one place");
+
+bool sequence_argument(struct vm *vm, const char *who, const tarn_type *type, const scm *arguments,
+                       int which, size_t *length) {
+  *length = 0;
+  if (!has_type(arguments[which], type))
+    return wrong_type(vm, who, which + 1, arguments[which]);
+  *length = vector_of(arguments[which])->count;
+  return true;
+}
+
+bool item_arguments(struct vm *vm, const char *who, const tarn_type *type, const scm *arguments,
+                    size_t *at) {
+  size_t length;
+  if (!sequence_argument(vm, who, type, arguments, 0, &length) ||
+      !index_argument(vm, who, 2, arguments[1], FIXNUM_MAX, at))
+    return false;
+  return *at < length || out_of_range(vm, who, 2, arguments[1]);
+}
+
+bool part_arguments(struct vm *vm, const char *who, const tarn_type *type, int count,
+                    const scm *arguments, int which, int first, size_t *start, size_t *end) {
+  size_t length;
+  return sequence_argument(vm, who, type, arguments, which, &length) &&
+         get_range(vm, who, count, arguments, first, length, start, end);
+}
+
+bool copy_arguments(struct vm *vm, const char *who, const tarn_type *type, int count,
+                    const scm *arguments, size_t *at, size_t *start, size_t *end) {
+  size_t length;
+  if (!sequence_argument(vm, who, type, arguments, 0, &length) ||
+      !index_argument(vm, who, 2, arguments[1], length, at) ||
+      !part_arguments(vm, who, type, count, arguments, 2, 3, start, end))
+    return false;
+  return *end - *start <= length - *at || out_of_range(vm, who, 2, arguments[1]);
+}
+
+bool total_length(struct vm *vm, const char *who, const tarn_type *type, int count,
+                  const scm *arguments, size_t *total) {
+  size_t length;
+  *total = 0;
+  for (int i = 0; i < count; i++, *total += length)
+    if (!sequence_argument(vm, who, type, arguments, i, &length))
+      return false;
+  return true;
 }
 
 /* --- equivalence ----------------------------------------------------------------------------- */
@@ -159,42 +210,29 @@ PREDICATE(prim_is_boolean, is_boolean(v))
 PREDICATE(prim_is_pair, is_pair(v))
 PREDICATE(prim_is_null, v == SCM_NIL)
 PREDICATE(prim_is_list, list_length(v) >= 0)
+PREDICATE(prim_is_symbol, is_symbol(v))
+PREDICATE(prim_is_char, is_char(v))
+PREDICATE(prim_is_string, is_string(v))
 PREDICATE(prim_is_vector, is_vector(v))
 PREDICATE(prim_is_bytevector, is_bytevector(v))
 PREDICATE(prim_is_procedure, is_procedure(v))
 PREDICATE(prim_is_promise, is_promise(v))
 PREDICATE(prim_is_condition, is_condition(v))
 
-PRIMITIVE(prim_boolean_equal) {
+/* All are of one kind, and are they the same? */
+static scm are_same(struct vm *vm, const char *who, int count, const scm *arguments,
+                    bool (*of_kind)(scm)) {
   bool same = true;
   for (int i = 0; i < count; i++) {
-    if (!is_boolean(arguments[i]))
-      return wrong_type(vm, "boolean=?", i + 1, arguments[i]);
+    if (!of_kind(arguments[i]))
+      return wrong_type(vm, who, i + 1, arguments[i]);
     same = same && arguments[i] == arguments[0];
   }
   return boolean(same);
 }
 
-static bool is_before(scm a, scm b) {
-  size_t m = string_of(a)->length, n = string_of(b)->length;
-  for (size_t i = 0; i < m && i < n; i++)
-    if (string_ref(a, i) != string_ref(b, i))
-      return string_ref(a, i) < string_ref(b, i);
-  return m < n;
-}
-
-PRIMITIVE(prim_symbol_less) {
-  bool ordered = true;
-  for (int i = 0; i < count; i++) {
-    if (!is_symbol(arguments[i]))
-      return wrong_type(vm, "symbol<?", i + 1, arguments[i]);
-    ordered = ordered && (i == 0 || is_before(symbol_of(arguments[i - 1])->name,
-                                              symbol_of(arguments[i])->name));
-  }
-  return boolean(ordered);
-}
-
-PRIMITIVE(prim_void) { return SCM_UNSPECIFIED; }
+PRIMITIVE(prim_boolean_equal) { return are_same(vm, "boolean=?", count, arguments, is_boolean); }
+PRIMITIVE(prim_symbol_equal) { return are_same(vm, "symbol=?", count, arguments, is_symbol); }
 
 /* --- pairs ----------------------------------------------------------------------------------- */
 
@@ -245,31 +283,23 @@ struct builder {
   struct builder name = {SCM_NIL, SCM_NIL}; \
   ROOTS(vm, (void *)&name.head, (void *)&name.last)
 
-static bool add(struct vm *vm, struct builder *builder, scm item) {
-  scm pair = cons(vm, item, SCM_NIL);
-  if (!pair)
-    return false;
+/* The list goes on with this. */
+static void link_last(struct vm *vm, struct builder *builder, scm rest) {
   if (builder->head == SCM_NIL)
-    builder->head = pair;
+    builder->head = rest;
   else
-    store(vm, builder->last, &pair_of(builder->last)->cdr, pair);
-  builder->last = pair;
-  return true;
-}
-
-/* The list with another end than (). */
-static scm finish(struct vm *vm, const struct builder *builder, scm rest) {
-  if (builder->head == SCM_NIL)
-    return rest;
-  store(vm, builder->last, &pair_of(builder->last)->cdr, rest);
-  return builder->head;
+    store(vm, builder->last, &pair_of(builder->last)->cdr, rest);
 }
 
 /* Adds at most `most` of a list's items; the cursor is a root. */
 static bool add_items(struct vm *vm, struct builder *builder, scm *cursor, intptr_t most) {
-  for (; most > 0 && is_pair(*cursor); most--, *cursor = cdr(*cursor))
-    if (!add(vm, builder, car(*cursor)))
+  for (; most > 0 && is_pair(*cursor); most--, *cursor = cdr(*cursor)) {
+    scm pair = cons(vm, car(*cursor), SCM_NIL);
+    if (!pair)
       return false;
+    link_last(vm, builder, pair);
+    builder->last = pair;
+  }
   return true;
 }
 
@@ -279,16 +309,6 @@ PRIMITIVE(prim_cons_star) {
   scm list = arguments[count - 1];
   for (int i = count - 1; i > 0 && list; i--)
     list = cons(vm, arguments[i - 1], list);
-  return list;
-}
-
-PRIMITIVE(prim_make_list) {
-  size_t length;
-  scm list = SCM_NIL;
-  if (!index_argument(vm, "make-list", 1, arguments[0], FIXNUM_MAX, &length))
-    return 0;
-  for (; length > 0 && list; length--)
-    list = cons(vm, count > 1 ? arguments[1] : SCM_UNSPECIFIED, list);
   return list;
 }
 
@@ -304,38 +324,21 @@ PRIMITIVE(prim_append) {
     if (length < 0 || !add_items(vm, &result, &arguments[i], length))
       return 0;
   }
-  return count == 0 ? SCM_NIL : finish(vm, &result, arguments[count - 1]);
+  if (count > 0)
+    link_last(vm, &result, arguments[count - 1]);
+  return result.head;
 }
 
-/* The last pair of a list that begins with one and may end in anything; 0: it is circular. */
-static scm last_pair(scm list) {
+PRIMITIVE(prim_list_copy) {
+  BUILDER(vm, result);
   scm rest;
-  if (count_pairs(list, &rest) < 0)
+  intptr_t pairs = count_pairs(arguments[0], &rest);
+  if (pairs < 0)
+    return wrong_type(vm, "list-copy", 1, arguments[0]);
+  if (!add_items(vm, &result, &arguments[0], pairs))
     return 0;
-  while (is_pair(cdr(list)))
-    list = cdr(list);
-  return list;
-}
-
-PRIMITIVE(prim_last_pair) {
-  scm last = is_pair(arguments[0]) ? last_pair(arguments[0]) : 0;
-  return last ? last : wrong_type(vm, "last-pair", 1, arguments[0]);
-}
-
-/* From the last to the first: each list that is not empty gets what comes behind it. */
-PRIMITIVE(prim_append_into) {
-  scm result = count > 0 ? arguments[count - 1] : SCM_NIL;
-  for (int i = count - 1; i-- > 0;) {
-    intptr_t length = length_argument(vm, "append!", i + 1, arguments[i]);
-    if (length < 0)
-      return 0;
-    if (length == 0)
-      continue;
-    scm last = last_pair(arguments[i]);
-    store(vm, last, &pair_of(last)->cdr, result);
-    result = arguments[i];
-  }
-  return result;
+  link_last(vm, &result, arguments[0]);
+  return result.head;
 }
 
 PRIMITIVE(prim_reverse) {
@@ -372,62 +375,13 @@ static scm tail_argument(struct vm *vm, const char *who, const scm *arguments) {
   return list;
 }
 
-/* The same, and there is a pair. */
-static scm pair_argument(struct vm *vm, const char *who, const scm *arguments) {
-  scm list = tail_argument(vm, who, arguments);
-  return !list || is_pair(list) ? list : out_of_range(vm, who, 2, arguments[1]);
-}
-
 PRIMITIVE(prim_list_tail) { return tail_argument(vm, "list-tail", arguments); }
 
 PRIMITIVE(prim_list_ref) {
-  scm pair = pair_argument(vm, "list-ref", arguments);
-  return pair ? car(pair) : 0;
-}
-
-PRIMITIVE(prim_list_set) {
-  scm pair = pair_argument(vm, "list-set!", arguments);
-  if (!pair)
-    return 0;
-  store(vm, pair, &pair_of(pair)->car, arguments[2]);
-  return SCM_UNSPECIFIED;
-}
-
-PRIMITIVE(prim_list_head) {
-  BUILDER(vm, result);
-  if (!tail_argument(vm, "list-head", arguments) ||
-      !add_items(vm, &result, &arguments[0], fixnum_value(arguments[1])))
-    return 0;
-  return result.head;
-}
-
-PRIMITIVE(prim_list_copy) {
-  BUILDER(vm, result);
-  scm rest;
-  intptr_t pairs = count_pairs(arguments[0], &rest);
-  if (pairs < 0)
-    return wrong_type(vm, "list-copy", 1, arguments[0]);
-  if (!add_items(vm, &result, &arguments[0], pairs))
-    return 0;
-  return finish(vm, &result, arguments[0]);
-}
-
-/* As multiples, so that errors of flonums do not add up. */
-PRIMITIVE(prim_iota) {
-  BUILDER(vm, result);
-  size_t length;
-  if (!index_argument(vm, "iota", 1, arguments[0], FIXNUM_MAX, &length))
-    return 0;
-  for (size_t i = 0; i < length; i++) {
-    scm item = fixnum((intptr_t)i);
-    if (count > 2)
-      item = number_multiply(vm, item, arguments[2]);
-    if (item && count > 1)
-      item = number_add(vm, arguments[1], item);
-    if (!item || !add(vm, &result, item))
-      return 0;
-  }
-  return result.head;
+  scm list = tail_argument(vm, "list-ref", arguments);
+  if (list && !is_pair(list))
+    return out_of_range(vm, "list-ref", 2, arguments[1]);
+  return list ? car(list) : 0;
 }
 
 /* The first pair of the list whose car, or whose car's car, is the same as the key; inlined for
@@ -456,82 +410,7 @@ PRIMITIVE(prim_assq) { return search(vm, "assq", arguments, is_eq, true); }
 PRIMITIVE(prim_assv) { return search(vm, "assv", arguments, is_eqv, true); }
 PRIMITIVE(prim_assoc) { return search(vm, "assoc", arguments, is_equal, true); }
 
-static scm without(struct vm *vm, const char *who, scm *arguments, bool (*same)(scm, scm)) {
-  BUILDER(vm, result);
-  if (length_argument(vm, who, 2, arguments[1]) < 0)
-    return 0;
-  for (; is_pair(arguments[1]); arguments[1] = cdr(arguments[1]))
-    if (!same(arguments[0], car(arguments[1])) && !add(vm, &result, car(arguments[1])))
-      return 0;
-  return result.head;
-}
-
-PRIMITIVE(prim_delete) { return without(vm, "delete", arguments, is_equal); }
-PRIMITIVE(prim_delq) { return without(vm, "delq", arguments, is_eq); }
-
-/* --- vectors and bytevectors: arguments ------------------------------------------------------ */
-
-/* Both have their count in one place. */
-_Static_assert(offsetof(struct vector, count) == offsetof(struct bytevector, count), "layout");
-
-static bool array_argument(struct vm *vm, const char *who, const tarn_type *type,
-                           const scm *arguments, int which, size_t *length) {
-  *length = 0;
-  if (!has_type(arguments[which], type))
-    return wrong_type(vm, who, which + 1, arguments[which]);
-  *length = vector_of(arguments[which])->count;
-  return true;
-}
-
-/* The first argument's item that the second one names. */
-static bool item_argument(struct vm *vm, const char *who, const tarn_type *type,
-                          const scm *arguments, size_t *at) {
-  size_t length;
-  if (!array_argument(vm, who, type, arguments, 0, &length) ||
-      !index_argument(vm, who, 2, arguments[1], FIXNUM_MAX, at))
-    return false;
-  return *at < length || out_of_range(vm, who, 2, arguments[1]);
-}
-
-/* An array, the argument number `which` (from 0), and a range of it, which `first` begins. */
-static bool part_arguments(struct vm *vm, const char *who, const tarn_type *type, int count,
-                           const scm *arguments, int which, int first, size_t *start, size_t *end) {
-  size_t length;
-  return array_argument(vm, who, type, arguments, which, &length) &&
-         get_range(vm, who, count, arguments, first, length, start, end);
-}
-
-/* To, at, from, and a range of the latter, for which there is room. */
-static bool copy_arguments(struct vm *vm, const char *who, const tarn_type *type, int count,
-                           const scm *arguments, size_t *at, size_t *start, size_t *end) {
-  size_t length;
-  if (!array_argument(vm, who, type, arguments, 0, &length) ||
-      !index_argument(vm, who, 2, arguments[1], length, at) ||
-      !part_arguments(vm, who, type, count, arguments, 2, 3, start, end))
-    return false;
-  return *end - *start <= length - *at || out_of_range(vm, who, 2, arguments[1]);
-}
-
-/* Of all arguments together. */
-static bool total_length(struct vm *vm, const char *who, const tarn_type *type, int count,
-                         const scm *arguments, size_t *total) {
-  size_t length;
-  *total = 0;
-  for (int i = 0; i < count; i++, *total += length)
-    if (!array_argument(vm, who, type, arguments, i, &length))
-      return false;
-  return true;
-}
-
 /* --- vectors --------------------------------------------------------------------------------- */
-
-/* A new vector of items that somebody keeps alive. */
-static scm vector_from(struct vm *vm, const scm *items, size_t count) {
-  scm vector = make_vector(vm, count, SCM_UNSPECIFIED);
-  if (vector)
-    memcpy(vector_of(vector)->items, items, count * sizeof(scm));
-  return vector;
-}
 
 PRIMITIVE(prim_make_vector) {
   size_t length;
@@ -540,23 +419,28 @@ PRIMITIVE(prim_make_vector) {
   return make_vector(vm, length, count > 1 ? arguments[1] : SCM_UNSPECIFIED);
 }
 
-PRIMITIVE(prim_vector) { return vector_from(vm, arguments, (size_t)count); }
+PRIMITIVE(prim_vector) {
+  scm vector = (scm)make_array(vm, types.vector, (size_t)count);
+  if (vector)
+    memcpy(vector_of(vector)->items, arguments, (size_t)count * sizeof(scm));
+  return vector;
+}
 
 PRIMITIVE(prim_vector_length) {
   size_t length;
-  bool good = array_argument(vm, "vector-length", types.vector, arguments, 0, &length);
+  bool good = sequence_argument(vm, "vector-length", types.vector, arguments, 0, &length);
   return good ? fixnum((intptr_t)length) : 0;
 }
 
 PRIMITIVE(prim_vector_ref) {
   size_t at;
-  bool good = item_argument(vm, "vector-ref", types.vector, arguments, &at);
+  bool good = item_arguments(vm, "vector-ref", types.vector, arguments, &at);
   return good ? vector_of(arguments[0])->items[at] : 0;
 }
 
 PRIMITIVE(prim_vector_set) {
   size_t at;
-  if (!item_argument(vm, "vector-set!", types.vector, arguments, &at))
+  if (!item_arguments(vm, "vector-set!", types.vector, arguments, &at))
     return 0;
   store(vm, arguments[0], &vector_of(arguments[0])->items[at], arguments[2]);
   return SCM_UNSPECIFIED;
@@ -589,47 +473,7 @@ PRIMITIVE(prim_vector_fill) {
   return SCM_UNSPECIFIED;
 }
 
-static scm copy_vector(struct vm *vm, const char *who, int count, const scm *arguments) {
-  size_t start, end;
-  if (!part_arguments(vm, who, types.vector, count, arguments, 0, 1, &start, &end))
-    return 0;
-  return vector_from(vm, vector_of(arguments[0])->items + start, end - start);
-}
-
-PRIMITIVE(prim_vector_copy) { return copy_vector(vm, "vector-copy", count, arguments); }
-PRIMITIVE(prim_subvector) { return copy_vector(vm, "subvector", count, arguments); }
-
-PRIMITIVE(prim_vector_copy_into) {
-  size_t at, start, end;
-  if (!copy_arguments(vm, "vector-copy!", types.vector, count, arguments, &at, &start, &end))
-    return 0;
-  struct vector *to = vector_of(arguments[0]), *from = vector_of(arguments[2]);
-  tarn_store_range(vm->self, to, (void **)(to->items + at), (void *const *)(from->items + start),
-                   end - start);
-  return SCM_UNSPECIFIED;
-}
-
-PRIMITIVE(prim_vector_append) {
-  size_t total, at = 0;
-  if (!total_length(vm, "vector-append", types.vector, count, arguments, &total))
-    return 0;
-  scm result = make_vector(vm, total, SCM_UNSPECIFIED);
-  for (int i = 0; result && i < count; i++) {
-    const struct vector *part = vector_of(arguments[i]);
-    memcpy(vector_of(result)->items + at, part->items, part->count * sizeof(scm));
-    at += part->count;
-  }
-  return result;
-}
-
 /* --- bytevectors ----------------------------------------------------------------------------- */
-
-static scm bytevector_from(struct vm *vm, const uint8_t *bytes, size_t count) {
-  scm result = make_bytevector(vm, count);
-  if (result)
-    memcpy(bytevector_of(result)->bytes, bytes, count);
-  return result;
-}
 
 PRIMITIVE(prim_make_bytevector) {
   size_t length, byte = 0;
@@ -656,65 +500,84 @@ PRIMITIVE(prim_bytevector) {
 
 PRIMITIVE(prim_bytevector_length) {
   size_t length;
-  bool good = array_argument(vm, "bytevector-length", types.bytevector, arguments, 0, &length);
+  bool good = sequence_argument(vm, "bytevector-length", types.bytevector, arguments, 0, &length);
   return good ? fixnum((intptr_t)length) : 0;
 }
 
 PRIMITIVE(prim_bytevector_ref) {
   size_t at;
-  bool good = item_argument(vm, "bytevector-u8-ref", types.bytevector, arguments, &at);
+  bool good = item_arguments(vm, "bytevector-u8-ref", types.bytevector, arguments, &at);
   return good ? fixnum(bytevector_of(arguments[0])->bytes[at]) : 0;
 }
 
 PRIMITIVE(prim_bytevector_set) {
   size_t at, byte;
-  if (!item_argument(vm, "bytevector-u8-set!", types.bytevector, arguments, &at) ||
+  if (!item_arguments(vm, "bytevector-u8-set!", types.bytevector, arguments, &at) ||
       !index_argument(vm, "bytevector-u8-set!", 3, arguments[2], 255, &byte))
     return 0;
   bytevector_of(arguments[0])->bytes[at] = (uint8_t)byte;
   return SCM_UNSPECIFIED;
 }
 
-PRIMITIVE(prim_bytevector_copy) {
+/* --- both: items of eight bytes or of one, in one place ----------------------------------------
+ */
+
+_Static_assert(offsetof(struct vector, items) == offsetof(struct bytevector, bytes), "layout");
+
+static size_t item_size(const tarn_type *type) { return type == types.vector ? sizeof(scm) : 1; }
+
+static uint8_t *item_at(scm v, size_t at) {
+  return bytevector_of(v)->bytes + at * item_size(type_of(v));
+}
+
+static scm copy_array(struct vm *vm, const char *who, const tarn_type *type, int count,
+                      const scm *arguments) {
   size_t start, end;
-  if (!part_arguments(vm, "bytevector-copy", types.bytevector, count, arguments, 0, 1, &start,
-                      &end))
+  if (!part_arguments(vm, who, type, count, arguments, 0, 1, &start, &end))
     return 0;
-  return bytevector_from(vm, bytevector_of(arguments[0])->bytes + start, end - start);
+  scm copy = (scm)make_array(vm, type, end - start);
+  if (copy)
+    memcpy(item_at(copy, 0), item_at(arguments[0], start), (end - start) * item_size(type));
+  return copy;
 }
 
-PRIMITIVE(prim_bytevector_copy_into) {
-  size_t at, start, end;
-  if (!copy_arguments(vm, "bytevector-copy!", types.bytevector, count, arguments, &at, &start,
-                      &end))
-    return 0;
-  memmove(bytevector_of(arguments[0])->bytes + at, bytevector_of(arguments[2])->bytes + start,
-          end - start);
-  return SCM_UNSPECIFIED;
-}
-
-PRIMITIVE(prim_bytevector_append) {
+static scm append_arrays(struct vm *vm, const char *who, const tarn_type *type, int count,
+                         const scm *arguments) {
   size_t total, at = 0;
-  if (!total_length(vm, "bytevector-append", types.bytevector, count, arguments, &total))
+  if (!total_length(vm, who, type, count, arguments, &total))
     return 0;
-  scm result = make_bytevector(vm, total);
-  for (int i = 0; result && i < count; i++) {
-    const struct bytevector *part = bytevector_of(arguments[i]);
-    memcpy(bytevector_of(result)->bytes + at, part->bytes, part->count);
-    at += part->count;
+  scm whole = (scm)make_array(vm, type, total);
+  for (int i = 0; whole && i < count; i++) {
+    size_t length = vector_of(arguments[i])->count;
+    memcpy(item_at(whole, at), item_at(arguments[i], 0), length * item_size(type));
+    at += length;
   }
-  return result;
+  return whole;
 }
 
-PRIMITIVE(prim_bytevector_fill) {
-  size_t start, end, byte;
-  if (!part_arguments(vm, "bytevector-fill!", types.bytevector, count, arguments, 0, 2, &start,
-                      &end) ||
-      !index_argument(vm, "bytevector-fill!", 2, arguments[1], 255, &byte))
+static scm copy_array_into(struct vm *vm, const char *who, const tarn_type *type, int count,
+                           const scm *arguments) {
+  size_t at, start, end;
+  if (!copy_arguments(vm, who, type, count, arguments, &at, &start, &end))
     return 0;
-  memset(bytevector_of(arguments[0])->bytes + start, (int)byte, end - start);
+  uint8_t *to = item_at(arguments[0], at), *from = item_at(arguments[2], start);
+  if (type == types.vector)
+    tarn_store_range(vm->self, (void *)arguments[0], (void **)to, (void *const *)from, end - start);
+  else
+    memmove(to, from, end - start);
   return SCM_UNSPECIFIED;
 }
+
+#define DEFINE_FOR_BOTH(operation, suffix, name)                                  \
+  PRIMITIVE(prim_vector_##suffix) {                                               \
+    return operation(vm, "vector-" name, types.vector, count, arguments);         \
+  }                                                                               \
+  PRIMITIVE(prim_bytevector_##suffix) {                                           \
+    return operation(vm, "bytevector-" name, types.bytevector, count, arguments); \
+  }
+DEFINE_FOR_BOTH(copy_array, copy, "copy")
+DEFINE_FOR_BOTH(append_arrays, append, "append")
+DEFINE_FOR_BOTH(copy_array_into, copy_into, "copy!")
 
 /* --- records: what define-record-type becomes ------------------------------------------------ */
 
@@ -728,12 +591,6 @@ PRIMITIVE(prim_make_record) { /* kind field ... */
 PRIMITIVE(prim_is_record) { /* v [kind] */
   return boolean(is_record(arguments[0]) &&
                  (count == 1 || record_of(arguments[0])->kind == arguments[1]));
-}
-
-PRIMITIVE(prim_record_kind) {
-  if (!is_record(arguments[0]))
-    return wrong_type(vm, "%record-kind", 1, arguments[0]);
-  return record_of(arguments[0])->kind;
 }
 
 /* Of: record, kind, index, who.  NULL: failed, and it was `who`, a symbol, that did. */
@@ -786,24 +643,17 @@ PRIMITIVE(prim_make_condition) { /* kind who message irritants */
   return (scm)condition;
 }
 
-#define DEFINE_CONDITION_FIELD(function, name, field) \
-  PRIMITIVE(function) {                               \
-    if (!is_condition(arguments[0]))                  \
-      return wrong_type(vm, name, 1, arguments[0]);   \
-    return condition_of(arguments[0])->field;         \
+/* A primitive that gives a field of its argument. */
+#define DEFINE_FIELD(kind, field, name)             \
+  PRIMITIVE(prim_##kind##_##field) {                \
+    if (!is_##kind(arguments[0]))                   \
+      return wrong_type(vm, name, 1, arguments[0]); \
+    return kind##_of(arguments[0])->field;          \
   }
-DEFINE_CONDITION_FIELD(prim_condition_kind, "condition-kind", kind)
-DEFINE_CONDITION_FIELD(prim_condition_who, "condition-who", who)
-DEFINE_CONDITION_FIELD(prim_condition_message, "error-object-message", message)
-DEFINE_CONDITION_FIELD(prim_condition_irritants, "error-object-irritants", irritants)
-
-static scm is_condition_of(struct vm *vm, scm v, const char *kind) {
-  scm symbol = intern(vm, kind);
-  return symbol ? boolean(is_condition(v) && condition_of(v)->kind == symbol) : 0;
-}
-
-PRIMITIVE(prim_is_read_error) { return is_condition_of(vm, arguments[0], "read"); }
-PRIMITIVE(prim_is_file_error) { return is_condition_of(vm, arguments[0], "file"); }
+DEFINE_FIELD(condition, kind, "condition-kind")
+DEFINE_FIELD(condition, who, "condition-who")
+DEFINE_FIELD(condition, message, "error-object-message")
+DEFINE_FIELD(condition, irritants, "error-object-irritants")
 
 /* --- parameters ------------------------------------------------------------------------------ */
 
@@ -816,17 +666,7 @@ PRIMITIVE(prim_make_parameter) { /* value converter */
   return (scm)parameter;
 }
 
-PRIMITIVE(prim_parameter_value) {
-  if (!is_parameter(arguments[0]))
-    return wrong_type(vm, "%parameter-value", 1, arguments[0]);
-  return parameter_of(arguments[0])->value;
-}
-
-PRIMITIVE(prim_parameter_converter) {
-  if (!is_parameter(arguments[0]))
-    return wrong_type(vm, "%parameter-converter", 1, arguments[0]);
-  return parameter_of(arguments[0])->converter;
-}
+DEFINE_FIELD(parameter, converter, "%parameter-converter")
 
 /* --- the collector --------------------------------------------------------------------------- */
 
@@ -884,10 +724,12 @@ static const struct primitive_def defs[] = {
     {"not", prim_not, 1, 1},
     {"boolean?", prim_is_boolean, 1, 1},
     {"boolean=?", prim_boolean_equal, 1, -1},
-    {"symbol<?", prim_symbol_less, 1, -1},
+    {"symbol=?", prim_symbol_equal, 1, -1},
+    {"symbol?", prim_is_symbol, 1, 1},
+    {"char?", prim_is_char, 1, 1},
+    {"string?", prim_is_string, 1, 1},
     {"procedure?", prim_is_procedure, 1, 1},
     {"promise?", prim_is_promise, 1, 1},
-    {"void", prim_void, 0, -1},
     {"pair?", prim_is_pair, 1, 1},
     {"null?", prim_is_null, 1, 1},
     {"list?", prim_is_list, 1, 1},
@@ -896,27 +738,19 @@ static const struct primitive_def defs[] = {
     {"set-cdr!", prim_set_cdr, 2, 2},
     {"list", prim_list, 0, -1},
     {"cons*", prim_cons_star, 1, -1},
-    {"make-list", prim_make_list, 1, 2},
     {"length", prim_length, 1, 1},
     {"append", prim_append, 0, -1},
-    {"append!", prim_append_into, 0, -1},
     {"reverse", prim_reverse, 1, 1},
     {"reverse!", prim_reverse_into, 1, 1},
     {"list-tail", prim_list_tail, 2, 2},
     {"list-ref", prim_list_ref, 2, 2},
-    {"list-set!", prim_list_set, 3, 3},
-    {"list-head", prim_list_head, 2, 2},
     {"list-copy", prim_list_copy, 1, 1},
-    {"last-pair", prim_last_pair, 1, 1},
-    {"iota", prim_iota, 1, 3},
     {"memq", prim_memq, 2, 2},
     {"memv", prim_memv, 2, 2},
     {"%member", prim_member, 2, 2},
     {"assq", prim_assq, 2, 2},
     {"assv", prim_assv, 2, 2},
     {"%assoc", prim_assoc, 2, 2},
-    {"delete", prim_delete, 2, 2},
-    {"delq", prim_delq, 2, 2},
     {"vector?", prim_is_vector, 1, 1},
     {"make-vector", prim_make_vector, 1, 2},
     {"vector", prim_vector, 0, -1},
@@ -927,7 +761,6 @@ static const struct primitive_def defs[] = {
     {"list->vector", prim_list_to_vector, 1, 1},
     {"vector-fill!", prim_vector_fill, 2, 4},
     {"vector-copy", prim_vector_copy, 1, 3},
-    {"subvector", prim_subvector, 3, 3},
     {"vector-copy!", prim_vector_copy_into, 3, 5},
     {"vector-append", prim_vector_append, 0, -1},
     {"bytevector?", prim_is_bytevector, 1, 1},
@@ -939,10 +772,8 @@ static const struct primitive_def defs[] = {
     {"bytevector-copy", prim_bytevector_copy, 1, 3},
     {"bytevector-copy!", prim_bytevector_copy_into, 3, 5},
     {"bytevector-append", prim_bytevector_append, 0, -1},
-    {"bytevector-fill!", prim_bytevector_fill, 2, 4},
     {"%make-record", prim_make_record, 1, -1},
     {"%record?", prim_is_record, 1, 2},
-    {"%record-kind", prim_record_kind, 1, 1},
     {"%record-ref", prim_record_ref, 4, 4},
     {"%record-set!", prim_record_set, 5, 5},
     {"%make-condition", prim_make_condition, 4, 4},
@@ -952,10 +783,7 @@ static const struct primitive_def defs[] = {
     {"error-object-irritants", prim_condition_irritants, 1, 1},
     {"condition-kind", prim_condition_kind, 1, 1},
     {"condition-who", prim_condition_who, 1, 1},
-    {"read-error?", prim_is_read_error, 1, 1},
-    {"file-error?", prim_is_file_error, 1, 1},
     {"%make-parameter", prim_make_parameter, 2, 2},
-    {"%parameter-value", prim_parameter_value, 1, 1},
     {"%parameter-converter", prim_parameter_converter, 1, 1},
     {"gc", prim_gc, 0, 0},
     {"gc-young", prim_gc_young, 0, 0},

@@ -119,9 +119,9 @@ struct flonum { /* atomic; where the word has no room */
 };
 struct string { /* characters of one byte (up to U+00FF) or four, in an atomic block */
   const tarn_type *type;
-  scm chars;     /* the block */
   size_t length; /* in characters */
   size_t width;  /* bytes of a character, 1 or 4 */
+  scm chars;     /* the block */
 };
 struct symbol {
   const tarn_type *type;
@@ -313,6 +313,13 @@ scm raise_error(struct vm *vm, const char *kind, const char *who, const char *me
   static scm name(struct vm *vm __attribute__((unused)), int count __attribute__((unused)), \
                   scm *arguments __attribute__((unused)))
 
+/* One of one argument, v, that cannot fail. */
+#define PREDICATE(name, test)   \
+  PRIMITIVE(name) {             \
+    const scm v = arguments[0]; \
+    return boolean(test);       \
+  }
+
 struct primitive_def {
   const char *name;
   primitive_fn fn;
@@ -362,6 +369,7 @@ scm make_uninterned(struct vm *vm, scm string);
 scm make_string(struct vm *vm, size_t length, size_t width); /* of NUL characters */
 scm string_from(struct vm *vm, const char *utf8);
 scm string_from_bytes(struct vm *vm, const char *utf8, size_t bytes); /* bad bytes: U+FFFD */
+scm string_slice(struct vm *vm, scm string, size_t start, size_t end);
 static inline uint32_t string_ref(scm string, size_t at) {
   const struct string *s = string_of(string);
   return s->width == 1 ? ((const uint8_t *)s->chars)[at] : ((const uint32_t *)s->chars)[at];
@@ -371,10 +379,6 @@ uint64_t string_hash(scm string);
 /* The string in UTF-8 with a NUL, in an atomic block; `*bytes` (may be NULL) without that.  0: no
  * memory. */
 scm string_to_utf8(struct vm *vm, scm string, size_t *bytes);
-/* Arguments `first` and the next, counted from 0, if they are there: a part of what has `length`
- * items.  False: they are no such thing, and the condition says so. */
-bool get_range(struct vm *vm, const char *who, int count, const scm *arguments, int first,
-               size_t length, size_t *start, size_t *end);
 /* UTF-8 of one character: how many bytes, at most 4. */
 unsigned encode_utf8(uint32_t c, char *out);
 
@@ -406,11 +410,27 @@ scm number_to_string(struct vm *vm, scm v, unsigned radix);
 /* --- list.c ---------------------------------------------------------------------------------- */
 
 bool is_eqv(scm a, scm b);
-/* By structure; what is circular does not end.  Iterates along cdr, recurs otherwise. */
-bool is_equal(scm a, scm b);
+bool is_equal(scm a, scm b);    /* by structure; false for what is too deep */
 intptr_t list_length(scm list); /* -1: not a proper list */
-/* An index of at most `most`, counted from 1 as an argument; false: the condition is set. */
+
+/* Checks of arguments; false: the condition is set.  `argument` is counted from 1, for the message;
+ * `which` and `first` are indices of `arguments`. */
 bool index_argument(struct vm *vm, const char *who, int argument, scm v, size_t most, size_t *out);
+/* Arguments `first` and the next, if they are there: a part of what has `length` items. */
+bool get_range(struct vm *vm, const char *who, int count, const scm *arguments, int first,
+               size_t length, size_t *start, size_t *end);
+/* The same of strings, vectors and bytevectors, which all have their length in word 1. */
+bool sequence_argument(struct vm *vm, const char *who, const tarn_type *type, const scm *arguments,
+                       int which, size_t *length);
+bool item_arguments(struct vm *vm, const char *who, const tarn_type *type, const scm *arguments,
+                    size_t *at); /* sequence index */
+bool part_arguments(struct vm *vm, const char *who, const tarn_type *type, int count,
+                    const scm *arguments, int which, int first, size_t *start, size_t *end);
+bool copy_arguments(struct vm *vm, const char *who, const tarn_type *type, int count,
+                    const scm *arguments, size_t *at, size_t *start,
+                    size_t *end); /* to at from [start [end]] */
+bool total_length(struct vm *vm, const char *who, const tarn_type *type, int count,
+                  const scm *arguments, size_t *total);
 
 /* --- port.c ---------------------------------------------------------------------------------- */
 
@@ -450,6 +470,10 @@ bool print(struct vm *vm, scm v, scm port, bool write);
 /* --- table.c --------------------------------------------------------------------------------- */
 
 uint64_t equal_hash(scm v);
+/* A table by eq?, as make-eq-hash-table gives.  The caller keeps table, key and value alive. */
+scm eq_table(struct vm *vm);
+bool eq_table_put(struct vm *vm, scm table, scm key, scm value); /* false: no memory */
+scm eq_table_ref(scm table, scm key);                            /* 0: none */
 
 /* --- thread.c, guardian.c -------------------------------------------------------------------- */
 

@@ -85,20 +85,21 @@ scm make_string(struct vm *vm, size_t length, size_t width) {
   return (scm)string;
 }
 
-/* Makes room for a character in a string, which is rooted. */
-static bool make_wide_for(struct vm *vm, scm string, uint32_t c) {
+/* In a string that is rooted; makes it wide if it must be. */
+static bool set_char(struct vm *vm, scm string, size_t at, uint32_t c) {
   struct string *s = string_of(string);
-  if (c <= 0xFF || s->width == 4)
-    return true;
-  if (s->length > SIZE_MAX / 8)
-    return out_of_memory(vm);
-  scm chars = make_block(vm, s->length * 4);
-  if (!chars)
-    return false;
-  for (size_t i = 0; i < s->length; i++)
-    ((uint32_t *)chars)[i] = ((const uint8_t *)s->chars)[i];
-  store(vm, string, &s->chars, chars);
-  s->width = 4;
+  if (c > 0xFF && s->width == 1) {
+    if (s->length > SIZE_MAX / 8)
+      return out_of_memory(vm);
+    scm chars = make_block(vm, s->length * 4);
+    if (!chars)
+      return false;
+    for (size_t i = 0; i < s->length; i++)
+      ((uint32_t *)chars)[i] = ((const uint8_t *)s->chars)[i];
+    store(vm, string, &s->chars, chars);
+    s->width = 4;
+  }
+  put(string, at, c);
   return true;
 }
 
@@ -109,7 +110,7 @@ scm string_from_bytes(struct vm *vm, const char *utf8, size_t bytes) {
   for (const uint8_t *at = first; at < end; length++)
     bits |= decode_utf8(&at, end);
   scm string = make_string(vm, length, width_for(bits));
-  for (size_t i = 0; string && i < length; i++)
+  for (size_t i = 0; string && i < length && first < end; i++)
     put(string, i, decode_utf8(&first, end));
   return string;
 }
@@ -143,23 +144,23 @@ scm string_to_utf8(struct vm *vm, scm string, size_t *bytes) {
   return block;
 }
 
-/* Copies between strings of which the first can hold what the second has; as memmove does. */
-static void copy_chars(scm to, size_t at, scm from, size_t start, size_t count) {
+/* Of a string to one that is rooted; as memmove does. */
+static bool copy_chars(struct vm *vm, scm to, size_t at, scm from, size_t start, size_t count) {
   const struct string *t = string_of(to), *f = string_of(from);
   if (t->width == f->width)
     memmove((char *)t->chars + at * t->width, (const char *)f->chars + start * f->width,
             count * t->width);
   else /* so they are not the same string */
     for (size_t i = 0; i < count; i++)
-      put(to, at + i, string_ref(from, start + i));
+      if (!set_char(vm, to, at + i, string_ref(from, start + i)))
+        return false;
+  return true;
 }
 
-static scm slice(struct vm *vm, scm string, size_t start, size_t end) {
+scm string_slice(struct vm *vm, scm string, size_t start, size_t end) {
   ROOTS(vm, (void *)&string);
   scm copy = make_string(vm, end - start, string_of(string)->width);
-  if (copy)
-    copy_chars(copy, 0, string, start, end - start);
-  return copy;
+  return copy && copy_chars(vm, copy, 0, string, start, end - start) ? copy : 0;
 }
 
 /* --- comparing ------------------------------------------------------------------------------- */
@@ -226,26 +227,29 @@ static uint32_t foldcase(uint32_t c) { return downcase(upcase(c)); }
 static bool is_upper(uint32_t c) { return downcase(c) != c; }
 static bool is_lower(uint32_t c) { return upcase(c) != c || c == 0xDF || c == 0x149; }
 
-static bool is_alphabetic(uint32_t c) {
-  static const uint32_t ranges[][2] = {
-      {'A', 'Z'},       {'a', 'z'},       {0xAA, 0xAA},     {0xB5, 0xB5},     {0xBA, 0xBA},
-      {0xC0, 0xD6},     {0xD8, 0xF6},     {0xF8, 0x2C1},    {0x370, 0x373},   {0x376, 0x377},
-      {0x37B, 0x37D},   {0x37F, 0x37F},   {0x386, 0x386},   {0x388, 0x3F5},   {0x3F7, 0x481},
-      {0x48A, 0x52F},   {0x531, 0x556},   {0x561, 0x587},   {0x5D0, 0x5EA},   {0x620, 0x64A},
-      {0x671, 0x6D3},   {0x904, 0x939},   {0xE01, 0xE30},   {0x10A0, 0x10FF}, {0x1E00, 0x1FBC},
-      {0x3041, 0x3096}, {0x30A1, 0x30FA}, {0x3400, 0x4DBF}, {0x4E00, 0x9FFF}, {0xAC00, 0xD7A3},
-  };
-  for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
-    if (c >= ranges[i][0] && c <= ranges[i][1])
+struct range {
+  uint32_t first, last;
+};
+#define IS_IN(c, ranges) is_in(c, ranges, sizeof ranges / sizeof ranges[0])
+static bool is_in(uint32_t c, const struct range *ranges, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    if (c >= ranges[i].first && c <= ranges[i].last)
       return true;
   return false;
 }
 
-static bool is_space(uint32_t c) {
-  return (c >= 9 && c <= 13) || c == ' ' || c == 0x85 || c == 0xA0 || c == 0x1680 ||
-         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F ||
-         c == 0x3000;
-}
+static const struct range alphabetic[] = {
+    {'A', 'Z'},       {'a', 'z'},       {0xAA, 0xAA},     {0xB5, 0xB5},     {0xBA, 0xBA},
+    {0xC0, 0xD6},     {0xD8, 0xF6},     {0xF8, 0x2C1},    {0x370, 0x373},   {0x376, 0x377},
+    {0x37B, 0x37D},   {0x37F, 0x37F},   {0x386, 0x386},   {0x388, 0x3F5},   {0x3F7, 0x481},
+    {0x48A, 0x52F},   {0x531, 0x556},   {0x561, 0x587},   {0x5D0, 0x5EA},   {0x620, 0x64A},
+    {0x671, 0x6D3},   {0x904, 0x939},   {0xE01, 0xE30},   {0x10A0, 0x10FF}, {0x1E00, 0x1FBC},
+    {0x3041, 0x3096}, {0x30A1, 0x30FA}, {0x3400, 0x4DBF}, {0x4E00, 0x9FFF}, {0xAC00, 0xD7A3},
+};
+static const struct range spaces[] = {
+    {9, 13},          {' ', ' '},       {0x85, 0x85},     {0xA0, 0xA0},     {0x1680, 0x1680},
+    {0x2000, 0x200A}, {0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F}, {0x3000, 0x3000},
+};
 
 /* -1: no decimal digit. */
 static int digit_of(uint32_t c) {
@@ -258,38 +262,7 @@ static int digit_of(uint32_t c) {
   return -1;
 }
 
-static bool is_numeric(uint32_t c) { return digit_of(c) >= 0; }
-
-/* --- arguments ------------------------------------------------------------------------------- */
-
-static bool get_index(struct vm *vm, const char *who, const scm *arguments, int at, size_t limit,
-                      size_t *index) {
-  scm given = arguments[at];
-  if (!is_fixnum(given))
-    return wrong_type(vm, who, at + 1, given);
-  if (fixnum_value(given) < 0 || (size_t)fixnum_value(given) >= limit)
-    return out_of_range(vm, who, at + 1, given);
-  *index = (size_t)fixnum_value(given);
-  return true;
-}
-
-bool get_range(struct vm *vm, const char *who, int count, const scm *arguments, int first,
-               size_t length, size_t *start, size_t *end) {
-  *start = 0;
-  *end = length;
-  return (count <= first + 1 || get_index(vm, who, arguments, first + 1, length + 1, end)) &&
-         (count <= first || get_index(vm, who, arguments, first, *end + 1, start));
-}
-
-/* The same of a string, which is the argument before those. */
-static bool get_part(struct vm *vm, const char *who, int count, const scm *arguments, int at,
-                     size_t *start, size_t *end) {
-  if (!is_string(arguments[at]))
-    return wrong_type(vm, who, at + 1, arguments[at]);
-  return get_range(vm, who, count, arguments, at + 1, string_of(arguments[at])->length, start, end);
-}
-
-/* --- primitives: characters ------------------------------------------------------------------ */
+/* --- comparisons ----------------------------------------------------------------------------- */
 
 enum { LESS = 1, SAME = 2, MORE = 4 }; /* what the order of two may be, as bits */
 
@@ -299,20 +272,11 @@ static uint32_t as_it_is(uint32_t c) { return c; }
 
 static int order(uint32_t a, uint32_t b) { return a < b ? LESS : a > b ? MORE : SAME; }
 
-static scm compare_chars(struct vm *vm, const char *who, int count, const scm *arguments,
-                         int wanted, map_fn map) {
-  bool result = true;
-  for (int i = 0; i < count; i++) {
-    if (!is_char(arguments[i]))
-      return wrong_type(vm, who, i + 1, arguments[i]);
-    if (i > 0 &&
-        !(order(map(char_value(arguments[i - 1])), map(char_value(arguments[i]))) & wanted))
-      result = false;
-  }
-  return boolean(result);
+static int order_char(scm a, scm b, map_fn map) {
+  return order(map(char_value(a)), map(char_value(b)));
 }
 
-static int order_strings(scm a, scm b, map_fn map) {
+static int order_string(scm a, scm b, map_fn map) {
   size_t m = string_of(a)->length, n = string_of(b)->length;
   for (size_t i = 0; i < m && i < n; i++) {
     uint32_t x = string_ref(a, i), y = string_ref(b, i);
@@ -322,73 +286,62 @@ static int order_strings(scm a, scm b, map_fn map) {
   return m < n ? LESS : m > n ? MORE : SAME;
 }
 
-static scm compare_strings(struct vm *vm, const char *who, int count, const scm *arguments,
-                           int wanted, map_fn map) {
+/* Inlined for characters and for strings. */
+static inline scm compare(struct vm *vm, const char *who, int count, const scm *arguments,
+                          bool (*of_kind)(scm), int (*order_of)(scm, scm, map_fn), int wanted,
+                          map_fn map) {
   bool result = true;
   for (int i = 0; i < count; i++) {
-    if (!is_string(arguments[i]))
+    if (!of_kind(arguments[i]))
       return wrong_type(vm, who, i + 1, arguments[i]);
     if (i > 0 && result)
-      result = order_strings(arguments[i - 1], arguments[i], map) & wanted;
+      result = order_of(arguments[i - 1], arguments[i], map) & wanted;
   }
   return boolean(result);
 }
 
-/* Ten primitives: five orders, with case and without. */
-#define COMPARISON(kind, suffix, name, wanted, map)                          \
-  static scm kind##suffix(struct vm *vm, int count, scm *arguments) {        \
-    return compare_##kind##s(vm, #kind name, count, arguments, wanted, map); \
+/* Ten of each kind: five orders, with case and without. */
+#define COMPARISONS(X, kind)                           \
+  X(kind, same, "=?", SAME, as_it_is)                  \
+  X(kind, less, "<?", LESS, as_it_is)                  \
+  X(kind, more, ">?", MORE, as_it_is)                  \
+  X(kind, at_most, "<=?", LESS | SAME, as_it_is)       \
+  X(kind, at_least, ">=?", MORE | SAME, as_it_is)      \
+  X(kind, ci_same, "-ci=?", SAME, foldcase)            \
+  X(kind, ci_less, "-ci<?", LESS, foldcase)            \
+  X(kind, ci_more, "-ci>?", MORE, foldcase)            \
+  X(kind, ci_at_most, "-ci<=?", LESS | SAME, foldcase) \
+  X(kind, ci_at_least, "-ci>=?", MORE | SAME, foldcase)
+#define DEFINE_COMPARISON(kind, id, name, wanted, map)                                      \
+  PRIMITIVE(kind##_##id) {                                                                  \
+    return compare(vm, #kind name, count, arguments, is_##kind, order_##kind, wanted, map); \
   }
-#define COMPARISONS(kind)                                        \
-  COMPARISON(kind, _same, "=?", SAME, as_it_is)                  \
-  COMPARISON(kind, _less, "<?", LESS, as_it_is)                  \
-  COMPARISON(kind, _more, ">?", MORE, as_it_is)                  \
-  COMPARISON(kind, _at_most, "<=?", LESS | SAME, as_it_is)       \
-  COMPARISON(kind, _at_least, ">=?", MORE | SAME, as_it_is)      \
-  COMPARISON(kind, _ci_same, "-ci=?", SAME, foldcase)            \
-  COMPARISON(kind, _ci_less, "-ci<?", LESS, foldcase)            \
-  COMPARISON(kind, _ci_more, "-ci>?", MORE, foldcase)            \
-  COMPARISON(kind, _ci_at_most, "-ci<=?", LESS | SAME, foldcase) \
-  COMPARISON(kind, _ci_at_least, "-ci>=?", MORE | SAME, foldcase)
-COMPARISONS(char)
-COMPARISONS(string)
+#define COMPARISON_ENTRY(kind, id, name, wanted, map) {#kind name, kind##_##id, 1, -1},
+COMPARISONS(DEFINE_COMPARISON, char)
+COMPARISONS(DEFINE_COMPARISON, string)
 
-#define COMPARISON_DEFS(kind)                                                         \
-  {#kind "=?", kind##_same, 1, -1}, {#kind "<?", kind##_less, 1, -1},                 \
-      {#kind ">?", kind##_more, 1, -1}, {#kind "<=?", kind##_at_most, 1, -1},         \
-      {#kind ">=?", kind##_at_least, 1, -1}, {#kind "-ci=?", kind##_ci_same, 1, -1},  \
-      {#kind "-ci<?", kind##_ci_less, 1, -1}, {#kind "-ci>?", kind##_ci_more, 1, -1}, \
-      {#kind "-ci<=?", kind##_ci_at_most, 1, -1}, {                                   \
-#kind "-ci>=?", kind##_ci_at_least, 1, -1                                         \
-  }
+/* --- primitives: characters ------------------------------------------------------------------ */
 
-/* Primitives of one character: what it is, or what becomes of it. */
-#define CHARACTER(function, name, result)                         \
-  static scm function(struct vm *vm, int count, scm *arguments) { \
-    (void)count;                                                  \
-    if (!is_char(arguments[0]))                                   \
-      return wrong_type(vm, name, 1, arguments[0]);               \
-    uint32_t c = char_value(arguments[0]);                        \
-    return result;                                                \
+/* Of one character: what it is, or what becomes of it. */
+#define CHARACTER(function, name, result)           \
+  PRIMITIVE(function) {                             \
+    if (!is_char(arguments[0]))                     \
+      return wrong_type(vm, name, 1, arguments[0]); \
+    uint32_t c = char_value(arguments[0]);          \
+    return result;                                  \
   }
 CHARACTER(char_to_integer, "char->integer", fixnum((intptr_t)c))
 CHARACTER(char_upcase, "char-upcase", make_char(upcase(c)))
 CHARACTER(char_downcase, "char-downcase", make_char(downcase(c)))
 CHARACTER(char_foldcase, "char-foldcase", make_char(foldcase(c)))
-CHARACTER(char_alphabetic, "char-alphabetic?", boolean(is_alphabetic(c)))
-CHARACTER(char_numeric, "char-numeric?", boolean(is_numeric(c)))
-CHARACTER(char_whitespace, "char-whitespace?", boolean(is_space(c)))
+CHARACTER(char_alphabetic, "char-alphabetic?", boolean(IS_IN(c, alphabetic)))
+CHARACTER(char_numeric, "char-numeric?", boolean(digit_of(c) >= 0))
+CHARACTER(char_whitespace, "char-whitespace?", boolean(IS_IN(c, spaces)))
 CHARACTER(char_upper_case, "char-upper-case?", boolean(is_upper(c)))
 CHARACTER(char_lower_case, "char-lower-case?", boolean(is_lower(c)))
-CHARACTER(digit_value, "digit-value", is_numeric(c) ? fixnum(digit_of(c)) : SCM_FALSE)
+CHARACTER(digit_value, "digit-value", digit_of(c) >= 0 ? fixnum(digit_of(c)) : SCM_FALSE)
 
-static scm char_p(struct vm *vm, int count, scm *arguments) {
-  (void)vm, (void)count;
-  return boolean(is_char(arguments[0]));
-}
-
-static scm integer_to_char(struct vm *vm, int count, scm *arguments) {
-  (void)count;
+PRIMITIVE(integer_to_char) {
   if (!is_fixnum(arguments[0]))
     return wrong_type(vm, "integer->char", 1, arguments[0]);
   if (!is_scalar(fixnum_value(arguments[0])))
@@ -396,318 +349,149 @@ static scm integer_to_char(struct vm *vm, int count, scm *arguments) {
   return make_char((uint32_t)fixnum_value(arguments[0]));
 }
 
-/* --- primitives: strings one character at a time --------------------------------------------- */
+/* --- primitives: strings --------------------------------------------------------------------- */
 
-static scm string_p(struct vm *vm, int count, scm *arguments) {
-  (void)vm, (void)count;
-  return boolean(is_string(arguments[0]));
+static bool char_argument(struct vm *vm, const char *who, const scm *arguments, int which) {
+  return is_char(arguments[which]) || wrong_type(vm, who, which + 1, arguments[which]);
 }
 
-static scm make_string_filled(struct vm *vm, int count, scm *arguments) {
+PRIMITIVE(make_string_filled) {
   size_t length;
-  if (!get_index(vm, "make-string", arguments, 0, SIZE_MAX, &length))
+  if (!index_argument(vm, "make-string", 1, arguments[0], FIXNUM_MAX, &length) ||
+      (count > 1 && !char_argument(vm, "make-string", arguments, 1)))
     return 0;
-  if (count > 1 && !is_char(arguments[1]))
-    return wrong_type(vm, "make-string", 2, arguments[1]);
   uint32_t c = count > 1 ? char_value(arguments[1]) : ' ';
-  scm string = make_string(vm, length, width_for(c));
+  scm string = make_string(vm, length, c > 0xFF ? 4 : 1);
   for (size_t i = 0; string && i < length; i++)
     put(string, i, c);
   return string;
 }
 
-static scm string_length(struct vm *vm, int count, scm *arguments) {
-  (void)count;
-  if (!is_string(arguments[0]))
-    return wrong_type(vm, "string-length", 1, arguments[0]);
-  return fixnum((intptr_t)string_of(arguments[0])->length);
+PRIMITIVE(string_length) {
+  size_t length;
+  bool good = sequence_argument(vm, "string-length", types.string, arguments, 0, &length);
+  return good ? fixnum((intptr_t)length) : 0;
 }
 
-static scm string_reference(struct vm *vm, int count, scm *arguments) {
+PRIMITIVE(string_reference) {
   size_t at;
-  (void)count;
-  if (!is_string(arguments[0]))
-    return wrong_type(vm, "string-ref", 1, arguments[0]);
-  if (!get_index(vm, "string-ref", arguments, 1, string_of(arguments[0])->length, &at))
-    return 0;
-  return make_char(string_ref(arguments[0], at));
+  bool good = item_arguments(vm, "string-ref", types.string, arguments, &at);
+  return good ? make_char(string_ref(arguments[0], at)) : 0;
 }
 
-static scm string_set(struct vm *vm, int count, scm *arguments) {
+PRIMITIVE(string_set) {
   size_t at;
-  (void)count;
-  if (!is_string(arguments[0]))
-    return wrong_type(vm, "string-set!", 1, arguments[0]);
-  if (!get_index(vm, "string-set!", arguments, 1, string_of(arguments[0])->length, &at))
-    return 0;
-  if (!is_char(arguments[2]))
-    return wrong_type(vm, "string-set!", 3, arguments[2]);
-  if (!make_wide_for(vm, arguments[0], char_value(arguments[2])))
-    return 0;
-  put(arguments[0], at, char_value(arguments[2]));
-  return SCM_UNSPECIFIED;
+  return item_arguments(vm, "string-set!", types.string, arguments, &at) &&
+                 char_argument(vm, "string-set!", arguments, 2) &&
+                 set_char(vm, arguments[0], at, char_value(arguments[2]))
+             ? SCM_UNSPECIFIED
+             : 0;
 }
 
-static scm string_fill(struct vm *vm, int count, scm *arguments) {
-  size_t start, end, length;
-  if (!is_string(arguments[0]))
-    return wrong_type(vm, "string-fill!", 1, arguments[0]);
-  length = string_of(arguments[0])->length;
-  if (!is_char(arguments[1]))
-    return wrong_type(vm, "string-fill!", 2, arguments[1]);
-  uint32_t c = char_value(arguments[1]);
-  if (!get_range(vm, "string-fill!", count, arguments, 2, length, &start, &end) ||
-      (start < end && !make_wide_for(vm, arguments[0], c)))
+PRIMITIVE(string_fill) {
+  size_t start, end;
+  if (!part_arguments(vm, "string-fill!", types.string, count, arguments, 0, 2, &start, &end) ||
+      !char_argument(vm, "string-fill!", arguments, 1))
     return 0;
   for (size_t i = start; i < end; i++)
-    put(arguments[0], i, c);
+    if (!set_char(vm, arguments[0], i, char_value(arguments[1])))
+      return 0;
   return SCM_UNSPECIFIED;
 }
 
-/* --- primitives: parts and wholes ------------------------------------------------------------ */
-
-static scm string_copy(struct vm *vm, int count, scm *arguments) {
+static scm copy_part(struct vm *vm, const char *who, int count, const scm *arguments) {
   size_t start, end;
-  if (!get_part(vm, "string-copy", count, arguments, 0, &start, &end))
-    return 0;
-  return slice(vm, arguments[0], start, end);
+  return part_arguments(vm, who, types.string, count, arguments, 0, 1, &start, &end)
+             ? string_slice(vm, arguments[0], start, end)
+             : 0;
 }
 
-static scm substring(struct vm *vm, int count, scm *arguments) {
-  size_t start, end;
-  if (!get_part(vm, "substring", count, arguments, 0, &start, &end))
-    return 0;
-  return slice(vm, arguments[0], start, end);
-}
+PRIMITIVE(string_copy) { return copy_part(vm, "string-copy", count, arguments); }
+PRIMITIVE(substring) { return copy_part(vm, "substring", count, arguments); }
 
-/* (string-copy! to at from [start [end]]) */
-static scm string_copy_into(struct vm *vm, int count, scm *arguments) {
+PRIMITIVE(string_copy_into) {
   size_t at, start, end;
-  uint32_t bits = 0;
-  if (!is_string(arguments[0]))
-    return wrong_type(vm, "string-copy!", 1, arguments[0]);
-  size_t length = string_of(arguments[0])->length;
-  if (!get_index(vm, "string-copy!", arguments, 1, length + 1, &at) ||
-      !get_part(vm, "string-copy!", count, arguments, 2, &start, &end))
-    return 0;
-  if (end - start > length - at)
-    return out_of_range(vm, "string-copy!", 2, arguments[1]);
-  for (size_t i = start; i < end; i++)
-    bits |= string_ref(arguments[2], i);
-  if (!make_wide_for(vm, arguments[0], bits))
-    return 0;
-  copy_chars(arguments[0], at, arguments[2], start, end - start);
-  return SCM_UNSPECIFIED;
+  return copy_arguments(vm, "string-copy!", types.string, count, arguments, &at, &start, &end) &&
+                 copy_chars(vm, arguments[0], at, arguments[2], start, end - start)
+             ? SCM_UNSPECIFIED
+             : 0;
 }
 
-static scm string_append(struct vm *vm, int count, scm *arguments) {
-  size_t length = 0, width = 1, at = 0;
-  for (int i = 0; i < count; i++) {
-    if (!is_string(arguments[i]))
-      return wrong_type(vm, "string-append", i + 1, arguments[i]);
-    length += string_of(arguments[i])->length;
-    if (string_of(arguments[i])->width > width)
-      width = 4;
-  }
-  scm whole = make_string(vm, length, width);
+PRIMITIVE(string_append) {
+  size_t total, width = 1, at = 0;
+  if (!total_length(vm, "string-append", types.string, count, arguments, &total))
+    return 0;
+  for (int i = 0; i < count; i++)
+    width |= string_of(arguments[i])->width & 4;
+  scm whole = make_string(vm, total, width & 4 ? 4 : 1);
+  ROOTS(vm, (void *)&whole);
   for (int i = 0; whole && i < count; i++) {
-    copy_chars(whole, at, arguments[i], 0, string_of(arguments[i])->length);
-    at += string_of(arguments[i])->length;
+    size_t length = string_of(arguments[i])->length;
+    if (!copy_chars(vm, whole, at, arguments[i], 0, length))
+      return 0;
+    at += length;
   }
   return whole;
-}
-
-/* (string-join list [delimiter]): a space, unless another is given. */
-static scm string_join(struct vm *vm, int count, scm *arguments) {
-  scm between = count > 1 ? arguments[1] : SCM_FALSE;
-  if (list_length(arguments[0]) < 0)
-    return wrong_type(vm, "string-join", 1, arguments[0]);
-  ROOTS(vm, (void *)&between);
-  if (count < 2 && !(between = string_from(vm, " ")))
-    return 0;
-  if (!is_string(between))
-    return wrong_type(vm, "string-join", 2, between);
-  size_t gap = string_of(between)->length, length = 0, width = string_of(between)->width, at = 0;
-  for (scm list = arguments[0]; list != SCM_NIL; list = cdr(list)) {
-    if (!is_string(car(list)))
-      return wrong_type(vm, "string-join", 1, car(list));
-    length += string_of(car(list))->length + (cdr(list) != SCM_NIL ? gap : 0);
-    if (string_of(car(list))->width > width)
-      width = 4;
-  }
-  scm whole = make_string(vm, length, width);
-  for (scm list = arguments[0]; whole && list != SCM_NIL; list = cdr(list)) {
-    copy_chars(whole, at, car(list), 0, string_of(car(list))->length);
-    at += string_of(car(list))->length;
-    if (cdr(list) != SCM_NIL)
-      copy_chars(whole, at, between, 0, gap);
-    at += gap;
-  }
-  return whole;
-}
-
-/* (string-split string char): from the end, so that the list grows at its front. */
-static scm string_split(struct vm *vm, int count, scm *arguments) {
-  scm string = arguments[0], list = SCM_NIL;
-  (void)count;
-  if (!is_string(string))
-    return wrong_type(vm, "string-split", 1, string);
-  if (!is_char(arguments[1]))
-    return wrong_type(vm, "string-split", 2, arguments[1]);
-  ROOTS(vm, (void *)&list);
-  for (size_t end = string_of(string)->length, start = end;; start--)
-    if (start == 0 || string_ref(string, start - 1) == char_value(arguments[1])) {
-      scm piece = slice(vm, string, start, end);
-      if (!piece || !(list = cons(vm, piece, list)) || start == 0)
-        return piece ? list : 0;
-      end = start - 1;
-    }
 }
 
 static scm map_string(struct vm *vm, const char *who, scm string, map_fn map) {
-  uint32_t bits = 0;
   if (!is_string(string))
     return wrong_type(vm, who, 1, string);
   size_t length = string_of(string)->length;
-  for (size_t i = 0; i < length; i++)
-    bits |= map(string_ref(string, i));
-  scm result = make_string(vm, length, width_for(bits));
+  scm result = make_string(vm, length, 1);
+  ROOTS(vm, (void *)&result);
   for (size_t i = 0; result && i < length; i++)
-    put(result, i, map(string_ref(string, i)));
+    if (!set_char(vm, result, i, map(string_ref(string, i))))
+      return 0;
   return result;
 }
 
-static scm string_upcase(struct vm *vm, int count, scm *arguments) {
-  (void)count;
-  return map_string(vm, "string-upcase", arguments[0], upcase);
-}
-static scm string_downcase(struct vm *vm, int count, scm *arguments) {
-  (void)count;
-  return map_string(vm, "string-downcase", arguments[0], downcase);
-}
-static scm string_foldcase(struct vm *vm, int count, scm *arguments) {
-  (void)count;
-  return map_string(vm, "string-foldcase", arguments[0], foldcase);
-}
-
-/* --- primitives: looking for something ------------------------------------------------------- */
-
-/* (string-index string char [start [end]]) */
-static scm string_index(struct vm *vm, int count, scm *arguments) {
-  size_t start, end;
-  if (!is_string(arguments[0]))
-    return wrong_type(vm, "string-index", 1, arguments[0]);
-  if (!is_char(arguments[1]))
-    return wrong_type(vm, "string-index", 2, arguments[1]);
-  if (!get_range(vm, "string-index", count, arguments, 2, string_of(arguments[0])->length, &start,
-                 &end))
-    return 0;
-  for (size_t i = start; i < end; i++)
-    if (string_ref(arguments[0], i) == char_value(arguments[1]))
-      return fixnum((intptr_t)i);
-  return SCM_FALSE;
-}
-
-static bool matches(scm pattern, size_t length, scm string, size_t at) {
-  for (size_t i = 0; i < length; i++)
-    if (string_ref(pattern, i) != string_ref(string, at + i))
-      return false;
-  return true;
-}
-
-/* (string-search-forward pattern string [start]) */
-static scm string_search_forward(struct vm *vm, int count, scm *arguments) {
-  size_t start, end;
-  if (!is_string(arguments[0]))
-    return wrong_type(vm, "string-search-forward", 1, arguments[0]);
-  if (!get_part(vm, "string-search-forward", count, arguments, 1, &start, &end))
-    return 0;
-  size_t length = string_of(arguments[0])->length;
-  for (; start + length <= end; start++)
-    if (matches(arguments[0], length, arguments[1], start))
-      return fixnum((intptr_t)start);
-  return SCM_FALSE;
-}
-
-static scm string_hash_value(struct vm *vm, int count, scm *arguments) {
-  (void)count;
-  if (!is_string(arguments[0]))
-    return wrong_type(vm, "string-hash", 1, arguments[0]);
-  return fixnum((intptr_t)(string_hash(arguments[0]) >> 2));
-}
+PRIMITIVE(string_upcase) { return map_string(vm, "string-upcase", arguments[0], upcase); }
+PRIMITIVE(string_downcase) { return map_string(vm, "string-downcase", arguments[0], downcase); }
+PRIMITIVE(string_foldcase) { return map_string(vm, "string-foldcase", arguments[0], foldcase); }
 
 /* --- primitives: conversions ----------------------------------------------------------------- */
 
-/* `argument`: which one the items come from; 0: each is one itself. */
-static scm string_from_chars(struct vm *vm, const char *who, int argument, const scm *items,
-                             size_t length) {
-  uint32_t bits = 0;
-  for (size_t i = 0; i < length; i++) {
-    if (!is_char(items[i]))
-      return wrong_type(vm, who, argument ? argument : (int)i + 1, items[i]);
-    bits |= char_value(items[i]);
-  }
-  scm string = make_string(vm, length, width_for(bits));
-  for (size_t i = 0; string && i < length; i++)
-    put(string, i, char_value(items[i]));
+PRIMITIVE(string_of_arguments) {
+  scm string = make_string(vm, (size_t)count, 1);
+  ROOTS(vm, (void *)&string);
+  for (int i = 0; string && i < count; i++)
+    if (!char_argument(vm, "string", arguments, i) ||
+        !set_char(vm, string, (size_t)i, char_value(arguments[i])))
+      return 0;
   return string;
 }
 
-static scm string_of_arguments(struct vm *vm, int count, scm *arguments) {
-  return string_from_chars(vm, "string", 0, arguments, (size_t)count);
-}
-
-static scm vector_to_string(struct vm *vm, int count, scm *arguments) {
-  size_t start, end;
-  if (!is_vector(arguments[0]))
-    return wrong_type(vm, "vector->string", 1, arguments[0]);
-  if (!get_range(vm, "vector->string", count, arguments, 1, vector_of(arguments[0])->count, &start,
-                 &end))
-    return 0;
-  return string_from_chars(vm, "vector->string", 1, vector_of(arguments[0])->items + start,
-                           end - start);
-}
-
-static scm string_to_vector(struct vm *vm, int count, scm *arguments) {
-  size_t start, end;
-  if (!get_part(vm, "string->vector", count, arguments, 0, &start, &end))
-    return 0;
-  scm vector = make_vector(vm, end - start, SCM_FALSE);
-  for (size_t i = start; vector && i < end; i++)
-    vector_of(vector)->items[i - start] = make_char(string_ref(arguments[0], i));
-  return vector;
-}
-
-static scm list_to_string(struct vm *vm, int count, scm *arguments) {
-  uint32_t bits = 0;
-  (void)count;
-  intptr_t length = list_length(arguments[0]);
+PRIMITIVE(list_to_string) {
+  scm list = arguments[0];
+  intptr_t length = list_length(list);
   if (length < 0)
-    return wrong_type(vm, "list->string", 1, arguments[0]);
-  for (scm list = arguments[0]; list != SCM_NIL; list = cdr(list)) {
-    if (!is_char(car(list)))
-      return wrong_type(vm, "list->string", 1, car(list));
-    bits |= char_value(car(list));
+    return wrong_type(vm, "list->string", 1, list);
+  scm string = make_string(vm, (size_t)length, 1);
+  ROOTS(vm, (void *)&string, (void *)&list);
+  for (intptr_t i = 0; string && i < length && is_pair(list); i++, list = cdr(list)) {
+    scm c = car(list);
+    if (!is_char(c))
+      return wrong_type(vm, "list->string", 1, c);
+    if (!set_char(vm, string, (size_t)i, char_value(c)))
+      return 0;
   }
-  scm string = make_string(vm, (size_t)length, width_for(bits)), list = arguments[0];
-  for (size_t i = 0; string && list != SCM_NIL; list = cdr(list))
-    put(string, i++, char_value(car(list)));
   return string;
 }
 
-static scm string_to_list(struct vm *vm, int count, scm *arguments) {
+PRIMITIVE(string_to_list) {
   size_t start, end;
   scm list = SCM_NIL;
-  if (!get_part(vm, "string->list", count, arguments, 0, &start, &end))
+  if (!part_arguments(vm, "string->list", types.string, count, arguments, 0, 1, &start, &end))
     return 0;
   while (end > start && list)
     list = cons(vm, make_char(string_ref(arguments[0], --end)), list);
   return list;
 }
 
-static scm string_to_bytes(struct vm *vm, int count, scm *arguments) {
+PRIMITIVE(string_to_bytes) {
   size_t start, end;
-  if (!get_part(vm, "string->utf8", count, arguments, 0, &start, &end))
+  if (!part_arguments(vm, "string->utf8", types.string, count, arguments, 0, 1, &start, &end))
     return 0;
   scm bytes = make_bytevector(vm, utf8_length(arguments[0], start, end));
   if (bytes)
@@ -715,53 +499,31 @@ static scm string_to_bytes(struct vm *vm, int count, scm *arguments) {
   return bytes;
 }
 
-static scm bytes_to_string(struct vm *vm, int count, scm *arguments) {
+PRIMITIVE(bytes_to_string) {
   size_t start, end;
-  if (!is_bytevector(arguments[0]))
-    return wrong_type(vm, "utf8->string", 1, arguments[0]);
-  const struct bytevector *bytes = bytevector_of(arguments[0]);
-  if (!get_range(vm, "utf8->string", count, arguments, 1, bytes->count, &start, &end))
+  if (!part_arguments(vm, "utf8->string", types.bytevector, count, arguments, 0, 1, &start, &end))
     return 0;
-  return string_from_bytes(vm, (const char *)bytes->bytes + start, end - start);
+  return string_from_bytes(vm, (const char *)bytevector_of(arguments[0])->bytes + start,
+                           end - start);
 }
 
-/* --- primitives: symbols --------------------------------------------------------------------- */
-
-static scm symbol_p(struct vm *vm, int count, scm *arguments) {
-  (void)vm, (void)count;
-  return boolean(is_symbol(arguments[0]));
-}
-
-static scm symbol_same(struct vm *vm, int count, scm *arguments) {
-  bool result = true;
-  for (int i = 0; i < count; i++) {
-    if (!is_symbol(arguments[i]))
-      return wrong_type(vm, "symbol=?", i + 1, arguments[i]);
-    result = result && arguments[i] == arguments[0];
-  }
-  return boolean(result);
-}
-
-static scm symbol_to_string(struct vm *vm, int count, scm *arguments) {
-  (void)count;
+PRIMITIVE(symbol_to_string) {
   if (!is_symbol(arguments[0]))
     return wrong_type(vm, "symbol->string", 1, arguments[0]);
   scm name = symbol_of(arguments[0])->name;
-  return slice(vm, name, 0, string_of(name)->length);
+  return string_slice(vm, name, 0, string_of(name)->length);
 }
 
-static scm string_to_symbol(struct vm *vm, int count, scm *arguments) {
-  (void)count;
+PRIMITIVE(string_to_symbol) {
   if (!is_string(arguments[0]))
     return wrong_type(vm, "string->symbol", 1, arguments[0]);
   return intern_string(vm, arguments[0]);
 }
 
 /* No two are the same, whatever their names; the number is for who reads them. */
-static scm generate_symbol(struct vm *vm, int count, scm *arguments) {
+PRIMITIVE(generate_symbol) {
   static uint64_t number; /* atomic */
   char text[24];
-  (void)count, (void)arguments;
   (void)snprintf(text, sizeof text, "g%llu",
                  (unsigned long long)__atomic_add_fetch(&number, 1, __ATOMIC_RELAXED));
   scm name = string_from(vm, text);
@@ -769,9 +531,7 @@ static scm generate_symbol(struct vm *vm, int count, scm *arguments) {
 }
 
 static const struct primitive_def defs[] = {
-    COMPARISON_DEFS(char),
-    COMPARISON_DEFS(string),
-    {"char?", char_p, 1, 1},
+    COMPARISONS(COMPARISON_ENTRY, char) COMPARISONS(COMPARISON_ENTRY, string) //
     {"char->integer", char_to_integer, 1, 1},
     {"integer->char", integer_to_char, 1, 1},
     {"char-upcase", char_upcase, 1, 1},
@@ -783,7 +543,6 @@ static const struct primitive_def defs[] = {
     {"char-upper-case?", char_upper_case, 1, 1},
     {"char-lower-case?", char_lower_case, 1, 1},
     {"digit-value", digit_value, 1, 1},
-    {"string?", string_p, 1, 1},
     {"make-string", make_string_filled, 1, 2},
     {"string", string_of_arguments, 0, -1},
     {"string-length", string_length, 1, 1},
@@ -794,25 +553,15 @@ static const struct primitive_def defs[] = {
     {"substring", substring, 2, 3},
     {"string-copy!", string_copy_into, 3, 5},
     {"string-append", string_append, 0, -1},
-    {"string-join", string_join, 1, 2},
-    {"string-split", string_split, 2, 2},
     {"string-upcase", string_upcase, 1, 1},
     {"string-downcase", string_downcase, 1, 1},
     {"string-foldcase", string_foldcase, 1, 1},
-    {"string-index", string_index, 2, 4},
-    {"string-search-forward", string_search_forward, 2, 3},
-    {"string-hash", string_hash_value, 1, 1},
-    {"string->vector", string_to_vector, 1, 3},
-    {"vector->string", vector_to_string, 1, 3},
     {"string->list", string_to_list, 1, 3},
     {"list->string", list_to_string, 1, 1},
     {"string->utf8", string_to_bytes, 1, 3},
     {"utf8->string", bytes_to_string, 1, 3},
-    {"symbol?", symbol_p, 1, 1},
-    {"symbol=?", symbol_same, 1, -1},
     {"symbol->string", symbol_to_string, 1, 1},
     {"string->symbol", string_to_symbol, 1, 1},
-    {"generate-symbol", generate_symbol, 0, 0},
     {"gensym", generate_symbol, 0, 0},
     {NULL, NULL, 0, 0},
 };

@@ -38,14 +38,6 @@ void symbol_begin(struct vm *vm) {
   }
 }
 
-static scm copy_string(struct vm *vm, scm string) {
-  const struct string *from = string_of(string);
-  scm copy = make_string(vm, from->length, from->width);
-  if (copy)
-    memcpy((void *)string_of(copy)->chars, (const void *)from->chars, from->length * from->width);
-  return copy;
-}
-
 scm make_uninterned(struct vm *vm, scm string) {
   ROOTS(vm, (void *)&string);
   struct symbol *symbol = make_object(vm, types.symbol);
@@ -64,7 +56,8 @@ scm intern_string(struct vm *vm, scm string) {
   scm symbol = (scm)tarn_weak_table_get(vm->self, symbols, &probe, NULL);
   if (symbol)
     return symbol;
-  if (!(string = copy_string(vm, string)) || !(symbol = make_uninterned(vm, string)))
+  if (!(string = string_slice(vm, string, 0, string_of(string)->length)) ||
+      !(symbol = make_uninterned(vm, string)))
     return 0;
   vm->keep[0] = symbol;
   symbol = (scm)tarn_weak_table_put(vm->self, symbols, (void *)symbol, NULL, false);

@@ -23,112 +23,67 @@ scm make_alias(struct vm *vm, scm symbol, struct scope *scope) {
   return (scm)alias;
 }
 
-/* Pairs and vectors that were met, so that a walk of circular data ends. */
-struct met {
-  scm *places, *left; /* a set, open addressing; and those whose parts were not looked at yet */
-  size_t capacity, count, left_count;
+/* Constants lose their aliases in a copy, in which what was one is one: so they may be circular,
+ * and as deep as memory is. */
+struct copying {
+  struct vm *vm;
+  scm copies; /* by eq?: from a pair or vector to its copy */
+  scm left;   /* a list of those whose copies are still empty */
+  bool renamed;
 };
 
-static bool grow_met(struct met *met) {
-  struct met grown = {.capacity = met->capacity ? 2 * met->capacity : 256};
-  grown.places = calloc(grown.capacity, sizeof(scm));
-  grown.left = calloc(grown.capacity, sizeof(scm));
-  if (!grown.places || !grown.left) {
-    free(grown.places);
-    free(grown.left);
-    return false;
-  }
-  for (size_t i = 0; i < met->capacity; i++)
-    if (met->places[i]) {
-      size_t at = (met->places[i] >> 4) & (grown.capacity - 1);
-      while (grown.places[at])
-        at = (at + 1) & (grown.capacity - 1);
-      grown.places[at] = met->places[i];
-    }
-  if (met->left_count)
-    memcpy(grown.left, met->left, met->left_count * sizeof(scm));
-  grown.count = met->count;
-  grown.left_count = met->left_count;
-  free(met->places);
-  free(met->left);
-  *met = grown;
-  return true;
-}
-
-/* False: no memory. */
-static bool meet(struct met *met, scm datum) {
+static scm copy_of(struct copying *copying, scm datum) {
+  struct vm *vm = copying->vm;
+  for (; is_alias(datum); datum = alias_of(datum)->symbol)
+    copying->renamed = true;
   if (!is_pair(datum) && !is_vector(datum))
-    return true;
-  if (2 * (met->count + 1) > met->capacity && !grow_met(met))
-    return false;
-  size_t at = (datum >> 4) & (met->capacity - 1);
-  for (; met->places[at]; at = (at + 1) & (met->capacity - 1))
-    if (met->places[at] == datum)
-      return true;
-  met->places[at] = datum;
-  met->count++;
-  met->left[met->left_count++] = datum;
-  return true;
-}
-
-/* The parts of one datum; true: there is an alias, or no memory to find out. */
-static bool meet_parts(struct met *met, scm datum) {
-  if (is_pair(datum))
-    return is_alias(car(datum)) || is_alias(cdr(datum)) || !meet(met, car(datum)) ||
-           !meet(met, cdr(datum));
-  for (size_t i = 0; i < vector_of(datum)->count; i++)
-    if (is_alias(vector_of(datum)->items[i]) || !meet(met, vector_of(datum)->items[i]))
-      return true;
-  return false;
-}
-
-/* Without recursion, for constants may be as deep as memory is. */
-static bool has_alias(scm datum) {
-  struct met met = {0};
-  bool found = is_alias(datum) || !meet(&met, datum);
-  while (!found && met.left_count > 0)
-    found = meet_parts(&met, met.left[--met.left_count]);
-  free(met.places);
-  free(met.left);
-  return found;
-}
-
-static scm strip_part(struct compilation *c, scm datum, unsigned depth);
-
-static scm strip_vector(struct compilation *c, scm vector, unsigned depth) {
-  scm copy = keep(c, make_vector(c->vm, vector_of(vector)->count, SCM_FALSE));
-  for (size_t i = 0; copy && i < vector_of(vector)->count; i++) {
-    scm item = strip_part(c, vector_of(vector)->items[i], depth);
-    if (!item)
-      return 0;
-    store(c->vm, copy, &vector_of(copy)->items[i], item);
-  }
+    return datum;
+  scm copy = eq_table_ref(copying->copies, datum);
+  if (copy)
+    return copy;
+  copy = is_pair(datum) ? cons(vm, SCM_NIL, SCM_NIL)
+                        : make_vector(vm, vector_of(datum)->count, SCM_NIL);
+  ROOTS(vm, (void *)&copy);
+  if (!copy || !eq_table_put(vm, copying->copies, datum, copy) ||
+      !(copying->left = cons(vm, datum, copying->left)))
+    return 0;
   return copy;
 }
 
-/* A copy.  Templates made it, so it is not circular, and as deep as a form may be. */
-static scm strip_part(struct compilation *c, scm datum, unsigned depth) {
-  while (is_alias(datum))
-    datum = alias_of(datum)->symbol;
-  if (!is_vector(datum) && !is_pair(datum))
-    return datum;
-  if (depth > DEPTH_MOST)
-    return syntax_error(c, "a constant is nested too deeply", SCM_FALSE), 0;
-  if (is_vector(datum))
-    return strip_vector(c, datum, depth + 1);
-  scm list = SCM_NIL, item;
-  for (; is_pair(datum); datum = cdr(datum))
-    if (!(item = strip_part(c, car(datum), depth + 1)) ||
-        !(list = keep(c, cons(c->vm, item, list))))
-      return 0;
-  scm result = strip_part(c, datum, depth + 1);
-  for (; result && list != SCM_NIL; list = cdr(list))
-    result = keep(c, cons(c->vm, car(list), result));
-  return result;
+static bool copy_part(struct copying *copying, scm copy, scm *to, scm part) {
+  if (!(part = copy_of(copying, part)))
+    return false;
+  store(copying->vm, copy, to, part);
+  return true;
 }
 
+static bool copy_parts(struct copying *copying, scm datum) {
+  scm copy = eq_table_ref(copying->copies, datum);
+  if (is_pair(datum))
+    return copy_part(copying, copy, &pair_of(copy)->car, car(datum)) &&
+           copy_part(copying, copy, &pair_of(copy)->cdr, cdr(datum));
+  for (size_t i = 0; i < vector_of(datum)->count; i++)
+    if (!copy_part(copying, copy, &vector_of(copy)->items[i], vector_of(datum)->items[i]))
+      return false;
+  return true;
+}
+
+/* What has no alias stays the same object. */
 scm strip(struct compilation *c, scm datum) {
-  return c->renamed && has_alias(datum) ? strip_part(c, datum, 0) : datum;
+  while (is_alias(datum))
+    datum = alias_of(datum)->symbol;
+  if (!c->renamed || (!is_pair(datum) && !is_vector(datum)))
+    return datum;
+  struct copying copying = {.vm = c->vm, .copies = SCM_FALSE, .left = SCM_NIL};
+  ROOTS(c->vm, (void *)&copying.copies, (void *)&copying.left);
+  scm result = (copying.copies = eq_table(c->vm)) ? copy_of(&copying, datum) : 0;
+  while (result && copying.left != SCM_NIL) {
+    scm next = car(copying.left);
+    copying.left = cdr(copying.left);
+    if (!copy_parts(&copying, next))
+      return 0;
+  }
+  return copying.renamed ? keep(c, result) : result ? datum : 0;
 }
 
 scm reversed(struct compilation *c, scm list) {
@@ -148,7 +103,7 @@ struct found {
   unsigned depth;
   scm form;            /* depth 0 */
   struct found **rows; /* else: of depth - 1 */
-  unsigned count;
+  size_t count;
 };
 
 struct renamed {
@@ -220,19 +175,29 @@ static size_t pairs_of(scm list) {
   return count;
 }
 
-/* The variables of a pattern, with room for `count` rows each. */
-static bool add_rows(struct use *use, scm pattern, unsigned count) {
-  for (; is_pair(pattern); pattern = cdr(pattern))
-    if (!add_rows(use, car(pattern), count))
+struct rows {
+  size_t count, row;
+  struct found *found; /* what there was before any went into the row */
+};
+typedef bool (*visit_fn)(struct use *use, scm name, struct rows *rows);
+
+/* Calls `visit` for each name in a pattern or template, until that says false. */
+static bool each_name(struct use *use, scm form, visit_fn visit, struct rows *rows) {
+  for (; is_pair(form); form = cdr(form))
+    if (!each_name(use, car(form), visit, rows))
       return false;
-  for (size_t i = 0; is_vector(pattern) && i < vector_of(pattern)->count; i++)
-    if (!add_rows(use, vector_of(pattern)->items[i], count))
+  for (size_t i = 0; is_vector(form) && i < vector_of(form)->count; i++)
+    if (!each_name(use, vector_of(form)->items[i], visit, rows))
       return false;
-  if (!is_name(pattern) || is_ellipsis(use, pattern) || is_literal(use, pattern) ||
-      pattern == underscore_name)
+  return !is_name(form) || visit(use, form, rows);
+}
+
+/* A variable of a pattern gets room for as many rows. */
+static bool add_rows(struct use *use, scm name, struct rows *rows) {
+  if (is_ellipsis(use, name) || is_literal(use, name) || name == underscore_name)
     return true;
-  struct found *found = new_found(use, pattern);
-  if (!found || !(found->rows = arena_take(use->c, (count + 1) * sizeof(struct found *))))
+  struct found *found = new_found(use, name);
+  if (!found || !(found->rows = arena_take(use->c, (rows->count + 1) * sizeof(struct found *))))
     return false;
   found->depth = 1;
   return true;
@@ -241,7 +206,7 @@ static bool add_rows(struct use *use, scm pattern, unsigned count) {
 /* (pattern ... . rest) against a list of which `count` forms belong to the ellipsis. */
 static bool match_ellipsis(struct use *use, scm pattern, scm form, size_t count) {
   struct found *outer = use->found;
-  if (!add_rows(use, car(pattern), (unsigned)count))
+  if (!each_name(use, car(pattern), add_rows, &(struct rows){.count = count}))
     return !(use->failed = true);
   struct found *rows = use->found;
   for (size_t i = 0; i < count; i++, form = cdr(form)) {
@@ -259,17 +224,15 @@ static bool match_ellipsis(struct use *use, scm pattern, scm form, size_t count)
   return match(use, cdr(cdr(pattern)), form);
 }
 
+static scm vector_to_list(struct use *use, scm vector) {
+  return keep(use->c, list_of(use->c->vm, vector_of(vector)->count, vector_of(vector)->items));
+}
+
 static bool match_vector(struct use *use, scm pattern, scm form) {
-  scm patterns = SCM_NIL, forms = SCM_NIL;
   if (!is_vector(form))
     return false;
-  for (size_t i = vector_of(pattern)->count; patterns && i > 0; i--)
-    patterns = keep(use->c, cons(use->c->vm, vector_of(pattern)->items[i - 1], patterns));
-  for (size_t i = vector_of(form)->count; forms && i > 0; i--)
-    forms = keep(use->c, cons(use->c->vm, vector_of(form)->items[i - 1], forms));
-  if (!patterns || !forms)
-    return !(use->failed = true);
-  return match(use, patterns, forms);
+  scm patterns = vector_to_list(use, pattern), forms = patterns ? vector_to_list(use, form) : 0;
+  return forms ? match(use, patterns, forms) : !(use->failed = true);
 }
 
 static bool match(struct use *use, scm pattern, scm form) {
@@ -292,11 +255,10 @@ static bool match(struct use *use, scm pattern, scm form) {
 
 static scm fill(struct use *use, scm template, bool plain);
 
-static struct found *find(const struct use *use, scm name) {
-  for (struct found *found = use->found; found; found = found->next)
-    if (found->name == name)
-      return found;
-  return NULL;
+static struct found *find(struct found *found, scm name) {
+  while (found && found->name != name)
+    found = found->next;
+  return found;
 }
 
 static scm rename_name(struct use *use, scm name) {
@@ -314,7 +276,7 @@ static scm rename_name(struct use *use, scm name) {
 }
 
 static scm fill_name(struct use *use, scm name) {
-  const struct found *found = find(use, name);
+  const struct found *found = find(use->found, name);
   if (!found)
     return rename_name(use, name);
   if (found->depth == 0)
@@ -323,35 +285,24 @@ static scm fill_name(struct use *use, scm name) {
   return 0;
 }
 
-/* How many rows the variables of a template have that are below an ellipsis; -1: none is. */
-static intptr_t rows_of(const struct use *use, scm template) {
-  intptr_t rows = -1, more;
-  for (; is_pair(template); template = cdr(template))
-    if ((more = rows_of(use, car(template))) > rows)
-      rows = more;
-  for (size_t i = 0; is_vector(template) && i < vector_of(template)->count; i++)
-    if ((more = rows_of(use, vector_of(template)->items[i])) > rows)
-      rows = more;
-  const struct found *found = is_name(template) ? find(use, template) : NULL;
-  return found && found->depth > 0 && (intptr_t)found->count > rows ? (intptr_t)found->count : rows;
+/* The most rows that a variable of a template has, plus 1; 0: none is below an ellipsis. */
+static bool count_rows(struct use *use, scm name, struct rows *rows) {
+  const struct found *found = find(use->found, name);
+  if (found && found->depth > 0 && found->count >= rows->count)
+    rows->count = found->count + 1;
+  return true;
 }
 
-/* Every variable that has rows is what row `row` of it is. */
-static bool go_into_row(struct use *use, scm template, intptr_t row) {
-  for (; is_pair(template); template = cdr(template))
-    if (!go_into_row(use, car(template), row))
-      return false;
-  for (size_t i = 0; is_vector(template) && i < vector_of(template)->count; i++)
-    if (!go_into_row(use, vector_of(template)->items[i], row))
-      return false;
-  const struct found *found = is_name(template) ? find(use, template) : NULL;
-  if (!found || found->depth == 0 || row >= (intptr_t)found->count)
+/* A variable that has rows is what row `row` of it is; the same for each time that it is there. */
+static bool go_into_row(struct use *use, scm name, struct rows *rows) {
+  const struct found *found = find(rows->found, name);
+  if (!found || found->depth == 0 || rows->row >= found->count)
     return true;
-  struct found *inner = new_found(use, template);
+  struct found *inner = new_found(use, name);
   if (!inner)
     return false;
   struct found *next = inner->next;
-  *inner = *found->rows[row];
+  *inner = *found->rows[rows->row];
   inner->next = next;
   return true;
 }
@@ -359,11 +310,12 @@ static bool go_into_row(struct use *use, scm template, intptr_t row) {
 /* The template once for each row, in front of `rest`, the last row first in `results`. */
 static scm fill_rows(struct use *use, scm template, unsigned ellipses, scm rest, bool plain) {
   struct found *outer = use->found;
-  intptr_t rows = rows_of(use, template);
-  if (rows < 0)
+  struct rows rows = {.found = outer};
+  (void)each_name(use, template, count_rows, &rows);
+  if (rows.count == 0)
     return syntax_error(use->c, "an ellipsis follows what has no variable for it", template), 0;
-  for (intptr_t row = rows; rest && row > 0; row--) {
-    if (!go_into_row(use, template, row - 1))
+  for (rows.row = rows.count - 1; rest && rows.row-- > 0;) {
+    if (!each_name(use, template, go_into_row, &rows))
       return 0;
     if (ellipses > 1) {
       rest = fill_rows(use, template, ellipses - 1, rest, plain);
@@ -377,9 +329,7 @@ static scm fill_rows(struct use *use, scm template, unsigned ellipses, scm rest,
 }
 
 static scm fill_vector(struct use *use, scm template, bool plain) {
-  scm list = SCM_NIL;
-  for (size_t i = vector_of(template)->count; list && i > 0; i--)
-    list = keep(use->c, cons(use->c->vm, vector_of(template)->items[i - 1], list));
+  scm list = vector_to_list(use, template);
   if (!list || !(list = fill(use, list, plain)))
     return 0;
   scm vector = keep(use->c, make_vector(use->c->vm, pairs_of(list), SCM_FALSE));
@@ -448,6 +398,9 @@ scm make_macro(struct compilation *c, scm rules, struct scope *scope) {
     (void)syntax_error(c, "syntax is made by syntax-rules", rules);
     return 0;
   }
+  for (scm literals = car(at); is_pair(literals); literals = cdr(literals))
+    if (car(literals) == ellipsis)
+      ellipsis = SCM_UNBOUND; /* which no form is */
   struct macro *macro = make_object(c->vm, types.macro);
   if (!macro)
     return 0;

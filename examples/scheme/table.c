@@ -41,13 +41,10 @@ struct weak_table {
   uint64_t kind;          /* a tarn_weak_kind */
 };
 
-struct weak_box { /* of what is not weak; one that is weak is Tarn's own object */
+/* Both have one of Tarn's own inside, or, for a key that cannot be weak, what that would hold. */
+struct weak {
   const tarn_type *type;
-  scm value;
-};
-struct ephemeron { /* the same */
-  const tarn_type *type;
-  scm key, value;
+  scm content;
 };
 
 static const tarn_type *weak_table_type;
@@ -141,23 +138,28 @@ static struct entry *place_for(scm vector, uint64_t kind, scm key) {
   return NULL;
 }
 
-/* A new vector in which entries and one more fill at most half; the deleted are left behind. */
+/* A new vector in which entries and one more fill at most half; the deleted are left behind.  They
+ * are counted again: other threads may have brought the number into disorder. */
 static bool resize(struct vm *vm, scm v) {
   struct table *table = table_of(v);
-  size_t capacity = FIRST_CAPACITY;
-  ROOTS(vm, (void *)&v);
-  while (capacity < 2 * (table->count + 1))
+  scm old = table->entries;
+  size_t count = 0, capacity = FIRST_CAPACITY;
+  ROOTS(vm, (void *)&v, (void *)&old);
+  for (size_t i = 0; i < capacity_of(old); i++)
+    count += is_live(&entries_of(old)[i]);
+  while (capacity < 2 * (count + 1))
     capacity *= 2;
   scm vector = (scm)make_array(vm, types.vector, 2 * capacity);
   if (!vector)
     return false;
-  const struct entry *old = entries_of(table->entries);
-  for (size_t i = 0; i < capacity_of(table->entries); i++) {
-    struct entry *place = is_live(&old[i]) ? place_for(vector, table->kind, old[i].key) : NULL;
+  for (size_t i = 0; i < capacity_of(old); i++) {
+    const struct entry *entry = &entries_of(old)[i];
+    struct entry *place = is_live(entry) ? place_for(vector, table->kind, entry->key) : NULL;
     if (place)
-      *place = old[i]; /* the vector is still new */
+      *place = *entry; /* the vector is still new */
   }
   store(vm, v, &table->entries, vector);
+  table->count = count;
   table->deleted = 0;
   return true;
 }
@@ -165,22 +167,42 @@ static bool resize(struct vm *vm, scm v) {
 /* The caller keeps all three alive. */
 static bool put(struct vm *vm, scm v, scm key, scm value) {
   struct table *table = table_of(v);
-  struct entry *entry = find(table->entries, table->kind, key);
+  scm vector = table->entries;
+  struct entry *entry = find(vector, table->kind, key);
   if (!entry) {
     size_t used = table->count + table->deleted + 1;
-    if (used * 4 > capacity_of(table->entries) * 3 && !resize(vm, v))
+    if (used * 4 > capacity_of(vector) * 3 && !resize(vm, v))
       return false;
-  }
-  scm vector = table->entries;
-  if (!entry && (entry = place_for(vector, table->kind, key))) {
+    vector = table->entries;
+    if (!(entry = place_for(vector, table->kind, key)))
+      return true;
     if (entry->key)
       table->deleted--;
     table->count++;
     store(vm, vector, &entry->key, key);
   }
-  if (entry)
-    store(vm, vector, &entry->value, value);
+  store(vm, vector, &entry->value, value);
   return true;
+}
+
+static scm make_table(struct vm *vm, uint64_t kind) {
+  scm vector = (scm)make_array(vm, types.vector, 2 * FIRST_CAPACITY);
+  ROOTS(vm, (void *)&vector);
+  struct table *table = vector ? make_object(vm, types.table) : NULL;
+  if (!table)
+    return 0;
+  table->entries = vector;
+  table->kind = kind;
+  return (scm)table;
+}
+
+scm eq_table(struct vm *vm) { return make_table(vm, BY_EQ); }
+bool eq_table_put(struct vm *vm, scm table, scm key, scm value) {
+  return put(vm, table, key, value);
+}
+scm eq_table_ref(scm table, scm key) {
+  const struct entry *entry = find(table_of(table)->entries, BY_EQ, key);
+  return entry ? entry->value : 0;
 }
 
 /* --- weak tables ----------------------------------------------------------------------------- */
@@ -232,35 +254,16 @@ static scm put_weak(struct vm *vm, scm *arguments) {
 
 /* --- primitives: making ---------------------------------------------------------------------- */
 
-static scm make_table(struct vm *vm, uint64_t kind) {
-  scm vector = (scm)make_array(vm, types.vector, 2 * FIRST_CAPACITY);
-  ROOTS(vm, (void *)&vector);
-  struct table *table = vector ? make_object(vm, types.table) : NULL;
-  if (!table)
-    return 0;
-  table->entries = vector;
-  table->kind = kind;
-  return (scm)table;
-}
-
-#define DEFINE_MAKER(name, call)                              \
-  static scm name(struct vm *vm, int count, scm *arguments) { \
-    (void)count, (void)arguments;                             \
-    return call;                                              \
-  }
-DEFINE_MAKER(make_equal_table, make_table(vm, BY_EQUAL))
-DEFINE_MAKER(make_eq_table, make_table(vm, BY_EQ))
-DEFINE_MAKER(make_eqv_table, make_table(vm, BY_EQV))
-DEFINE_MAKER(make_string_table, make_table(vm, BY_STRING))
-DEFINE_MAKER(make_weak_key_table, make_weak_table(vm, TARN_WEAK_KEYS))
-DEFINE_MAKER(make_weak_value_table, make_weak_table(vm, TARN_WEAK_VALUES))
+PRIMITIVE(make_equal_table) { return make_table(vm, BY_EQUAL); }
+PRIMITIVE(make_eq_table) { return make_table(vm, BY_EQ); }
+PRIMITIVE(make_eqv_table) { return make_table(vm, BY_EQV); }
+PRIMITIVE(make_string_table) { return make_table(vm, BY_STRING); }
+PRIMITIVE(make_weak_key_table) { return make_weak_table(vm, TARN_WEAK_KEYS); }
+PRIMITIVE(make_weak_value_table) { return make_weak_table(vm, TARN_WEAK_VALUES); }
 
 /* --- primitives: entries --------------------------------------------------------------------- */
 
-static scm table_is(struct vm *vm, int count, scm *arguments) {
-  (void)vm, (void)count;
-  return boolean(is_table(arguments[0]) || is_weak_table(arguments[0]));
-}
+PREDICATE(table_is, is_table(v) || is_weak_table(v))
 
 /* The value in `*value`, 0 if there is none.  False: the first argument is no table. */
 static bool look_up(struct vm *vm, const char *who, const scm *arguments, scm *value) {
@@ -281,22 +284,19 @@ static bool look_up(struct vm *vm, const char *who, const scm *arguments, scm *v
   return true;
 }
 
-static scm table_ref(struct vm *vm, int count, scm *arguments) {
+PRIMITIVE(table_ref) {
   scm value;
-  (void)count;
   if (!look_up(vm, "hash-table-ref/default", arguments, &value))
     return 0;
   return value ? value : arguments[2];
 }
 
-static scm table_contains(struct vm *vm, int count, scm *arguments) {
+PRIMITIVE(table_contains) {
   scm value;
-  (void)count;
   return look_up(vm, "hash-table-contains?", arguments, &value) ? boolean(value != 0) : 0;
 }
 
-static scm table_set(struct vm *vm, int count, scm *arguments) {
-  (void)count;
+PRIMITIVE(table_set) {
   if (is_weak_table(arguments[0]))
     return put_weak(vm, arguments);
   if (!is_table(arguments[0]))
@@ -306,8 +306,7 @@ static scm table_set(struct vm *vm, int count, scm *arguments) {
   return put(vm, arguments[0], arguments[1], arguments[2]) ? SCM_UNSPECIFIED : 0;
 }
 
-static scm table_delete(struct vm *vm, int count, scm *arguments) {
-  (void)count;
+PRIMITIVE(table_delete) {
   if (is_weak_table(arguments[0])) {
     (void)tarn_weak_table_remove(vm->self, weak_table_of(arguments[0])->table,
                                  (const void *)arguments[1]);
@@ -326,8 +325,7 @@ static scm table_delete(struct vm *vm, int count, scm *arguments) {
   return SCM_UNSPECIFIED;
 }
 
-static scm table_count(struct vm *vm, int count, scm *arguments) {
-  (void)count;
+PRIMITIVE(table_count) {
   if (is_weak_table(arguments[0]))
     return fixnum((intptr_t)tarn_weak_table_count(weak_table_of(arguments[0])->table));
   if (!is_table(arguments[0]))
@@ -337,39 +335,34 @@ static scm table_count(struct vm *vm, int count, scm *arguments) {
 
 /* --- primitives: whole tables ---------------------------------------------------------------- */
 
-/* What a weak table has now, in two vectors. */
-static bool copy_weak(struct vm *vm, scm v, scm *keys, scm *values, size_t *count) {
-  tarn_weak_table *table = weak_table_of(v)->table;
-  ROOTS(vm, (void *)&v, (void *)keys, (void *)values);
+/* What a weak table has now: the keys in one half of a vector, the values in the other.  It was
+ * allocated last, so nothing needs a barrier. */
+static scm weak_entries(struct vm *vm, const scm *arguments, size_t *count) {
+  tarn_weak_table *table = weak_table_of(arguments[0])->table;
   for (size_t room = tarn_weak_table_count(table) + 8;; room *= 2) {
-    if (!(*keys = make_vector(vm, room, SCM_FALSE)) ||
-        !(*values = make_vector(vm, room, SCM_FALSE)))
-      return false;
-    void **to_keys = (void **)vector_of(*keys)->items;
-    *count =
-        tarn_weak_table_entries(vm->self, table, to_keys, (void **)vector_of(*values)->items, room);
-    tarn_barrier_range(vm->self, (void *)*keys, to_keys, *count); /* older than the other */
+    scm vector = make_vector(vm, 2 * room, SCM_FALSE);
+    if (!vector)
+      return 0;
+    void **keys = (void **)vector_of(vector)->items;
+    *count = tarn_weak_table_entries(vm->self, table, keys, keys + room, room);
     if (*count < room)
-      return true;
+      return vector;
   }
 }
 
-static scm clear_weak(struct vm *vm, scm v) {
-  scm keys = SCM_FALSE, values = SCM_FALSE;
+static scm clear_weak(struct vm *vm, const scm *arguments) {
   size_t count;
-  ROOTS(vm, (void *)&v, (void *)&keys, (void *)&values);
-  if (!copy_weak(vm, v, &keys, &values, &count))
-    return 0;
-  for (size_t i = 0; i < count; i++)
-    (void)tarn_weak_table_remove(vm->self, weak_table_of(v)->table,
-                                 (void *)vector_of(keys)->items[i]);
-  return SCM_UNSPECIFIED;
+  scm entries = weak_entries(vm, arguments, &count);
+  ROOTS(vm, (void *)&entries);
+  for (size_t i = 0; entries && i < count; i++)
+    (void)tarn_weak_table_remove(vm->self, weak_table_of(arguments[0])->table,
+                                 (void *)vector_of(entries)->items[i]);
+  return entries ? SCM_UNSPECIFIED : 0;
 }
 
-static scm table_clear(struct vm *vm, int count, scm *arguments) {
-  (void)count;
+PRIMITIVE(table_clear) {
   if (is_weak_table(arguments[0]))
-    return clear_weak(vm, arguments[0]);
+    return clear_weak(vm, arguments);
   if (!is_table(arguments[0]))
     return wrong_type(vm, "hash-table-clear!", 1, arguments[0]);
   struct table *table = table_of(arguments[0]);
@@ -381,8 +374,7 @@ static scm table_clear(struct vm *vm, int count, scm *arguments) {
   return SCM_UNSPECIFIED;
 }
 
-static scm table_copy(struct vm *vm, int count, scm *arguments) {
-  (void)count;
+PRIMITIVE(table_copy) {
   if (!is_table(arguments[0])) /* a weak one's copy would be no snapshot */
     return wrong_type(vm, "hash-table-copy", 1, arguments[0]);
   const struct table *from = table_of(arguments[0]);
@@ -403,163 +395,120 @@ static scm table_copy(struct vm *vm, int count, scm *arguments) {
   return copy;
 }
 
-/* What a walk takes of each entry; 0: no memory. */
-typedef scm (*take_fn)(struct vm *vm, scm key, scm value);
-
-static scm take_key(struct vm *vm, scm key, scm value) {
-  (void)vm, (void)value;
-  return key;
-}
-static scm take_value(struct vm *vm, scm key, scm value) {
-  (void)vm, (void)key;
-  return value;
+/* The list with an entry in front. */
+static scm add_entry(struct vm *vm, scm key, scm value, scm list) {
+  ROOTS(vm, (void *)&list);
+  scm entry = cons(vm, key, value);
+  return entry ? cons(vm, entry, list) : 0;
 }
 
-static scm walk_weak(struct vm *vm, scm v, take_fn take) {
-  scm keys = SCM_FALSE, values = SCM_FALSE, list = SCM_NIL;
+static scm weak_to_alist(struct vm *vm, const scm *arguments) {
   size_t count;
-  ROOTS(vm, (void *)&keys, (void *)&values, (void *)&list);
-  if (!copy_weak(vm, v, &keys, &values, &count))
+  scm entries = weak_entries(vm, arguments, &count), list = SCM_NIL;
+  ROOTS(vm, (void *)&entries);
+  if (!entries)
     return 0;
-  for (size_t i = 0; i < count && list; i++) {
-    scm item = take(vm, vector_of(keys)->items[i], vector_of(values)->items[i]);
-    list = item ? cons(vm, item, list) : 0;
-  }
+  const struct vector *vector = vector_of(entries);
+  for (size_t i = 0; i < count && list; i++)
+    list = add_entry(vm, vector->items[i], vector->items[vector->count / 2 + i], list);
   return list;
 }
 
-/* A list of what is in the table now. */
-static scm walk(struct vm *vm, const char *who, scm v, take_fn take) {
-  if (is_weak_table(v))
-    return walk_weak(vm, v, take);
-  if (!is_table(v))
-    return wrong_type(vm, who, 1, v);
-  const struct table *table = table_of(v);
-  scm list = SCM_NIL, entries = table->entries;
-  ROOTS(vm, (void *)&list, (void *)&entries);
-  for (size_t i = 0; i < capacity_of(entries); i++) {
+/* What is in the table now. */
+PRIMITIVE(table_to_alist) {
+  if (is_weak_table(arguments[0]))
+    return weak_to_alist(vm, arguments);
+  if (!is_table(arguments[0]))
+    return wrong_type(vm, "hash-table->alist", 1, arguments[0]);
+  scm list = SCM_NIL, entries = table_of(arguments[0])->entries;
+  ROOTS(vm, (void *)&entries);
+  for (size_t i = 0; i < capacity_of(entries) && list; i++) {
     const struct entry *entry = &entries_of(entries)[i];
-    if (!is_live(entry))
-      continue;
-    scm item = take(vm, entry->key, entry->value);
-    if (!item || !(list = cons(vm, item, list)))
-      return 0;
+    if (is_live(entry))
+      list = add_entry(vm, entry->key, entry->value, list);
   }
   return list;
 }
 
-static scm table_keys(struct vm *vm, int count, scm *arguments) {
-  (void)count;
-  return walk(vm, "hash-table-keys", arguments[0], take_key);
-}
-static scm table_values(struct vm *vm, int count, scm *arguments) {
-  (void)count;
-  return walk(vm, "hash-table-values", arguments[0], take_value);
-}
-static scm table_to_alist(struct vm *vm, int count, scm *arguments) {
-  (void)count;
-  return walk(vm, "hash-table->alist", arguments[0], cons);
-}
-
-static scm hash_equal(struct vm *vm, int count, scm *arguments) {
-  (void)vm, (void)count;
-  return fixnum((intptr_t)(equal_hash(arguments[0]) >> 2));
-}
-static scm hash_eq(struct vm *vm, int count, scm *arguments) {
-  (void)vm, (void)count;
-  return fixnum((intptr_t)(mix(arguments[0]) >> 2));
-}
+PRIMITIVE(hash_equal) { return fixnum((intptr_t)(equal_hash(arguments[0]) >> 2)); }
 
 /* --- weak boxes and ephemerons --------------------------------------------------------------- */
 
-static bool is_weak(scm v) { return is_object(v) && tarn_is_weak(world, (const void *)v); }
+static bool is_weak_box(scm v) { return has_type(v, types.weak_box); }
+static bool is_ephemeron(scm v) { return has_type(v, types.ephemeron); }
+static scm content_of(scm v) { return ((struct weak *)v)->content; }
 
-static scm make_weak_box(struct vm *vm, int count, scm *arguments) {
-  (void)count;
-  if (can_be_weak(arguments[0])) {
-    scm weak = (scm)tarn_weak_new(vm->self, (void *)arguments[0]);
-    return weak ? weak : out_of_memory(vm);
-  }
-  struct weak_box *box = make_object(vm, types.weak_box);
-  if (box)
-    box->value = arguments[0];
-  return (scm)box;
+static scm make_weak(struct vm *vm, const tarn_type *type, scm content) {
+  ROOTS(vm, (void *)&content);
+  if (!content)
+    return out_of_memory(vm);
+  struct weak *weak = make_object(vm, type);
+  if (weak)
+    weak->content = content;
+  return (scm)weak;
 }
 
-static scm weak_box_is(struct vm *vm, int count, scm *arguments) {
-  (void)vm, (void)count;
-  return boolean(is_weak(arguments[0]) || has_type(arguments[0], types.weak_box));
+PRIMITIVE(make_weak_box) {
+  scm v = arguments[0];
+  return make_weak(vm, types.weak_box,
+                   can_be_weak(v) ? (scm)tarn_weak_new(vm->self, (void *)v) : v);
 }
+
+PREDICATE(weak_box_is, is_weak_box(v))
 
 /* The second argument, or #f, when the value is gone. */
-static scm weak_box_value(struct vm *vm, int count, scm *arguments) {
-  if (has_type(arguments[0], types.weak_box))
-    return ((struct weak_box *)arguments[0])->value;
-  if (!is_weak(arguments[0]))
+PRIMITIVE(weak_box_value) {
+  if (!is_weak_box(arguments[0]))
     return wrong_type(vm, "weak-box-value", 1, arguments[0]);
-  scm value = (scm)tarn_weak_get(vm->self, (void *)arguments[0]);
-  return value ? value : count > 1 ? arguments[1] : SCM_FALSE;
+  scm content = content_of(arguments[0]);
+  if (is_object(content) && tarn_is_weak(world, (const void *)content))
+    content = (scm)tarn_weak_get(vm->self, (void *)content);
+  return content ? content : count > 1 ? arguments[1] : SCM_FALSE;
 }
 
-static bool is_ephemeron(scm v) {
-  return has_type(v, types.ephemeron) ||
-         (is_object(v) && tarn_is_ephemeron(world, (const void *)v));
+PRIMITIVE(make_ephemeron) {
+  scm key = arguments[0], value = arguments[1];
+  return make_weak(vm, types.ephemeron,
+                   can_be_weak(key) ? (scm)tarn_ephemeron_new(vm->self, (void *)key, (void *)value)
+                                    : cons(vm, key, value));
 }
 
-static scm make_ephemeron(struct vm *vm, int count, scm *arguments) {
-  (void)count;
-  if (can_be_weak(arguments[0])) {
-    scm pair = (scm)tarn_ephemeron_new(vm->self, (void *)arguments[0], (void *)arguments[1]);
-    return pair ? pair : out_of_memory(vm);
-  }
-  struct ephemeron *ephemeron = make_object(vm, types.ephemeron);
-  if (!ephemeron)
-    return 0;
-  ephemeron->key = arguments[0];
-  ephemeron->value = arguments[1];
-  return (scm)ephemeron;
+PREDICATE(ephemeron_is, is_ephemeron(v))
+
+/* 0: it is gone, and its value as well. */
+static scm key_of(struct vm *vm, scm content) {
+  return is_pair(content) ? car(content) : (scm)tarn_ephemeron_key(vm->self, (void *)content);
+}
+static scm value_of(struct vm *vm, scm content) {
+  return is_pair(content) ? cdr(content) : (scm)tarn_ephemeron_value(vm->self, (void *)content);
 }
 
-static scm ephemeron_is(struct vm *vm, int count, scm *arguments) {
-  (void)vm, (void)count;
-  return boolean(is_ephemeron(arguments[0]));
-}
-
-static scm ephemeron_key(struct vm *vm, int count, scm *arguments) {
-  (void)count;
-  if (has_type(arguments[0], types.ephemeron))
-    return ((struct ephemeron *)arguments[0])->key;
+PRIMITIVE(ephemeron_key) {
   if (!is_ephemeron(arguments[0]))
     return wrong_type(vm, "ephemeron-key", 1, arguments[0]);
-  scm key = (scm)tarn_ephemeron_key(vm->self, (void *)arguments[0]);
+  scm key = key_of(vm, content_of(arguments[0]));
   return key ? key : SCM_FALSE;
 }
 
-static scm ephemeron_value(struct vm *vm, int count, scm *arguments) {
-  (void)count;
-  if (has_type(arguments[0], types.ephemeron))
-    return ((struct ephemeron *)arguments[0])->value;
+PRIMITIVE(ephemeron_value) {
   if (!is_ephemeron(arguments[0]))
     return wrong_type(vm, "ephemeron-value", 1, arguments[0]);
-  scm value = (scm)tarn_ephemeron_value(vm->self, (void *)arguments[0]);
+  scm value = value_of(vm, content_of(arguments[0]));
   return value ? value : SCM_FALSE;
 }
 
-static scm ephemeron_is_broken(struct vm *vm, int count, scm *arguments) {
-  (void)count;
+PRIMITIVE(ephemeron_is_broken) {
   if (!is_ephemeron(arguments[0]))
     return wrong_type(vm, "ephemeron-broken?", 1, arguments[0]);
-  return boolean(!has_type(arguments[0], types.ephemeron) &&
-                 !tarn_ephemeron_key(vm->self, (void *)arguments[0]));
+  return boolean(!key_of(vm, content_of(arguments[0])));
 }
 
 /* --- begin ----------------------------------------------------------------------------------- */
 
 void table_types(void) {
   types.table = make_type("hash-table", sizeof(struct table), WORD(table, entries), NULL);
-  types.weak_box = make_type("weak-box", sizeof(struct weak_box), WORD(weak_box, value), NULL);
-  types.ephemeron = make_type("ephemeron", sizeof(struct ephemeron),
-                              WORD(ephemeron, key) | WORD(ephemeron, value), NULL);
+  types.weak_box = make_type("weak-box", sizeof(struct weak), WORD(weak, content), NULL);
+  types.ephemeron = make_type("ephemeron", sizeof(struct weak), WORD(weak, content), NULL);
   weak_table_type = make_type("weak-hash-table", sizeof(struct weak_table), 0, free_weak_table);
 }
 
@@ -569,7 +518,6 @@ static const struct primitive_def defs[] = {
     {"make-eqv-hash-table", make_eqv_table, 0, 0},
     {"make-string-hash-table", make_string_table, 0, 0},
     {"make-weak-key-hash-table", make_weak_key_table, 0, 0},
-    {"make-ephemeron-hash-table", make_weak_key_table, 0, 0},
     {"make-weak-value-hash-table", make_weak_value_table, 0, 0},
     {"hash-table?", table_is, 1, 1},
     {"hash-table-ref/default", table_ref, 3, 3},
@@ -580,12 +528,9 @@ static const struct primitive_def defs[] = {
     {"hash-table-size", table_count, 1, 1},
     {"hash-table-clear!", table_clear, 1, 1},
     {"hash-table-copy", table_copy, 1, 1},
-    {"hash-table-keys", table_keys, 1, 1},
-    {"hash-table-values", table_values, 1, 1},
     {"hash-table->alist", table_to_alist, 1, 1},
     {"hash", hash_equal, 1, 1},
-    {"equal-hash", hash_equal, 1, 1},
-    {"eq-hash", hash_eq, 1, 1},
+    {"string-hash", hash_equal, 1, 1},
     {"make-weak-box", make_weak_box, 1, 1},
     {"weak-box?", weak_box_is, 1, 1},
     {"weak-box-value", weak_box_value, 1, 2},

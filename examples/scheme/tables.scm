@@ -32,6 +32,9 @@
 
 (define hash-table-exists? hash-table-contains?)
 
+(define (hash-table-keys table) (map car (hash-table->alist table)))
+(define (hash-table-values table) (map cdr (hash-table->alist table)))
+
 (define (hash-table-walk table procedure)
   (for-each (lambda (entry) (procedure (car entry) (cdr entry)))
             (hash-table->alist table)))

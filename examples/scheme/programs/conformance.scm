@@ -242,7 +242,16 @@
   (check (list (vector-append) (vector-append #(1) #(2 3) #())) '(#() #(1 2 3)))
   (check (vector-map + #(1 2 3) #(10 20)) #(11 22))
   (check (let ((s '())) (vector-for-each (lambda (x) (set! s (cons x s))) #(1 2 3)) s) '(3 2 1))
-  (check (vector-map (lambda (v) (vector-ref v 0)) #(#(a) #(b))) #(a b)))
+  (check (vector-map (lambda (v) (vector-ref v 0)) #(#(a) #(b))) #(a b))
+  (check-stricter ; what was returned once stays as it was
+   (let* ((again #f)
+          (first #f)
+          (v (vector-map (lambda (x) (call/cc (lambda (k) (if (= x 2) (set! again k)) x)))
+                         #(1 2 3))))
+     (if first
+         (list first v)
+         (begin (set! first v) (again 5))))
+   '(#(1 2 3) #(1 5 3))))
 
 (define (check-bytevectors)
   (check (list (bytevector? (bytevector 1)) (bytevector? #(1))) '(#t #f))
@@ -324,7 +333,12 @@
   (check-stricter
    (eval (read (open-input-string "(let ((c '#0=(a b . #0#))) (list (cadr c) (eq? c (cddr c))))"))
          (interaction-environment))
-   '(b #t)))
+   '(b #t))
+  (check-stricter ; an ellipsis that is a literal is one
+   (eval '(let-syntax ((m (syntax-rules (...) ((_ a ...) 'literal) ((_ a b) 'other))))
+            (list (m 1 ...) (m 1 2)))
+         (interaction-environment))
+   '(literal other)))
 
 (define (run n)
   (do ((i 0 (+ i 1)))
@@ -342,4 +356,4 @@
     (check-names))
   (checks-result))
 
-(main-program "conformance" run 10 '(2510 0) 1 '(251 0) 3000)
+(main-program "conformance" run 10 '(2530 0) 1 '(253 0) 3000)

@@ -150,12 +150,18 @@
              (+ a (make c))))
          13))
 
+(define (check-rows)
+  (check (let-syntax ((twice (syntax-rules () ((_ (x ...) ...) '((x ... x ...) ...)))))
+           (twice (1 2) (3)))
+         '((1 2 1 2) (3 3))))
+
 (define (run n)
   (do ((i 0 (+ i 1)))
       ((= i n))
     (check-capture)
     (check-patterns)
-    (check-definitions))
+    (check-definitions)
+    (check-rows))
   (checks-result))
 
-(main-program "hygiene" run 10 '(340 0) 1 '(34 0) 60000)
+(main-program "hygiene" run 10 '(350 0) 1 '(35 0) 60000)
