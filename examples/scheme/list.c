@@ -120,16 +120,6 @@ bool copy_arguments(struct vm *vm, const char *who, const tarn_type *type, int c
   return *end - *start <= length - *at || out_of_range(vm, who, 2, arguments[1]);
 }
 
-bool total_length(struct vm *vm, const char *who, const tarn_type *type, int count,
-                  const scm *arguments, size_t *total) {
-  size_t length;
-  *total = 0;
-  for (int i = 0; i < count; i++, *total += length)
-    if (!sequence_argument(vm, who, type, arguments, i, &length))
-      return false;
-  return true;
-}
-
 /* --- equivalence ----------------------------------------------------------------------------- */
 
 /* A number in a word is never that of an object. */
@@ -543,12 +533,13 @@ static scm copy_array(struct vm *vm, const char *who, const tarn_type *type, int
 
 static scm append_arrays(struct vm *vm, const char *who, const tarn_type *type, int count,
                          const scm *arguments) {
-  size_t total, at = 0;
-  if (!total_length(vm, who, type, count, arguments, &total))
-    return 0;
+  size_t length, total = 0, at = 0;
+  for (int i = 0; i < count; i++, total += length)
+    if (!sequence_argument(vm, who, type, arguments, i, &length))
+      return 0;
   scm whole = (scm)make_array(vm, type, total);
   for (int i = 0; whole && i < count; i++) {
-    size_t length = vector_of(arguments[i])->count;
+    length = vector_of(arguments[i])->count;
     memcpy(item_at(whole, at), item_at(arguments[i], 0), length * item_size(type));
     at += length;
   }
@@ -624,15 +615,9 @@ PRIMITIVE(prim_record_set) { /* record kind index who value */
 /* --- conditions ------------------------------------------------------------------------------ */
 
 PRIMITIVE(prim_make_condition) { /* kind who message irritants */
-  const char *who = "%make-condition";
-  if (!is_symbol(arguments[0]))
-    return wrong_type(vm, who, 1, arguments[0]);
-  if (!is_symbol(arguments[1]) && arguments[1] != SCM_FALSE)
-    return wrong_type(vm, who, 2, arguments[1]);
-  if (!is_string(arguments[2]))
-    return wrong_type(vm, who, 3, arguments[2]);
-  if (length_argument(vm, who, 4, arguments[3]) < 0)
-    return 0;
+  if (!is_symbol(arguments[0]) || (!is_symbol(arguments[1]) && arguments[1] != SCM_FALSE) ||
+      !is_string(arguments[2]) || list_length(arguments[3]) < 0)
+    return raise_error(vm, "wrong-type", "%make-condition", "wrong arguments", 0);
   struct condition *condition = make_object(vm, types.condition);
   if (!condition)
     return 0;

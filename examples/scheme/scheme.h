@@ -429,8 +429,6 @@ bool part_arguments(struct vm *vm, const char *who, const tarn_type *type, int c
 bool copy_arguments(struct vm *vm, const char *who, const tarn_type *type, int count,
                     const scm *arguments, size_t *at, size_t *start,
                     size_t *end); /* to at from [start [end]] */
-bool total_length(struct vm *vm, const char *who, const tarn_type *type, int count,
-                  const scm *arguments, size_t *total);
 
 /* --- port.c ---------------------------------------------------------------------------------- */
 
@@ -472,8 +470,8 @@ bool print(struct vm *vm, scm v, scm port, bool write);
 uint64_t equal_hash(scm v);
 /* A table by eq?, as make-eq-hash-table gives.  The caller keeps table, key and value alive. */
 scm eq_table(struct vm *vm);
-bool eq_table_put(struct vm *vm, scm table, scm key, scm value); /* false: no memory */
-scm eq_table_ref(scm table, scm key);                            /* 0: none */
+bool table_put(struct vm *vm, scm table, scm key, scm value); /* false: no memory */
+scm table_ref(scm table, scm key);                            /* 0: none */
 
 /* --- thread.c, guardian.c -------------------------------------------------------------------- */
 

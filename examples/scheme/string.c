@@ -144,23 +144,23 @@ scm string_to_utf8(struct vm *vm, scm string, size_t *bytes) {
   return block;
 }
 
-/* Of a string to one that is rooted; as memmove does. */
-static bool copy_chars(struct vm *vm, scm to, size_t at, scm from, size_t start, size_t count) {
+/* Between strings of which the first can hold what the second has; as memmove does. */
+static void copy_chars(scm to, size_t at, scm from, size_t start, size_t count) {
   const struct string *t = string_of(to), *f = string_of(from);
   if (t->width == f->width)
     memmove((char *)t->chars + at * t->width, (const char *)f->chars + start * f->width,
             count * t->width);
   else /* so they are not the same string */
     for (size_t i = 0; i < count; i++)
-      if (!set_char(vm, to, at + i, string_ref(from, start + i)))
-        return false;
-  return true;
+      put(to, at + i, string_ref(from, start + i));
 }
 
 scm string_slice(struct vm *vm, scm string, size_t start, size_t end) {
   ROOTS(vm, (void *)&string);
   scm copy = make_string(vm, end - start, string_of(string)->width);
-  return copy && copy_chars(vm, copy, 0, string, start, end - start) ? copy : 0;
+  if (copy)
+    copy_chars(copy, 0, string, start, end - start);
+  return copy;
 }
 
 /* --- comparing ------------------------------------------------------------------------------- */
@@ -322,24 +322,27 @@ COMPARISONS(DEFINE_COMPARISON, string)
 
 /* --- primitives: characters ------------------------------------------------------------------ */
 
-/* Of one character: what it is, or what becomes of it. */
-#define CHARACTER(function, name, result)           \
+/* Of one character, c: what it is, or what becomes of it. */
+#define CHARACTERS(X)                                                   \
+  X(char_to_integer, "char->integer", fixnum((intptr_t)c))              \
+  X(char_upcase, "char-upcase", make_char(upcase(c)))                   \
+  X(char_downcase, "char-downcase", make_char(downcase(c)))             \
+  X(char_foldcase, "char-foldcase", make_char(foldcase(c)))             \
+  X(char_alphabetic, "char-alphabetic?", boolean(IS_IN(c, alphabetic))) \
+  X(char_numeric, "char-numeric?", boolean(digit_of(c) >= 0))           \
+  X(char_whitespace, "char-whitespace?", boolean(IS_IN(c, spaces)))     \
+  X(char_upper_case, "char-upper-case?", boolean(is_upper(c)))          \
+  X(char_lower_case, "char-lower-case?", boolean(is_lower(c)))          \
+  X(digit_value, "digit-value", digit_of(c) >= 0 ? fixnum(digit_of(c)) : SCM_FALSE)
+#define DEFINE_CHARACTER(function, name, result)    \
   PRIMITIVE(function) {                             \
     if (!is_char(arguments[0]))                     \
       return wrong_type(vm, name, 1, arguments[0]); \
     uint32_t c = char_value(arguments[0]);          \
     return result;                                  \
   }
-CHARACTER(char_to_integer, "char->integer", fixnum((intptr_t)c))
-CHARACTER(char_upcase, "char-upcase", make_char(upcase(c)))
-CHARACTER(char_downcase, "char-downcase", make_char(downcase(c)))
-CHARACTER(char_foldcase, "char-foldcase", make_char(foldcase(c)))
-CHARACTER(char_alphabetic, "char-alphabetic?", boolean(IS_IN(c, alphabetic)))
-CHARACTER(char_numeric, "char-numeric?", boolean(digit_of(c) >= 0))
-CHARACTER(char_whitespace, "char-whitespace?", boolean(IS_IN(c, spaces)))
-CHARACTER(char_upper_case, "char-upper-case?", boolean(is_upper(c)))
-CHARACTER(char_lower_case, "char-lower-case?", boolean(is_lower(c)))
-CHARACTER(digit_value, "digit-value", digit_of(c) >= 0 ? fixnum(digit_of(c)) : SCM_FALSE)
+#define CHARACTER_ENTRY(function, name, result) {name, function, 1, 1},
+CHARACTERS(DEFINE_CHARACTER)
 
 PRIMITIVE(integer_to_char) {
   if (!is_fixnum(arguments[0]))
@@ -409,27 +412,32 @@ static scm copy_part(struct vm *vm, const char *who, int count, const scm *argum
 PRIMITIVE(string_copy) { return copy_part(vm, "string-copy", count, arguments); }
 PRIMITIVE(substring) { return copy_part(vm, "substring", count, arguments); }
 
+/* What is wide may have no wide character in that part. */
 PRIMITIVE(string_copy_into) {
   size_t at, start, end;
-  return copy_arguments(vm, "string-copy!", types.string, count, arguments, &at, &start, &end) &&
-                 copy_chars(vm, arguments[0], at, arguments[2], start, end - start)
-             ? SCM_UNSPECIFIED
-             : 0;
+  if (!copy_arguments(vm, "string-copy!", types.string, count, arguments, &at, &start, &end))
+    return 0;
+  scm to = arguments[0], from = arguments[2];
+  for (size_t i = start; i < end && string_of(to)->width < string_of(from)->width; i++)
+    if (!set_char(vm, to, at + i - start, string_ref(from, i)))
+      return 0;
+  copy_chars(to, at, from, start, end - start);
+  return SCM_UNSPECIFIED;
 }
 
 PRIMITIVE(string_append) {
-  size_t total, width = 1, at = 0;
-  if (!total_length(vm, "string-append", types.string, count, arguments, &total))
-    return 0;
-  for (int i = 0; i < count; i++)
-    width |= string_of(arguments[i])->width & 4;
-  scm whole = make_string(vm, total, width & 4 ? 4 : 1);
-  ROOTS(vm, (void *)&whole);
+  size_t total = 0, width = 1, at = 0;
+  for (int i = 0; i < count; i++) {
+    if (!is_string(arguments[i]))
+      return wrong_type(vm, "string-append", i + 1, arguments[i]);
+    total += string_of(arguments[i])->length;
+    if (string_of(arguments[i])->width > width)
+      width = 4;
+  }
+  scm whole = make_string(vm, total, width);
   for (int i = 0; whole && i < count; i++) {
-    size_t length = string_of(arguments[i])->length;
-    if (!copy_chars(vm, whole, at, arguments[i], 0, length))
-      return 0;
-    at += length;
+    copy_chars(whole, at, arguments[i], 0, string_of(arguments[i])->length);
+    at += string_of(arguments[i])->length;
   }
   return whole;
 }
@@ -531,18 +539,9 @@ PRIMITIVE(generate_symbol) {
 }
 
 static const struct primitive_def defs[] = {
-    COMPARISONS(COMPARISON_ENTRY, char) COMPARISONS(COMPARISON_ENTRY, string) //
-    {"char->integer", char_to_integer, 1, 1},
+    COMPARISONS(COMPARISON_ENTRY, char) COMPARISONS(COMPARISON_ENTRY, string)
+        CHARACTERS(CHARACTER_ENTRY) //
     {"integer->char", integer_to_char, 1, 1},
-    {"char-upcase", char_upcase, 1, 1},
-    {"char-downcase", char_downcase, 1, 1},
-    {"char-foldcase", char_foldcase, 1, 1},
-    {"char-alphabetic?", char_alphabetic, 1, 1},
-    {"char-numeric?", char_numeric, 1, 1},
-    {"char-whitespace?", char_whitespace, 1, 1},
-    {"char-upper-case?", char_upper_case, 1, 1},
-    {"char-lower-case?", char_lower_case, 1, 1},
-    {"digit-value", digit_value, 1, 1},
     {"make-string", make_string_filled, 1, 2},
     {"string", string_of_arguments, 0, -1},
     {"string-length", string_length, 1, 1},

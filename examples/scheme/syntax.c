@@ -38,13 +38,13 @@ static scm copy_of(struct copying *copying, scm datum) {
     copying->renamed = true;
   if (!is_pair(datum) && !is_vector(datum))
     return datum;
-  scm copy = eq_table_ref(copying->copies, datum);
+  scm copy = table_ref(copying->copies, datum);
   if (copy)
     return copy;
   copy = is_pair(datum) ? cons(vm, SCM_NIL, SCM_NIL)
                         : make_vector(vm, vector_of(datum)->count, SCM_NIL);
   ROOTS(vm, (void *)&copy);
-  if (!copy || !eq_table_put(vm, copying->copies, datum, copy) ||
+  if (!copy || !table_put(vm, copying->copies, datum, copy) ||
       !(copying->left = cons(vm, datum, copying->left)))
     return 0;
   return copy;
@@ -58,7 +58,7 @@ static bool copy_part(struct copying *copying, scm copy, scm *to, scm part) {
 }
 
 static bool copy_parts(struct copying *copying, scm datum) {
-  scm copy = eq_table_ref(copying->copies, datum);
+  scm copy = table_ref(copying->copies, datum);
   if (is_pair(datum))
     return copy_part(copying, copy, &pair_of(copy)->car, car(datum)) &&
            copy_part(copying, copy, &pair_of(copy)->cdr, cdr(datum));

@@ -18,7 +18,7 @@
 #include "scheme.h"
 #include <stdlib.h>
 
-enum { BY_EQ, BY_EQV, BY_EQUAL, BY_STRING }; /* the last: by equal, and keys are strings */
+enum { BY_EQ, BY_EQV, BY_EQUAL };
 
 struct table {
   const tarn_type *type;
@@ -104,7 +104,7 @@ static uint64_t hash_key(uint64_t kind, scm key) {
 }
 
 static bool are_one_key(uint64_t kind, scm a, scm b) {
-  return a == b || (kind == BY_EQV ? is_eqv(a, b) : kind >= BY_EQUAL && is_equal(a, b));
+  return a == b || (kind == BY_EQV ? is_eqv(a, b) : kind == BY_EQUAL && is_equal(a, b));
 }
 
 /* --- entries --------------------------------------------------------------------------------- */
@@ -165,7 +165,7 @@ static bool resize(struct vm *vm, scm v) {
 }
 
 /* The caller keeps all three alive. */
-static bool put(struct vm *vm, scm v, scm key, scm value) {
+bool table_put(struct vm *vm, scm v, scm key, scm value) {
   struct table *table = table_of(v);
   scm vector = table->entries;
   struct entry *entry = find(vector, table->kind, key);
@@ -197,11 +197,9 @@ static scm make_table(struct vm *vm, uint64_t kind) {
 }
 
 scm eq_table(struct vm *vm) { return make_table(vm, BY_EQ); }
-bool eq_table_put(struct vm *vm, scm table, scm key, scm value) {
-  return put(vm, table, key, value);
-}
-scm eq_table_ref(scm table, scm key) {
-  const struct entry *entry = find(table_of(table)->entries, BY_EQ, key);
+
+scm table_ref(scm v, scm key) {
+  const struct entry *entry = find(table_of(v)->entries, table_of(v)->kind, key);
   return entry ? entry->value : 0;
 }
 
@@ -257,7 +255,6 @@ static scm put_weak(struct vm *vm, scm *arguments) {
 PRIMITIVE(make_equal_table) { return make_table(vm, BY_EQUAL); }
 PRIMITIVE(make_eq_table) { return make_table(vm, BY_EQ); }
 PRIMITIVE(make_eqv_table) { return make_table(vm, BY_EQV); }
-PRIMITIVE(make_string_table) { return make_table(vm, BY_STRING); }
 PRIMITIVE(make_weak_key_table) { return make_weak_table(vm, TARN_WEAK_KEYS); }
 PRIMITIVE(make_weak_value_table) { return make_weak_table(vm, TARN_WEAK_VALUES); }
 
@@ -265,35 +262,26 @@ PRIMITIVE(make_weak_value_table) { return make_weak_table(vm, TARN_WEAK_VALUES);
 
 PREDICATE(table_is, is_table(v) || is_weak_table(v))
 
-/* The value in `*value`, 0 if there is none.  False: the first argument is no table. */
-static bool look_up(struct vm *vm, const char *who, const scm *arguments, scm *value) {
-  *value = 0;
-  if (is_weak_table(arguments[0])) {
+/* The value, or `otherwise`; 0: the first argument is no table. */
+static scm look_up(struct vm *vm, const char *who, const scm *arguments, scm otherwise) {
+  scm value = 0;
+  if (is_weak_table(arguments[0]))
     (void)tarn_weak_table_get(vm->self, weak_table_of(arguments[0])->table,
-                              (const void *)arguments[1], (void **)value);
-    return true;
-  }
-  if (!is_table(arguments[0])) {
-    wrong_type(vm, who, 1, arguments[0]);
-    return false;
-  }
-  const struct table *table = table_of(arguments[0]);
-  const struct entry *entry = find(table->entries, table->kind, arguments[1]);
-  if (entry)
-    *value = entry->value;
-  return true;
+                              (const void *)arguments[1], (void **)&value);
+  else if (is_table(arguments[0]))
+    value = table_ref(arguments[0], arguments[1]);
+  else
+    return wrong_type(vm, who, 1, arguments[0]);
+  return value ? value : otherwise;
 }
 
-PRIMITIVE(table_ref) {
-  scm value;
-  if (!look_up(vm, "hash-table-ref/default", arguments, &value))
-    return 0;
-  return value ? value : arguments[2];
+PRIMITIVE(table_ref_default) {
+  return look_up(vm, "hash-table-ref/default", arguments, arguments[2]);
 }
 
 PRIMITIVE(table_contains) {
-  scm value;
-  return look_up(vm, "hash-table-contains?", arguments, &value) ? boolean(value != 0) : 0;
+  scm value = look_up(vm, "hash-table-contains?", arguments, SCM_UNBOUND);
+  return value ? boolean(value != SCM_UNBOUND) : 0;
 }
 
 PRIMITIVE(table_set) {
@@ -301,9 +289,7 @@ PRIMITIVE(table_set) {
     return put_weak(vm, arguments);
   if (!is_table(arguments[0]))
     return wrong_type(vm, "hash-table-set!", 1, arguments[0]);
-  if (table_of(arguments[0])->kind == BY_STRING && !is_string(arguments[1]))
-    return wrong_type(vm, "hash-table-set!", 2, arguments[1]);
-  return put(vm, arguments[0], arguments[1], arguments[2]) ? SCM_UNSPECIFIED : 0;
+  return table_put(vm, arguments[0], arguments[1], arguments[2]) ? SCM_UNSPECIFIED : 0;
 }
 
 PRIMITIVE(table_delete) {
@@ -475,33 +461,25 @@ PRIMITIVE(make_ephemeron) {
 
 PREDICATE(ephemeron_is, is_ephemeron(v))
 
-/* 0: it is gone, and its value as well. */
-static scm key_of(struct vm *vm, scm content) {
-  return is_pair(content) ? car(content) : (scm)tarn_ephemeron_key(vm->self, (void *)content);
-}
-static scm value_of(struct vm *vm, scm content) {
-  return is_pair(content) ? cdr(content) : (scm)tarn_ephemeron_value(vm->self, (void *)content);
-}
-
-PRIMITIVE(ephemeron_key) {
-  if (!is_ephemeron(arguments[0]))
-    return wrong_type(vm, "ephemeron-key", 1, arguments[0]);
-  scm key = key_of(vm, content_of(arguments[0]));
-  return key ? key : SCM_FALSE;
+/* 0: it is broken, and key and value are gone. */
+static scm ephemeron_part(struct vm *vm, scm v, bool key) {
+  scm content = content_of(v);
+  if (is_pair(content))
+    return key ? car(content) : cdr(content);
+  return (scm)(key ? tarn_ephemeron_key(vm->self, (void *)content)
+                   : tarn_ephemeron_value(vm->self, (void *)content));
 }
 
-PRIMITIVE(ephemeron_value) {
-  if (!is_ephemeron(arguments[0]))
-    return wrong_type(vm, "ephemeron-value", 1, arguments[0]);
-  scm value = value_of(vm, content_of(arguments[0]));
-  return value ? value : SCM_FALSE;
-}
-
-PRIMITIVE(ephemeron_is_broken) {
-  if (!is_ephemeron(arguments[0]))
-    return wrong_type(vm, "ephemeron-broken?", 1, arguments[0]);
-  return boolean(!key_of(vm, content_of(arguments[0])));
-}
+#define DEFINE_OF_EPHEMERON(function, name, is_key, result) \
+  PRIMITIVE(function) {                                     \
+    if (!is_ephemeron(arguments[0]))                        \
+      return wrong_type(vm, name, 1, arguments[0]);         \
+    scm part = ephemeron_part(vm, arguments[0], is_key);    \
+    return result;                                          \
+  }
+DEFINE_OF_EPHEMERON(ephemeron_key, "ephemeron-key", true, part ? part : SCM_FALSE)
+DEFINE_OF_EPHEMERON(ephemeron_value, "ephemeron-value", false, part ? part : SCM_FALSE)
+DEFINE_OF_EPHEMERON(ephemeron_is_broken, "ephemeron-broken?", true, boolean(!part))
 
 /* --- begin ----------------------------------------------------------------------------------- */
 
@@ -516,11 +494,11 @@ static const struct primitive_def defs[] = {
     {"make-hash-table", make_equal_table, 0, 0},
     {"make-eq-hash-table", make_eq_table, 0, 0},
     {"make-eqv-hash-table", make_eqv_table, 0, 0},
-    {"make-string-hash-table", make_string_table, 0, 0},
+    {"make-string-hash-table", make_equal_table, 0, 0},
     {"make-weak-key-hash-table", make_weak_key_table, 0, 0},
     {"make-weak-value-hash-table", make_weak_value_table, 0, 0},
     {"hash-table?", table_is, 1, 1},
-    {"hash-table-ref/default", table_ref, 3, 3},
+    {"hash-table-ref/default", table_ref_default, 3, 3},
     {"hash-table-contains?", table_contains, 2, 2},
     {"hash-table-set!", table_set, 3, 3},
     {"hash-table-delete!", table_delete, 2, 2},
