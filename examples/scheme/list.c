@@ -195,19 +195,22 @@ PRIMITIVE(prim_is_equal) {
 
 /* --- predicates ------------------------------------------------------------------------------ */
 
-PREDICATE(prim_not, v == SCM_FALSE)
-PREDICATE(prim_is_boolean, is_boolean(v))
-PREDICATE(prim_is_pair, is_pair(v))
-PREDICATE(prim_is_null, v == SCM_NIL)
-PREDICATE(prim_is_list, list_length(v) >= 0)
-PREDICATE(prim_is_symbol, is_symbol(v))
-PREDICATE(prim_is_char, is_char(v))
-PREDICATE(prim_is_string, is_string(v))
-PREDICATE(prim_is_vector, is_vector(v))
-PREDICATE(prim_is_bytevector, is_bytevector(v))
-PREDICATE(prim_is_procedure, is_procedure(v))
-PREDICATE(prim_is_promise, is_promise(v))
-PREDICATE(prim_is_condition, is_condition(v))
+#define PREDICATES(X)                                    \
+  X("not", prim_not, v == SCM_FALSE)                     \
+  X("boolean?", prim_is_boolean, is_boolean(v))          \
+  X("null?", prim_is_null, v == SCM_NIL)                 \
+  X("pair?", prim_is_pair, is_pair(v))                   \
+  X("list?", prim_is_list, list_length(v) >= 0)          \
+  X("symbol?", prim_is_symbol, is_symbol(v))             \
+  X("char?", prim_is_char, is_char(v))                   \
+  X("string?", prim_is_string, is_string(v))             \
+  X("vector?", prim_is_vector, is_vector(v))             \
+  X("bytevector?", prim_is_bytevector, is_bytevector(v)) \
+  X("procedure?", prim_is_procedure, is_procedure(v))    \
+  X("promise?", prim_is_promise, is_promise(v))          \
+  X("condition?", prim_is_condition, is_condition(v))    \
+  X("error-object?", prim_is_error_object, is_condition(v))
+PREDICATES(DEFINE_PREDICATE)
 
 /* All are of one kind, and are they the same? */
 static scm are_same(struct vm *vm, const char *who, int count, const scm *arguments,
@@ -628,17 +631,21 @@ PRIMITIVE(prim_make_condition) { /* kind who message irritants */
   return (scm)condition;
 }
 
-/* A primitive that gives a field of its argument. */
-#define DEFINE_FIELD(kind, field, name)             \
-  PRIMITIVE(prim_##kind##_##field) {                \
-    if (!is_##kind(arguments[0]))                   \
+/* Those that give a field of their argument. */
+#define FIELDS(X)                                   \
+  X(condition, kind, "condition-kind")              \
+  X(condition, who, "condition-who")                \
+  X(condition, message, "error-object-message")     \
+  X(condition, irritants, "error-object-irritants") \
+  X(parameter, converter, "%parameter-converter")
+#define DEFINE_FIELD(type, field, name)             \
+  PRIMITIVE(prim_##type##_##field) {                \
+    if (!is_##type(arguments[0]))                   \
       return wrong_type(vm, name, 1, arguments[0]); \
-    return kind##_of(arguments[0])->field;          \
+    return type##_of(arguments[0])->field;          \
   }
-DEFINE_FIELD(condition, kind, "condition-kind")
-DEFINE_FIELD(condition, who, "condition-who")
-DEFINE_FIELD(condition, message, "error-object-message")
-DEFINE_FIELD(condition, irritants, "error-object-irritants")
+#define FIELD_ENTRY(type, field, name) {name, prim_##type##_##field, 1, 1},
+FIELDS(DEFINE_FIELD)
 
 /* --- parameters ------------------------------------------------------------------------------ */
 
@@ -651,19 +658,14 @@ PRIMITIVE(prim_make_parameter) { /* value converter */
   return (scm)parameter;
 }
 
-DEFINE_FIELD(parameter, converter, "%parameter-converter")
-
 /* --- the collector --------------------------------------------------------------------------- */
 
-static scm collect(struct vm *vm, const char *who, int generation) {
-  tarn_status status = tarn_collect(vm->self, generation);
-  if (status != TARN_OK)
-    return raise_error(vm, "system", who, tarn_strerror(status), 0);
-  return SCM_UNSPECIFIED;
+PRIMITIVE(prim_gc) { /* [#t: the young generation only] */
+  bool young = count > 0 && is_true(arguments[0]);
+  tarn_status status = tarn_collect(vm->self, young ? 0 : TARN_GENERATION_FULL);
+  return status == TARN_OK ? SCM_UNSPECIFIED
+                           : raise_error(vm, "system", "gc", tarn_strerror(status), 0);
 }
-
-PRIMITIVE(prim_gc) { return collect(vm, "gc", TARN_GENERATION_FULL); }
-PRIMITIVE(prim_gc_young) { return collect(vm, "gc-young", 0); }
 
 /* An association list of the numbers that a program can use. */
 PRIMITIVE(prim_statistics) {
@@ -702,22 +704,13 @@ PRIMITIVE(prim_statistics) {
 
 #define ACCESSOR_ENTRY(way) {"c" #way "r", prim_c##way##r, 1, 1},
 
-static const struct primitive_def defs[] = {
-    ACCESSORS(ACCESSOR_ENTRY){"eq?", prim_is_eq, 2, 2},
+static const struct primitive_def defs[] = {                                  //
+    ACCESSORS(ACCESSOR_ENTRY) PREDICATES(PREDICATE_ENTRY) FIELDS(FIELD_ENTRY) //
+    {"eq?", prim_is_eq, 2, 2},
     {"eqv?", prim_is_eqv, 2, 2},
     {"equal?", prim_is_equal, 2, 2},
-    {"not", prim_not, 1, 1},
-    {"boolean?", prim_is_boolean, 1, 1},
     {"boolean=?", prim_boolean_equal, 1, -1},
     {"symbol=?", prim_symbol_equal, 1, -1},
-    {"symbol?", prim_is_symbol, 1, 1},
-    {"char?", prim_is_char, 1, 1},
-    {"string?", prim_is_string, 1, 1},
-    {"procedure?", prim_is_procedure, 1, 1},
-    {"promise?", prim_is_promise, 1, 1},
-    {"pair?", prim_is_pair, 1, 1},
-    {"null?", prim_is_null, 1, 1},
-    {"list?", prim_is_list, 1, 1},
     {"cons", prim_cons, 2, 2},
     {"set-car!", prim_set_car, 2, 2},
     {"set-cdr!", prim_set_cdr, 2, 2},
@@ -736,7 +729,6 @@ static const struct primitive_def defs[] = {
     {"assq", prim_assq, 2, 2},
     {"assv", prim_assv, 2, 2},
     {"%assoc", prim_assoc, 2, 2},
-    {"vector?", prim_is_vector, 1, 1},
     {"make-vector", prim_make_vector, 1, 2},
     {"vector", prim_vector, 0, -1},
     {"vector-length", prim_vector_length, 1, 1},
@@ -748,7 +740,6 @@ static const struct primitive_def defs[] = {
     {"vector-copy", prim_vector_copy, 1, 3},
     {"vector-copy!", prim_vector_copy_into, 3, 5},
     {"vector-append", prim_vector_append, 0, -1},
-    {"bytevector?", prim_is_bytevector, 1, 1},
     {"make-bytevector", prim_make_bytevector, 1, 2},
     {"bytevector", prim_bytevector, 0, -1},
     {"bytevector-length", prim_bytevector_length, 1, 1},
@@ -762,16 +753,8 @@ static const struct primitive_def defs[] = {
     {"%record-ref", prim_record_ref, 4, 4},
     {"%record-set!", prim_record_set, 5, 5},
     {"%make-condition", prim_make_condition, 4, 4},
-    {"condition?", prim_is_condition, 1, 1},
-    {"error-object?", prim_is_condition, 1, 1},
-    {"error-object-message", prim_condition_message, 1, 1},
-    {"error-object-irritants", prim_condition_irritants, 1, 1},
-    {"condition-kind", prim_condition_kind, 1, 1},
-    {"condition-who", prim_condition_who, 1, 1},
     {"%make-parameter", prim_make_parameter, 2, 2},
-    {"%parameter-converter", prim_parameter_converter, 1, 1},
-    {"gc", prim_gc, 0, 0},
-    {"gc-young", prim_gc_young, 0, 0},
+    {"gc", prim_gc, 0, 1},
     {"runtime-statistics", prim_statistics, 0, 0},
     {NULL, NULL, 0, 0}};
 

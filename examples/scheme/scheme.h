@@ -313,12 +313,13 @@ scm raise_error(struct vm *vm, const char *kind, const char *who, const char *me
   static scm name(struct vm *vm __attribute__((unused)), int count __attribute__((unused)), \
                   scm *arguments __attribute__((unused)))
 
-/* One of one argument, v, that cannot fail. */
-#define PREDICATE(name, test)   \
-  PRIMITIVE(name) {             \
-    const scm v = arguments[0]; \
-    return boolean(test);       \
+/* Some of one argument, v, that cannot fail, from a list of them: X(name, identifier, test). */
+#define DEFINE_PREDICATE(name, identifier, test) \
+  PRIMITIVE(identifier) {                        \
+    const scm v = arguments[0];                  \
+    return boolean(test);                        \
   }
+#define PREDICATE_ENTRY(name, identifier, test) {name, identifier, 1, 1},
 
 struct primitive_def {
   const char *name;

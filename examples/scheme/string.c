@@ -371,9 +371,9 @@ PRIMITIVE(make_string_filled) {
 }
 
 PRIMITIVE(string_length) {
-  size_t length;
-  bool good = sequence_argument(vm, "string-length", types.string, arguments, 0, &length);
-  return good ? fixnum((intptr_t)length) : 0;
+  if (!is_string(arguments[0]))
+    return wrong_type(vm, "string-length", 1, arguments[0]);
+  return fixnum((intptr_t)string_of(arguments[0])->length);
 }
 
 PRIMITIVE(string_reference) {

@@ -260,8 +260,6 @@ PRIMITIVE(make_weak_value_table) { return make_weak_table(vm, TARN_WEAK_VALUES);
 
 /* --- primitives: entries --------------------------------------------------------------------- */
 
-PREDICATE(table_is, is_table(v) || is_weak_table(v))
-
 /* The value, or `otherwise`; 0: the first argument is no table. */
 static scm look_up(struct vm *vm, const char *who, const scm *arguments, scm otherwise) {
   scm value = 0;
@@ -440,8 +438,6 @@ PRIMITIVE(make_weak_box) {
                    can_be_weak(v) ? (scm)tarn_weak_new(vm->self, (void *)v) : v);
 }
 
-PREDICATE(weak_box_is, is_weak_box(v))
-
 /* The second argument, or #f, when the value is gone. */
 PRIMITIVE(weak_box_value) {
   if (!is_weak_box(arguments[0]))
@@ -458,8 +454,6 @@ PRIMITIVE(make_ephemeron) {
                    can_be_weak(key) ? (scm)tarn_ephemeron_new(vm->self, (void *)key, (void *)value)
                                     : cons(vm, key, value));
 }
-
-PREDICATE(ephemeron_is, is_ephemeron(v))
 
 /* 0: it is broken, and key and value are gone. */
 static scm ephemeron_part(struct vm *vm, scm v, bool key) {
@@ -481,6 +475,12 @@ DEFINE_OF_EPHEMERON(ephemeron_key, "ephemeron-key", true, part ? part : SCM_FALS
 DEFINE_OF_EPHEMERON(ephemeron_value, "ephemeron-value", false, part ? part : SCM_FALSE)
 DEFINE_OF_EPHEMERON(ephemeron_is_broken, "ephemeron-broken?", true, boolean(!part))
 
+#define PREDICATES(X)                                         \
+  X("hash-table?", table_is, is_table(v) || is_weak_table(v)) \
+  X("weak-box?", weak_box_is, is_weak_box(v))                 \
+  X("ephemeron?", ephemeron_is, is_ephemeron(v))
+PREDICATES(DEFINE_PREDICATE)
+
 /* --- begin ----------------------------------------------------------------------------------- */
 
 void table_types(void) {
@@ -491,13 +491,13 @@ void table_types(void) {
 }
 
 static const struct primitive_def defs[] = {
+    PREDICATES(PREDICATE_ENTRY) //
     {"make-hash-table", make_equal_table, 0, 0},
     {"make-eq-hash-table", make_eq_table, 0, 0},
     {"make-eqv-hash-table", make_eqv_table, 0, 0},
     {"make-string-hash-table", make_equal_table, 0, 0},
     {"make-weak-key-hash-table", make_weak_key_table, 0, 0},
     {"make-weak-value-hash-table", make_weak_value_table, 0, 0},
-    {"hash-table?", table_is, 1, 1},
     {"hash-table-ref/default", table_ref_default, 3, 3},
     {"hash-table-contains?", table_contains, 2, 2},
     {"hash-table-set!", table_set, 3, 3},
@@ -510,10 +510,8 @@ static const struct primitive_def defs[] = {
     {"hash", hash_equal, 1, 1},
     {"string-hash", hash_equal, 1, 1},
     {"make-weak-box", make_weak_box, 1, 1},
-    {"weak-box?", weak_box_is, 1, 1},
     {"weak-box-value", weak_box_value, 1, 2},
     {"make-ephemeron", make_ephemeron, 2, 2},
-    {"ephemeron?", ephemeron_is, 1, 1},
     {"ephemeron-key", ephemeron_key, 1, 1},
     {"ephemeron-value", ephemeron_value, 1, 1},
     {"ephemeron-broken?", ephemeron_is_broken, 1, 1},
