@@ -40,23 +40,35 @@
       FIGURES(set)                                                                               \
     }                                                                                            \
   }
-#define TWO(name_, program_, set, variable, other, other_variable)               \
-  {                                                                              \
-    .name = name_, .title = program_ " with " variable ", with " other_variable, \
-    .subjects = {RUN("default", program_, NULL), RUN(set, program_, variable),   \
-                 RUN(other, program_, other_variable)},                          \
-    .comparisons = {                                                             \
-      FIGURES(set),                                                              \
-      FIGURES(other)                                                             \
-    }                                                                            \
+/* Trees that come and go beside one that stays, in a program without barriers: every collection is
+ * a full one, so that `growth` decides alone. */
+#define TREES(name_, ...)                                                           \
+  {                                                                                 \
+    .name = name_, .program = "subject_gc_tarn", .arguments = {"trees", "18", "1"}, \
+    .environment = {                                                                \
+      __VA_ARGS__                                                                   \
+    }                                                                               \
   }
+#define TIME_AND_SPACE(set)                                     \
+  BY_DEFAULT(set, "wall_ns", "wall time of the whole process"), \
+      BY_DEFAULT(set, "cpu_ns", "its processor time"),          \
+      BY_DEFAULT(set, "peak_rss_bytes", "peak RSS"),            \
+      BY_DEFAULT(set, "collections", "number of collections")
 
 static const struct bench_case cases[] = {
     ONE("hard-limit", "gcbench", "hard-64M", "TARN_HARD_LIMIT=64M"),
     ONE("soft-limit", "gcbench", "soft-48M", "TARN_SOFT_LIMIT=48M"),
-    TWO("growth", "hashing", "growth-50", "TARN_GROWTH=50", "growth-300", "TARN_GROWTH=300"),
-    TWO("young", "gcbench", "young-1M", "TARN_YOUNG=1M", "young-32M", "TARN_YOUNG=32M"),
-    ONE("markers", "partrees", "one", "TARN_MARKERS=1"),
+    {.name = "growth",
+     .title = "trees in a program without barriers, with TARN_GROWTH=50 and 300",
+     .subjects = {TREES("default", NULL), TREES("growth-50", "TARN_GROWTH=50"),
+                  TREES("growth-300", "TARN_GROWTH=300")},
+     .comparisons = {TIME_AND_SPACE("growth-50"), TIME_AND_SPACE("growth-300")}},
+    {.name = "young",
+     .title = "gcbench with TARN_YOUNG=1M and 32M",
+     .subjects = {RUN("default", "gcbench", NULL), RUN("young-1M", "gcbench", "TARN_YOUNG=1M"),
+                  RUN("young-32M", "gcbench", "TARN_YOUNG=32M")},
+     .comparisons = {FIGURES("young-1M"), FIGURES("young-32M")}},
+    ONE("markers", "gcbench", "one", "TARN_MARKERS=1"),
     ONE("generations", "gcbench", "none", "TARN_GENERATIONS=none"),
 };
 
