@@ -167,19 +167,33 @@ void tarn_space_unlock(void);
  *   bit  49     blocks may have a `free` function
  *   bits 50-63  world id; 0 where the unit is not in use
  */
+#define TARN_MAP_SIZE_SHIFT 32
+#define TARN_MAP_SIZE_MASK 0x1fffu /* in units of 8 bytes */
+#define TARN_MAP_KIND_SHIFT 45
+#define TARN_MAP_FORM_SHIFT 47
+#define TARN_MAP_RESOURCE_SHIFT 49
+#define TARN_MAP_WORLD_SHIFT 50
+
 static inline uint64_t tarn_map_make(unsigned world, tarn_kind kind, tarn_form form, bool resource,
                                      size_t block_size, uint32_t low) {
-  return (uint64_t)low | (uint64_t)(block_size / 8) << 32 | (uint64_t)kind << 45 |
-         (uint64_t)form << 47 | (uint64_t)resource << 49 | (uint64_t)world << 50;
+  return (uint64_t)low | (uint64_t)(block_size / 8) << TARN_MAP_SIZE_SHIFT |
+         (uint64_t)kind << TARN_MAP_KIND_SHIFT | (uint64_t)form << TARN_MAP_FORM_SHIFT |
+         (uint64_t)resource << TARN_MAP_RESOURCE_SHIFT | (uint64_t)world << TARN_MAP_WORLD_SHIFT;
 }
 static inline uint32_t tarn_map_low(uint64_t word) { return (uint32_t)word; }
 static inline size_t tarn_map_block_size(uint64_t word) {
-  return (size_t)(word >> 32 & 0x1fff) * 8;
+  return (size_t)(word >> TARN_MAP_SIZE_SHIFT & TARN_MAP_SIZE_MASK) * 8;
 }
-static inline tarn_kind tarn_map_kind(uint64_t word) { return (tarn_kind)(word >> 45 & 3); }
-static inline tarn_form tarn_map_form(uint64_t word) { return (tarn_form)(word >> 47 & 3); }
-static inline bool tarn_map_resource(uint64_t word) { return word >> 49 & 1; }
-static inline unsigned tarn_map_world(uint64_t word) { return (unsigned)(word >> 50); }
+static inline tarn_kind tarn_map_kind(uint64_t word) {
+  return (tarn_kind)(word >> TARN_MAP_KIND_SHIFT & 3);
+}
+static inline tarn_form tarn_map_form(uint64_t word) {
+  return (tarn_form)(word >> TARN_MAP_FORM_SHIFT & 3);
+}
+static inline bool tarn_map_resource(uint64_t word) { return word >> TARN_MAP_RESOURCE_SHIFT & 1; }
+static inline unsigned tarn_map_world(uint64_t word) {
+  return (unsigned)(word >> TARN_MAP_WORLD_SHIFT);
+}
 
 /* For any word: is it in the heap range? */
 static inline bool tarn_space_holds(uintptr_t word) {

@@ -25,7 +25,13 @@ static void *map(size_t bytes, int protection, int flags) {
   return address == MAP_FAILED ? NULL : address;
 }
 
-void *tarn_os_reserve(size_t bytes) { return map(bytes, PROT_NONE, MAP_NORESERVE); }
+/* Not for core files, until it is committed: gdb would write gigabytes of zeros. */
+void *tarn_os_reserve(size_t bytes) {
+  void *address = map(bytes, PROT_NONE, MAP_NORESERVE);
+  if (address)
+    (void)madvise(address, bytes, MADV_DONTDUMP);
+  return address;
+}
 void *tarn_os_map(size_t bytes) { return map(bytes, PROT_READ | PROT_WRITE, 0); }
 
 /* What gives something back keeps errno: a free must. */
@@ -58,7 +64,10 @@ bool tarn_os_show(void *address, size_t bytes) {
 }
 
 bool tarn_os_commit(void *address, size_t bytes) {
-  return !fails() && mprotect(address, bytes, PROT_READ | PROT_WRITE) == 0;
+  if (fails() || mprotect(address, bytes, PROT_READ | PROT_WRITE) != 0)
+    return false;
+  (void)madvise(address, bytes, MADV_DODUMP);
+  return true;
 }
 
 bool tarn_os_purge(void *address, size_t bytes) {

@@ -20,11 +20,13 @@
  * stop, which also has the lock of visits) and the collector's; then for each world types, roots,
  * names, near, purge, heaps, store, limbo, metadata; last the space and liburcu's own.
  */
+#include "world/debugger.h"
 #include "world/world.h"
 #include <stdlib.h>
 
 static pthread_mutex_t worlds_lock = PTHREAD_MUTEX_INITIALIZER;
 static tarn_world *worlds; /* under the lock */
+tarn_world *const *const tarn_debugger_worlds = &worlds;
 
 /* --- locks of one world ---------------------------------------------------------------------- */
 

@@ -2,6 +2,7 @@
 /*
  * world/world.c: a world is put together and taken apart here; and its few settings.
  */
+#include "world/debugger.h"
 #include "world/world.h"
 #include <tarn/collect.h>
 #include <string.h>
@@ -103,6 +104,7 @@ tarn_status tarn_world_make(const struct tarn_config *config, const struct tarn_
   tarn_world *world = tarn_os_map(sizeof *world);
   if (!world)
     return TARN_ENOMEM;
+  world->debugger = &tarn_debugger;
   tarn_status status = config->apart ? tarn_apart_start() : TARN_OK;
   if (status == TARN_OK)
     status = fill(world, config, heap_hooks, collect_hooks);

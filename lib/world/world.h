@@ -18,6 +18,7 @@
 #include <tarn/world.h>
 
 struct tarn_collector;
+struct tarn_debugger;
 
 /* How the world layer calls up to the collector.  Installed before the first thread attaches. */
 struct tarn_collect_hooks {
@@ -51,8 +52,9 @@ struct tarn_world {
   _Atomic size_t soft_limit;
   const struct tarn_collect_hooks *collect_hooks;
   struct tarn_collector *collector;
-  struct tarn_world *next, *previous; /* the process's worlds */
-  bool listed;                        /* is on that list; atomic, written under its lock */
+  struct tarn_world *next, *previous;   /* the process's worlds */
+  bool listed;                          /* is on that list; atomic, written under its lock */
+  const struct tarn_debugger *debugger; /* see world/debugger.h */
 };
 
 static inline tarn_world *tarn_world_of_store(struct tarn_store *store) {

@@ -1,0 +1,91 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# usage: run.sh commands | static | stripped | installed | broken
+#   commands   all commands: live, on a core file, in a collection and an allocation, on damage
+#   static     a program that has the library inside
+#   stripped   a library without debug information: one clear line
+#   installed  the script is loaded with the library from an installed tree
+#   broken     the tests above fail when the script is broken in one of several ways
+# From CTest, which sets GDB, CMAKE, BUILD, SOURCE, LIBRARY, LIBDIR, STRIP, SHARED and STATIC.
+set -eu
+mode=$1
+if [ -z "$GDB" ] || [ "$GDB" = TARN_GDB-NOTFOUND ]; then
+  echo "gdb is not installed: skipped"
+  exit 77
+fi
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+FIGURES=$work/figures CORE=$work/core
+export FIGURES CORE
+
+# What the environment says of the library is not for this program.
+for name in $(env | sed -n 's/^\(TARN_[A-Z_]*\)=.*/\1/p'); do
+  unset "$name"
+done
+
+debug() { # arguments of gdb
+  timeout 100 "$GDB" -nx -batch -ex 'set debuginfod enabled off' -ex 'set disable-randomization off' "$@"
+}
+
+if ! debug -ex 'break main' -ex run -ex 'printf "traced %d\n", 1' "$STATIC" >"$work/log" 2>&1 ||
+  ! grep -q '^traced 1$' "$work/log" || grep -q -e ptrace -e 'Cannot create process' "$work/log"; then
+  cat "$work/log"
+  echo "gdb may not trace here: skipped"
+  exit 77
+fi
+
+script=$SOURCE/tools/gdb/tarn.py
+check=$SOURCE/tests/gdb/check.py
+checked() { # MODE, arguments of gdb: the last lines are those that matter
+  MODE=$1
+  export MODE
+  shift
+  if debug "$@" >"$work/log" 2>&1 && grep -q '^check.py: .* passed$' "$work/log"; then
+    tail -n 1 "$work/log"
+  else
+    cat "$work/log"
+    return 1
+  fi
+}
+
+make_core() {
+  checked dump -x "$script" -x "$check" --args "$SHARED" "$FIGURES"
+}
+
+case $mode in
+commands)
+  checked live -x "$script" -x "$check" --args "$SHARED" "$FIGURES"
+  # The figures are those of the core file again.
+  make_core
+  checked core -x "$script" -x "$check" "$SHARED" "$CORE"
+  ;;
+static)
+  checked quick -x "$script" -x "$check" --args "$STATIC" "$FIGURES"
+  ;;
+stripped)
+  mkdir "$work/lib"
+  "$STRIP" -o "$work/lib/$(basename "$LIBRARY")" "$LIBRARY"
+  ln -s "$(basename "$LIBRARY")" "$work/lib/$(readelf -d "$LIBRARY" | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p')"
+  checked stripped -ex "set environment LD_PRELOAD $work/lib/$(basename "$LIBRARY")" -x "$script" -x "$check" \
+    --args "$SHARED" "$FIGURES"
+  ;;
+installed)
+  "$CMAKE" --install "$BUILD" --prefix "$work/prefix" >/dev/null
+  directory=$work/prefix/share/gdb/auto-load
+  test -f "$directory$work/prefix/$LIBDIR/$(basename "$LIBRARY")-gdb.py"
+  checked quick -ex "add-auto-load-scripts-directory $directory" -ex "add-auto-load-safe-path $directory" \
+    -ex "set environment LD_LIBRARY_PATH $work/prefix/$LIBDIR" \
+    -ex "set environment LD_PRELOAD $work/prefix/$LIBDIR/$(basename "$LIBRARY")" -x "$check" --args "$SHARED" "$FIGURES"
+  ;;
+broken)
+  make_core
+  SCRIPT=$script
+  export SCRIPT
+  checked broken -x "$script" -x "$check" "$SHARED" "$CORE"
+  grep '^noticed: ' "$work/log"
+  ;;
+*)
+  echo "usage: run.sh commands | static | stripped | installed | broken" >&2
+  exit 1
+  ;;
+esac
