@@ -35,6 +35,7 @@ static int error_of(unsigned kind) {
   switch (kind) {
   case TARN_FAULT_PURGE:
   case TARN_FAULT_HUGE:
+  case TARN_FAULT_DUMP:
     return EINVAL;
   case TARN_FAULT_THREAD:
   case TARN_FAULT_KEY:

@@ -96,9 +96,10 @@ enum {
   TARN_FAULT_OPEN = 1u << 15,        /* tarn_os_open: too many open files (EMFILE) */
   TARN_FAULT_READ = 1u << 16,        /* a read: cannot be done (EIO) */
   TARN_FAULT_READ_AGAIN = 1u << 17,  /* an open or a read: interrupted before anything (EINTR) */
-  TARN_FAULT_LIMITS = 1u << 18       /* sysconf, getrlimit, sched_getaffinity: refused (EPERM) */
+  TARN_FAULT_LIMITS = 1u << 18,      /* sysconf, getrlimit, sched_getaffinity: refused (EPERM) */
+  TARN_FAULT_DUMP = 1u << 19         /* what is in core files: the system cannot choose (EINVAL) */
 };
-#define TARN_FAULT_KIND_COUNT 19u
+#define TARN_FAULT_KIND_COUNT 20u
 
 /* The `nth` point of the kinds from now on fails, once; 0: none does, and they are counted.  Any
  * thread may come to it. */

@@ -25,11 +25,19 @@ static void *map(size_t bytes, int protection, int flags) {
   return address == MAP_FAILED ? NULL : address;
 }
 
-/* Not for core files, until it is committed: gdb would write gigabytes of zeros. */
+/* Is the memory to be in core files? */
+static void dump(void *address, size_t bytes, bool on) {
+  int kept = errno;
+  if (!tarn_os_fails(TARN_FAULT_DUMP))
+    (void)madvise(address, bytes, on ? MADV_DODUMP : MADV_DONTDUMP);
+  errno = kept;
+}
+
+/* Not in core files until it is committed: gdb would write gigabytes of zeros. */
 void *tarn_os_reserve(size_t bytes) {
   void *address = map(bytes, PROT_NONE, MAP_NORESERVE);
   if (address)
-    (void)madvise(address, bytes, MADV_DONTDUMP);
+    dump(address, bytes, false);
   return address;
 }
 void *tarn_os_map(size_t bytes) { return map(bytes, PROT_READ | PROT_WRITE, 0); }
@@ -66,7 +74,7 @@ bool tarn_os_show(void *address, size_t bytes) {
 bool tarn_os_commit(void *address, size_t bytes) {
   if (fails() || mprotect(address, bytes, PROT_READ | PROT_WRITE) != 0)
     return false;
-  (void)madvise(address, bytes, MADV_DODUMP);
+  dump(address, bytes, true);
   return true;
 }
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """
-check.py: runs the commands of tools/gdb/tarn.py in gdb and compares what they print with the figures
-that program.c wrote.  By run.sh; the variable $mode says where we are, $figures where they stand.
+check.py: runs the commands of tools/gdb/tarn.py in gdb and compares what they print with the
+figures that program.c wrote.  By run.sh, which sets MODE, FIGURES and CORE in the environment.
 """
 
 import os
@@ -34,15 +34,15 @@ def expect(command, *patterns, refuse=()):
     missing = [pattern for pattern in patterns if not re.search(pattern, text, re.MULTILINE)]
     found = [pattern for pattern in refuse if re.search(pattern, text, re.MULTILINE)]
     if missing or found:
-        failures.append(
-            "%s:\n%s\n  missing: %s\n  refused: %s" % (command, text, missing, found)
-        )
+        failures.append("%s:\n%s\n  missing: %s\n  refused: %s" % (command, text, missing, found))
     return text
 
 
 def count_of(name):
     """What `tarn find` says of a type: objects, bytes."""
-    match = re.search(r"^ +([\d,]+) +([\d,]+)  %s " % re.escape(name), run("tarn find"), re.MULTILINE)
+    match = re.search(
+        r"^ +([\d,]+) +([\d,]+)  %s " % re.escape(name), run("tarn find"), re.MULTILINE
+    )
     return tuple(int(text.replace(",", "")) for text in match.groups()) if match else (0, 0)
 
 
@@ -62,8 +62,15 @@ def check_counts(f, dropped):
     equal("ephemerons", count_of("ephemeron"), (1, 32))
     equal("weak references", count_of("weak reference"), (1, 24))
     expect("tarn find raw 0", r"^world 1: 2 blocks of type raw, [\d,]+ bytes \(0 shown\)$")
-    expect("tarn find member 2", r"%s objects of type member, [\d,]+ bytes \(2 shown\)" % format(members, ","))
-    expect("tarn find 0x%x" % f["link_type"], r"^world 1: 3 objects of type link, 72 bytes$", r"0x%x" % f["first"])
+    expect(
+        "tarn find member 2",
+        r"%s objects of type member, [\d,]+ bytes \(2 shown\)" % format(members, ","),
+    )
+    expect(
+        "tarn find 0x%x" % f["link_type"],
+        r"^world 1: 3 objects of type link, 72 bytes$",
+        r"0x%x" % f["first"],
+    )
     expect("tarn find nobody", r"^tarn: no world has a type nobody")
 
 
@@ -75,19 +82,37 @@ def check_objects(f):
         r"^  \+8 +word 1 +traced +0x%x -> 0x%x link$" % (f["second"], f["second"]),
         r"^  \+16 +word 2 +raw +0x%x$" % f["first"],
     )
-    expect("tarn object 0x%x" % (f["first"] + 9), r"is 9 bytes into an object of type link at 0x%x: in use" % f["first"])
-    expect("tarn object 0x%x" % f["wide"], "large object of", r"\+8 +count +raw +0x%x$" % f["wide_count"], "more$")
+    expect(
+        "tarn object 0x%x" % (f["first"] + 9),
+        r"is 9 bytes into an object of type link at 0x%x: in use" % f["first"],
+    )
+    expect(
+        "tarn object 0x%x" % f["wide"],
+        "large object of",
+        r"\+8 +count +raw +0x%x$" % f["wide_count"],
+        "more$",
+    )
     expect("tarn object 0x%x" % f["raw"], "^a raw block at 0x%x: in use" % f["raw"])
     expect("tarn object 0x%x" % f["raw_freed"], "^a raw block at 0x%x: free" % f["raw_freed"])
-    expect("tarn object 0x%x" % f["traced"], r"trace function, 0x\w+ \(trace_hidden\)", "up to its trace function")
+    expect(
+        "tarn object 0x%x" % f["traced"],
+        r"trace function, 0x\w+ \(trace_hidden\)",
+        "up to its trace function",
+    )
     expect("tarn object 0x%x" % f["instance"], r"data block +traced +0x%x" % f["data"])
     expect("tarn object 0x%x" % f["link_type"], "is the type link of world 1")
     expect("tarn object 0x%x" % f["world"], "is world 1 itself")
     expect("tarn object 0x%x" % f["sleeper"], r"is the tarn_thread of thread \d+")
     expect("tarn object &chain_root", r"is not in the heap range: chain_root$")
-    expect("tarn object 0x%x" % (f["keeper"] + (40 << 20)), "is in the heap range, in memory that holds no block")
+    expect(
+        "tarn object 0x%x" % (f["keeper"] + (40 << 20)),
+        "is in the heap range, in memory that holds no block",
+    )
     expect("tarn object no_such_name", "^tarn: no_such_name: ")
-    expect("tarn object 0x%x" % (f["sleeper_object"] + 40), "a block at 0x%x: free" % (f["sleeper_object"] + 40))
+    expect(
+        "tarn object 0x%x" % (f["sleeper_object"] + 40),
+        "a block at 0x%x: free" % (f["sleeper_object"] + 40),
+    )
 
 
 def check_retainers(f):
@@ -109,7 +134,11 @@ def check_retainers(f):
         refuse=(r"data word 2", r"0x%x link, word 2" % f["first"]),
     )
     expect("tarn retainers 0x%x" % f["value"], r"<- 0x%x ephemeron, value \(value" % f["ephemeron"])
-    expect("tarn retainers 0x%x" % f["keeper"], r"<- root slot 0x\w+ \(keeper_root\)", "<- value in weak table")
+    expect(
+        "tarn retainers 0x%x" % f["keeper"],
+        r"<- root slot 0x\w+ \(keeper_root\)",
+        "<- value in weak table",
+    )
     expect("tarn retainers 0x%x" % f["first"], r"chain_root", refuse=("<- .* link",))
     expect("tarn retainers 1", "is not in the heap range")
 
@@ -132,18 +161,33 @@ def check_roots(f):
         r"^  0x\w+ \(keeper_root\): 0x%x -> 0x%x vector$" % (f["keeper"], f["keeper"]),
         r"^1 provider\n  0x\w+ \(provide\) with ",
         r"^thread \d+ sleeper: 2 roots in frames$",
-        r"^  variable at 0x%x: 0x%x -> 0x%x member$" % (f["sleeper_variable"], f["sleeper_object"], f["sleeper_object"]),
+        r"^  variable at 0x%x: 0x%x -> 0x%x member$"
+        % (f["sleeper_variable"], f["sleeper_object"], f["sleeper_object"]),
     )
 
 
 def check_printers(f):
-    expect("print *(struct tarn_world *)0x%x" % f["world"], r"= world 1: 3 threads, [\d,]+ bytes in \d+ pools and 1 large object$")
-    expect("print *(struct tarn_thread *)0x%x" % f["sleeper"], r'= thread \d+ "sleeper": blocked, poll \S+, 0 holds$')
+    expect(
+        "print *(struct tarn_world *)0x%x" % f["world"],
+        r"= world 1: 3 threads, [\d,]+ bytes in \d+ pools and 1 large object$",
+    )
+    expect(
+        "print *(struct tarn_thread *)0x%x" % f["sleeper"],
+        r'= thread \d+ "sleeper": blocked, poll \S+, 0 holds$',
+    )
     expect("print *(struct tarn_mutator *)0x%x" % f["sleeper"], r'= thread \d+ "sleeper": blocked')
-    expect("print *(struct tarn_type *)0x%x" % f["link_type"], r'= type "link": 24 bytes, container, scanned as bits$')
-    expect("print *((struct tarn_world *)0x%x)->container_heap" % f["world"], r"= heap 1 of world 1: container$")
+    expect(
+        "print *(struct tarn_type *)0x%x" % f["link_type"],
+        r'= type "link": 24 bytes, container, scanned as bits$',
+    )
+    expect(
+        "print *((struct tarn_world *)0x%x)->container_heap" % f["world"],
+        r"= heap 1 of world 1: container$",
+    )
     unit = (f["first"] - int(gdb.parse_and_eval("tarn_space.base"))) >> 16
-    expect("print tarn_space.pools[%d]" % unit, r"= pool of 2730 blocks of class 1: container, list ")
+    expect(
+        "print tarn_space.pools[%d]" % unit, r"= pool of 2730 blocks of class 1: container, list "
+    )
     expect("print (enum tarn_status)3", r"= TARN_ELIMIT \(3\)$")
     expect("print (enum tarn_status)99", r"= no tarn_status \(99\)$")
 
@@ -179,7 +223,9 @@ def check_torn(f):
     members = count_of("member")[0]
     equal("members at least", members >= f["members"] + 1, True)
     expect("tarn object 0x%x" % f["first"], "type link")
-    expect("tarn retainers 0x%x 2" % f["second"], r"<- 0x%x link, word 1$" % f["first"], r"chain_root")
+    expect(
+        "tarn retainers 0x%x 2" % f["second"], r"<- 0x%x link, word 1$" % f["first"], r"chain_root"
+    )
     expect("tarn threads", r"sleeper +blocked")
     expect("tarn roots", r"chain_root")
 
@@ -204,12 +250,21 @@ def check_damage(f):
     arena = peek(place_of(world + "->store.arenas"))
     cases = (
         (world + "->store.arenas", 0x10, "tarn heap", "cannot be read"),
-        ("((struct tarn_arena *)0x%x)->next" % arena, arena, "tarn heap", "list of arenas is damaged"),
+        (
+            "((struct tarn_arena *)0x%x)->next" % arena,
+            arena,
+            "tarn heap",
+            "list of arenas is damaged",
+        ),
         (world + "->registry.list.next", 0x10, "tarn threads", "leads to 0x10"),
         (mutator + "->node.next", f["sleeper"] + 0, "tarn threads", "which is none of its sort"),
         (mutator + "->local.pub.tarn_frames", 0x18, "tarn threads", "a frame of thread"),
-        ("((struct tarn_mutator *)0x%x)->local.pub.tarn_frames->previous" % f["sleeper"],
-         peek(place_of(mutator + "->local.pub.tarn_frames")), "tarn roots", "run in circles"),
+        (
+            "((struct tarn_mutator *)0x%x)->local.pub.tarn_frames->previous" % f["sleeper"],
+            peek(place_of(mutator + "->local.pub.tarn_frames")),
+            "tarn roots",
+            "run in circles",
+        ),
         (world + "->roots.slots.capacity", 1 << 60, "tarn roots", "a table of roots says"),
         (world + "->roots.slots.entries", 8, "tarn retainers 0x%x" % f["second"], "cannot be read"),
         (world + "->collector", 24, "tarn roots", "collector of world 1 cannot be read"),
@@ -242,9 +297,15 @@ def live():
     expect("tarn threads", r"^\* +2 .* sleeper")
     gdb.execute("thread 1")
     check_damage(f)
-    # In a collection: before and after the mark, and with the pools of a heap half filed; then in an
-    # allocation, while a bin gets its new piece.
-    for place in ("tarn_mark_drain", "tarn_census_take", "tarn_sweep_file", "tarn_sweep_file", "tarn_pool_stretch"):
+    # In a collection: before and after the mark, and with the pools of a heap half filed; then in
+    # an allocation, while a bin gets its new piece.
+    for place in (
+        "tarn_mark_drain",
+        "tarn_census_take",
+        "tarn_sweep_file",
+        "tarn_sweep_file",
+        "tarn_pool_stretch",
+    ):
         gdb.execute("tbreak " + place)
         gdb.execute("continue")
         for _ in range(STEPS):
@@ -279,7 +340,7 @@ def core():
 # What, and the words of tarn.py that are replaced.  Each breaks one printer, command or rule.
 BROKEN = (
     ("printer of worlds", 'return "world %d: %s, %s in', 'return "%d: %s, %s in'),
-    ("printer of threads", "return 'thread %d", "return 'thread %x"),
+    ("printer of threads", "return 'thread %d", "return '%d"),
     ("printer of types", 'if value["is_array"]', 'if not value["is_array"]'),
     ("printer of pools", "if not capacity", "if capacity"),
     ("printer of heaps", '1: "container"}.get(int', '1: "containers"}.get(int'),

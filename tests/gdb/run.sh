@@ -23,6 +23,9 @@ for name in $(env | sed -n 's/^\(TARN_[A-Z_]*\)=.*/\1/p'); do
   unset "$name"
 done
 
+# A core file has the memory in use, and not all that is reserved, which is 64 GiB and more.
+ulimit -f 2000000
+
 debug() { # arguments of gdb
   timeout 100 "$GDB" -nx -batch -ex 'set debuginfod enabled off' -ex 'set disable-randomization off' "$@"
 }

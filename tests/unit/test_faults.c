@@ -395,6 +395,7 @@ static void no_failure_of_memory_loses_anything(void **unused) {
       {TARN_FAULT_PURGE, "purge", 2 * FAULTS_SOME, true, false},
       {TARN_FAULT_POPULATE, "populate", FAULTS_SOME, true, false},
       {TARN_FAULT_HUGE, "huge pages", FAULTS_SOME, true, false},
+      {TARN_FAULT_DUMP, "core files", FAULTS_SOME, true, false},
       {TARN_FAULT_UNMAP, "unmap", FAULTS_SOME, true, false},
       {TARN_FAULT_GUARD, "guard", FAULTS_SOME, true, false},
       {TARN_FAULT_UNGUARD, "unguard", FAULTS_SOME, true, false},

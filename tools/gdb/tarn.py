@@ -8,16 +8,16 @@ tarn.py: gdb commands and pretty-printers for processes, and core files, that us
 doc/gdb.md shows each command.  Installed under gdb's auto-load directory it is loaded with the
 library.
 
-Nothing here runs a function of the process: all is read from its memory, which may be a core file's,
-and may be in the middle of anything.  So
+Nothing here runs a function of the process: all is read from its memory, which may be a core
+file's, and may be in the middle of anything.  So
   - offsets, sizes and names of enumerators come from the library's debug information, and all other
     constants from its `tarn_debugger` (lib/world/debugger.h), whose format must be ours;
   - every list is followed for a bounded number of steps, and every count that is read is bounded;
   - what cannot be read, or makes no sense, is a line (Report.trouble), and the rest goes on;
   - memory is read in large pieces, and looked through by what Python has in C.
 
-The rules of what is in use are those of tarn_pool_in_use and inspect/walk.c; which words are traced,
-those of collect/scan.c.
+The rules of what is in use are those of tarn_pool_in_use and inspect/walk.c; which words are
+traced, those of collect/scan.c.
 """
 
 import bisect
@@ -64,9 +64,7 @@ class Report:
 
     def end(self):
         if self.missing:
-            print(
-                "tarn: %s of the heap cannot be read; taken for zero" % bytes_text(self.missing)
-            )
+            print("tarn: %s of the heap cannot be read; taken for zero" % bytes_text(self.missing))
 
 
 def read(address, size):
@@ -197,7 +195,11 @@ def symbol_of(address):
         text = gdb.execute("info symbol %d" % address, to_string=True)
     except gdb.error:
         return ""
-    return "" if text.startswith("No symbol") else text.split(" in section ")[0].replace(" + ", "+").strip()
+    return (
+        ""
+        if text.startswith("No symbol")
+        else text.split(" in section ")[0].replace(" + ", "+").strip()
+    )
 
 
 def named(address):
@@ -219,7 +221,7 @@ class Library:
         head = self.layout.read(self.address)
         if head["format"] != FORMAT:
             raise Trouble(
-                "this script knows format %d, and %s has format %d: use the one that came with the library"
+                "this script knows format %d, and %s has format %d: use the one that came with it"
                 % (FORMAT, name, head["format"])
             )
         self.head = head
@@ -238,8 +240,14 @@ class Library:
         self.lists = names_of(self.layout.field("list")[1], "TARN_LIST_")
         self.flavours = names_of(self.layout.field("flavour")[1], "TARN_FLAVOUR_")
         self.scans = names_of(self.layout.field("scan")[1], "TARN_SCAN_")
-        forms = {name: number for number, name in names_of(self.layout.field("form")[1], "TARN_FORM_").items()}
-        kinds = {name: number for number, name in names_of(self.layout.field("kind")[1], "TARN_KIND_").items()}
+        forms = {
+            name: number
+            for number, name in names_of(self.layout.field("form")[1], "TARN_FORM_").items()
+        }
+        kinds = {
+            name: number
+            for number, name in names_of(self.layout.field("kind")[1], "TARN_KIND_").items()
+        }
         self.POOL, self.LARGE, self.REST = forms["pool"], forms["large"], forms["rest"]
         self.RAW, self.CONTAINER = kinds["raw"], kinds["container"]
         self.unit_shift = head["unit_shift"]
@@ -293,7 +301,9 @@ def find_libraries():
                 known_libraries[key] = Library(symbol, objfile.filename.split("/")[-1])
             found[key[0]] = known_libraries[key]
         except KeyError as error:
-            raise Trouble("the debug information of %s has no %s" % (objfile.filename, error)) from None
+            raise Trouble(
+                "the debug information of %s has no %s" % (objfile.filename, error)
+            ) from None
     return list(found.values())
 
 
@@ -418,7 +428,13 @@ class Unit:
         if self.large:
             return {0: 0, 1: 1}.get(self.large["age"], 2)
         bits = self.world.ages(self.number)
-        return 0 if bits & self.world.library.age_young else 1 if bits & self.world.library.age_aged else 2
+        return (
+            0
+            if bits & self.world.library.age_young
+            else 1
+            if bits & self.world.library.age_aged
+            else 2
+        )
 
     def bump(self):
         """What a bin has not handed out yet of its piece begins there; 0: no bin has the pool."""
@@ -428,8 +444,8 @@ class Unit:
         return bin_["head.bump"] if bin_ and bin_["head.pool"] == self.pool.address else 0
 
     def load(self):
-        """Its blocks: `data`, `firsts` (the first word of each that may be), `live` (numbers of those
-        in use) and `condemned`."""
+        """Its blocks: `data`, `firsts` (the first word of each that may be), `live` (numbers of
+        those in use) and `condemned`."""
         if self.large:
             self.load_large()
             return self
@@ -460,7 +476,11 @@ class Unit:
 
     def load_large(self):
         first = struct.unpack("=Q", self.world.heap_bytes(self.base, WORD))[0]
-        mark = self.world.marks(self.base, 1 << self.world.library.granule_shift)[0] if self.world.tables else 0
+        mark = (
+            self.world.marks(self.base, 1 << self.world.library.granule_shift)[0]
+            if self.world.tables
+            else 0
+        )
         dead = mark in self.world.library.dead_marks
         self.data, self.words, self.firsts = None, None, [first]
         self.condemned = [0] if dead else []
@@ -544,7 +564,8 @@ class World:
         return data
 
     def table(self, name, base, entry, number, span):
-        """Bytes of `span` entries from a table, around entry `number`; pages never touched are zero."""
+        """Bytes of `span` entries of a table, around number `number`; pages never touched are
+        zero."""
         first = number // span * span
         cache = self.cache[name]
         if first not in cache:
@@ -558,7 +579,9 @@ class World:
     def descriptor(self, unit):
         size = self.library.pool.size
         data, at = self.table("pools", self.space["pools"], size, unit, 256)
-        return Record(self.library.pool, self.space["pools"] + unit * size, data[at * size : (at + 1) * size])
+        return Record(
+            self.library.pool, self.space["pools"] + unit * size, data[at * size : (at + 1) * size]
+        )
 
     def ages(self, unit):
         if not self.space["collects"]:
@@ -568,7 +591,9 @@ class World:
 
     def marks(self, address, size):
         shift = self.library.granule_shift
-        return read_sparse(self.space["marks"] + (address - self.space_base >> shift), size >> shift)[0]
+        return read_sparse(
+            self.space["marks"] + (address - self.space_base >> shift), size >> shift
+        )[0]
 
     def owner(self, unit):
         return read_word(self.space["owners"] + unit * WORD)
@@ -609,7 +634,10 @@ class World:
             first = arena["base"] - self.space_base >> library.unit_shift
             for number in range(first, first + arena["units"]):
                 word = self.map_word(number)
-                if word >> library.map_world_shift != self.id or word >> library.map_form_shift & 3 == library.REST:
+                if (
+                    word >> library.map_world_shift != self.id
+                    or word >> library.map_form_shift & 3 == library.REST
+                ):
                     continue
                 unit = self.unit(number, word)
                 if unit:
@@ -619,7 +647,10 @@ class World:
         try:
             return Unit(self, number, word, self.descriptor(number))
         except gdb.MemoryError:
-            self.report.trouble("large object 0x%x: its header cannot be read" % (self.space_base + (number << self.library.unit_shift)))
+            self.report.trouble(
+                "large object 0x%x: its header cannot be read"
+                % (self.space_base + (number << self.library.unit_shift))
+            )
         except Trouble as error:
             self.report.trouble(str(error))
         return None
@@ -687,10 +718,14 @@ class World:
             try:
                 record = layout.read(at - offset)
             except gdb.MemoryError:
-                self.report.trouble("a list at 0x%x leads to 0x%x, which cannot be read" % (head, at))
+                self.report.trouble(
+                    "a list at 0x%x leads to 0x%x, which cannot be read" % (head, at)
+                )
                 return
             if not is_good(record):
-                self.report.trouble("a list at 0x%x leads to 0x%x, which is none of its sort" % (head, at))
+                self.report.trouble(
+                    "a list at 0x%x leads to 0x%x, which is none of its sort" % (head, at)
+                )
                 return
             yield record
             at = record[path + ".next"]
@@ -717,7 +752,10 @@ class World:
                 yield kind
 
     def heaps(self):
-        limit = min(self.record["store.heap_limit"], self.library.world.field("store.heaps")[1].sizeof // WORD)
+        limit = min(
+            self.record["store.heap_limit"],
+            self.library.world.field("store.heaps")[1].sizeof // WORD,
+        )
         for at in words_of(read(self.record.at("store.heaps"), limit * WORD)):
             if at:  # slots of heaps that are gone
                 try:
@@ -741,7 +779,9 @@ class World:
         try:
             data = read(self.record[path + ".entries"], capacity * size)
         except gdb.MemoryError:
-            self.report.trouble("the table of roots at 0x%x cannot be read" % self.record[path + ".entries"])
+            self.report.trouble(
+                "the table of roots at 0x%x cannot be read" % self.record[path + ".entries"]
+            )
             return
         for i in range(capacity):
             entry = Record(self.library.root, 0, data[i * size : (i + 1) * size])
@@ -760,10 +800,14 @@ class World:
                 frame = self.library.frame.read(at)
                 count = min(frame["count"], 1 << 16)
                 if count != frame["count"]:
-                    self.report.trouble("a frame at 0x%x says that it has %d slots" % (at, frame["count"]))
+                    self.report.trouble(
+                        "a frame at 0x%x says that it has %d slots" % (at, frame["count"])
+                    )
                 slots = words_of(read(frame["slots"], count * WORD))
             except gdb.MemoryError:
-                self.report.trouble("a frame of thread %d at 0x%x cannot be read" % (mutator["id"], at))
+                self.report.trouble(
+                    "a frame of thread %d at 0x%x cannot be read" % (mutator["id"], at)
+                )
                 return
             for slot in slots:
                 if not slot:
@@ -835,7 +879,11 @@ class World:
                 continue
             entry = layout.to("entries")
             words = words_of(read(shard["entries"], shard["capacity"] * entry.size)).tolist()
-            step, key, value = entry.size // WORD, entry.field("key")[0] // WORD, entry.field("value")[0] // WORD
+            step, key, value = (
+                entry.size // WORD,
+                entry.field("key")[0] // WORD,
+                entry.field("value")[0] // WORD,
+            )
             # A removed entry has no key.
             pairs += [(k, v) for k, v in zip(words[key::step], words[value::step]) if k]
         return pairs
@@ -846,7 +894,9 @@ class World:
             return
         count = min(self.collector["cycles.handles.bucket_count"], STEPS_MOST * 16)
         try:
-            layout = Layout(self.collector.layout.field("cycles.handles.buckets")[1].target().target())
+            layout = Layout(
+                self.collector.layout.field("cycles.handles.buckets")[1].target().target()
+            )
             for at in words_of(read(self.collector["cycles.handles.buckets"], count * WORD)):
                 seen = set()
                 while at and at not in seen and len(seen) < STEPS_MOST:
@@ -905,7 +955,9 @@ def value_of(text):
 
 def gdb_threads():
     """gdb's threads by the kernel's numbers."""
-    return {thread.ptid[1]: thread for thread in gdb.selected_inferior().threads() if thread.is_valid()}
+    return {
+        thread.ptid[1]: thread for thread in gdb.selected_inferior().threads() if thread.is_valid()
+    }
 
 
 def stack_pointer_of(kernel_id):
@@ -937,7 +989,13 @@ def collection_text(world):
 def print_world(world):
     record, library = world.record, world.library
     count = sum(1 for _ in world.heaps())
-    kind = "counts references" if record["config.counting"] else "collected" if world.collector else "not collected"
+    kind = (
+        "counts references"
+        if record["config.counting"]
+        else "collected"
+        if world.collector
+        else "not collected"
+    )
     limit = record["store.limit"]
     print(
         "%s at 0x%x in %s: %s, %s, %s, %s, %s"
@@ -959,7 +1017,11 @@ def print_world(world):
         % (
             count_text(collections_, "collection"),
             count_text(record["store.unswept"], "pool"),
-            count_text(sum(heap["condemned"] for heap in world.heaps()), "pool or large object", "pools and large objects"),
+            count_text(
+                sum(heap["condemned"] for heap in world.heaps()),
+                "pool or large object",
+                "pools and large objects",
+            ),
             collection_text(world),
         )
     )
@@ -978,7 +1040,19 @@ def print_heap(world, heap, sums, larges):
     if rows:
         print(
             "    %-18s %6s %6s %6s %6s %6s %6s %8s %10s %10s %14s"
-            % ("pools of", "block", "pools", "gen 0", "gen 1", "gen 2", "owned", "unswept", "in use", "of", "bytes in use")
+            % (
+                "pools of",
+                "block",
+                "pools",
+                "gen 0",
+                "gen 1",
+                "gen 2",
+                "owned",
+                "unswept",
+                "in use",
+                "of",
+                "bytes in use",
+            )
         )
     for (flavour, size), total in rows:
         print(
@@ -1001,7 +1075,11 @@ def print_heap(world, heap, sums, larges):
         live = [unit for unit in mine if unit.live]
         print(
             "    %s, %d in use, %s"
-            % (count_text(len(mine), "large object"), len(live), bytes_text(sum(unit.size for unit in live)))
+            % (
+                count_text(len(mine), "large object"),
+                len(live),
+                bytes_text(sum(unit.size for unit in live)),
+            )
         )
     if not rows and not mine:
         print("    empty")
@@ -1033,7 +1111,9 @@ def heap_command(arguments, report):
         known = {heap.address for heap in heaps}
         strays = sum(total.pools for key, total in sums.items() if key[0] not in known)
         if strays:
-            report.trouble("%s in no heap of the world" % count_text(strays, "pool is", "pools are"))
+            report.trouble(
+                "%s in no heap of the world" % count_text(strays, "pool is", "pools are")
+            )
 
 
 # --- tarn object -----------------------------------------------------------------------------
@@ -1101,7 +1181,9 @@ def print_words(world, kind, words):
         else:
             target = describe(world, words[i]) if sort != "raw" and words[i] else ""
             value = "0x%x%s" % (words[i], " -> " + target if target else "")
-        shown = {"strong": "traced", "raw": "raw", "maybe": "up to its trace function"}.get(sort, sort)
+        shown = {"strong": "traced", "raw": "raw", "maybe": "up to its trace function"}.get(
+            sort, sort
+        )
         print("  +%-4d %-24s %-7s %s" % (i * WORD, name, shown if name != "type" else "", value))
     if total > 2 * LINES:
         print("  %s more" % count_text(total - 2 * LINES, "word"))
@@ -1124,12 +1206,21 @@ def print_place(world, place, address):
     print("%s%s at 0x%x: %s" % (where, what, place.block, state))
     if not kind and not unit.raw and first:
         print("  its first word, 0x%x, is no type of %s" % (first, world.name()))
-    print("  %s, %s, %s" % (world.name(), world.heap_name(unit.pool["heap"]), "large" if unit.large else bytes_text(place.size)))
+    print(
+        "  %s, %s, %s"
+        % (
+            world.name(),
+            world.heap_name(unit.pool["heap"]),
+            "large" if unit.large else bytes_text(place.size),
+        )
+    )
     if unit.large:
         print("  large object of %s, header 0x%x" % (bytes_text(unit.size), unit.large.address))
     else:
         print_pool_line(world, unit)
-    print("  generation %d; %s" % (generation_of(world, place.block), mark_text(world, place.block)))
+    print(
+        "  generation %d; %s" % (generation_of(world, place.block), mark_text(world, place.block))
+    )
     if kind:
         print_kind_line(world, kind, unit.block_words(index))
         print_words(world, kind, unit.block_words(index))
@@ -1162,7 +1253,12 @@ def print_kind_line(world, kind, words):
     if world.record["config.counting"] and kind.record["refs_at"]:
         at, size = kind.record["refs_at"], kind.record["refs_size"]
         data = words.tobytes()[at : at + size]
-        print("  %s to it" % count_text(int.from_bytes(data, "little"), "reference is counted", "references are counted"))
+        print(
+            "  %s to it"
+            % count_text(
+                int.from_bytes(data, "little"), "reference is counted", "references are counted"
+            )
+        )
 
 
 def print_no_block(found, address):
@@ -1195,7 +1291,9 @@ def print_no_block_inside(found, world, address):
     word = world.map_word(address - world.space_base >> library.unit_shift)
     if word == 0:
         print("0x%x is in the heap range, in memory that holds no block" % address)
-    elif word >> library.map_world_shift in [other.id for other in found if other.library is library]:
+    elif word >> library.map_world_shift in [
+        other.id for other in found if other.library is library
+    ]:
         print("0x%x is in world %d, between blocks" % (address, word >> library.map_world_shift))
     else:
         print("0x%x is in memory of blocks that are gone" % address)
@@ -1228,7 +1326,14 @@ def print_counts(world, counts):
         name = word if isinstance(word, str) else world.type_name(word)
         rows.append((count, size, name, "" if isinstance(word, str) else "0x%x" % word))
     rows.sort(key=lambda row: (-row[1], row[2]))
-    print("%s: %s of %s in use" % (world.name(), count_text(sum(row[0] for row in rows), "block"), count_text(len(rows), "type")))
+    print(
+        "%s: %s of %s in use"
+        % (
+            world.name(),
+            count_text(sum(row[0] for row in rows), "block"),
+            count_text(len(rows), "type"),
+        )
+    )
     print("  %10s %14s  %s" % ("blocks", "bytes", "type"))
     for count, size, name, at in rows[: 5 * LINES]:
         print("  %10s %14s  %s %s" % (format(count, ","), format(size, ","), name, at))
@@ -1266,16 +1371,32 @@ def find_type(world, name, number, limit):
             hits = [i for i in unit.live if wanted[unit.firsts[i]]]
         for i in hits[: max(0, limit - shown)]:
             block = unit.base + i * unit.size
-            print("  0x%x  %s  generation %d" % (block, bytes_text(unit.size), generation_of(world, block)))
+            print(
+                "  0x%x  %s  generation %d"
+                % (block, bytes_text(unit.size), generation_of(world, block))
+            )
             shown += 1
         total += len(hits)
         size += len(hits) * unit.size
-    known = total or name == "raw" or any(kind.name == name or kind.address == number for kind in world.types())
+    known = (
+        total
+        or name == "raw"
+        or any(kind.name == name or kind.address == number for kind in world.types())
+    )
     if number is not None and world.type(number):
         name = world.type_name(number)
     if known:
         more = " (%d shown)" % shown if shown < total else ""
-        print("%s: %s of type %s, %s%s" % (world.name(), count_text(total, "block" if name == "raw" else "object"), name, bytes_text(size), more))
+        print(
+            "%s: %s of type %s, %s%s"
+            % (
+                world.name(),
+                count_text(total, "block" if name == "raw" else "object"),
+                name,
+                bytes_text(size),
+                more,
+            )
+        )
     return bool(known)
 
 
@@ -1298,7 +1419,9 @@ def find_command(arguments, report):
     limit = value_of(arguments[1]) if len(arguments) > 1 else LINES
     known = [find_type(world, arguments[0], number_or_none(arguments[0]), limit) for world in found]
     if not any(known):
-        raise Trouble("no world has a type %s; `tarn find` without a name counts all" % arguments[0])
+        raise Trouble(
+            "no world has a type %s; `tarn find` without a name counts all" % arguments[0]
+        )
 
 
 # --- tarn retainers --------------------------------------------------------------------------
@@ -1309,7 +1432,9 @@ class Targets:
 
     def __init__(self, world, places):
         self.world = world
-        self.places = sorted({place.block: place for place in places}.values(), key=lambda p: p.block)
+        self.places = sorted(
+            {place.block: place for place in places}.values(), key=lambda p: p.block
+        )
         self.starts = [place.block for place in self.places]
         self.low = self.starts[0]
         self.high = max(place.block + place.size for place in self.places)
@@ -1393,7 +1518,9 @@ def hits_by_block(world, targets, unit):
         for word, block, start in targets.hits(unit.words):
             by_block.setdefault(word // step, []).append((word % step, block, start))
     # Those whose data block lies elsewhere are looked at whatever is in them.
-    with_data = {word for word in set(unit.firsts) if word and (kind := world.type(word)) and kind.data_size}
+    with_data = {
+        word for word in set(unit.firsts) if word and (kind := world.type(word)) and kind.data_size
+    }
     if with_data:
         for i in unit.live:
             if unit.firsts[i] in with_data:
@@ -1416,7 +1543,10 @@ def retaining_objects(world, targets, tell):
             for target, where, sort in object_hits(world, targets, kind, words, by_block[index]):
                 # A weak reference is where the way ends.
                 goes_on = block if sort in ("strong", "maybe", "value") else None
-                tell(target, Retainer("0x%x %s, %s%s" % (block, kind.name, where, SORTS[sort]), goes_on))
+                tell(
+                    target,
+                    Retainer("0x%x %s, %s%s" % (block, kind.name, where, SORTS[sort]), goes_on),
+                )
 
 
 def retaining_roots(world, targets, tell):
@@ -1437,7 +1567,10 @@ def retaining_roots(world, targets, tell):
         try:
             for at, words in world.stack(mutator):
                 for i, block, _ in targets.hits(words):
-                    tell(block, Retainer("stack of %s at 0x%x (conservative)" % (title, at + i * WORD)))
+                    tell(
+                        block,
+                        Retainer("stack of %s at 0x%x (conservative)" % (title, at + i * WORD)),
+                    )
         except gdb.MemoryError:
             world.report.trouble("the stack of thread %d cannot be read" % mutator["id"])
     for target, fn in world.due_finalizers():
@@ -1493,7 +1626,10 @@ def print_retainers(found, block, indent, seen):
 def note_what_is_not_known(world):
     providers = sum(1 for _ in world.table_entries("roots.providers"))
     if providers:
-        print("%s not asked: what they name is not known (tarn roots lists them)" % count_text(providers, "root provider was", "root providers were"))
+        print(
+            "%s not asked: what they name is not known (tarn roots lists them)"
+            % count_text(providers, "root provider was", "root providers were")
+        )
     if world.record["config.counting"]:
         print("references that the program counts from outside the heap are not known")
 
@@ -1576,8 +1712,30 @@ def threads_command(arguments, report):
     selected_id = selected.ptid[1] if selected else 0
     known = gdb_threads()
     for world in worlds(report):
-        print("%s: %s attached%s" % (world.name(), count_text(world.record["registry.count"], "thread"), collection_text(world)))
-        print("  %4s %8s %-16s %-9s %-12s %5s %7s %5s %6s %5s  %s" % ("gdb", "tid", "name", "state", "poll", "holds", "blocked", "bins", "frames", "stack", "tarn_thread"))
+        print(
+            "%s: %s attached%s"
+            % (
+                world.name(),
+                count_text(world.record["registry.count"], "thread"),
+                collection_text(world),
+            )
+        )
+        print(
+            "  %4s %8s %-16s %-9s %-12s %5s %7s %5s %6s %5s  %s"
+            % (
+                "gdb",
+                "tid",
+                "name",
+                "state",
+                "poll",
+                "holds",
+                "blocked",
+                "bins",
+                "frames",
+                "stack",
+                "tarn_thread",
+            )
+        )
         for mutator in world.threads():
             thread = known.get(mutator["id"])
             print(
@@ -1606,7 +1764,10 @@ def print_root(world, title, value):
         print("  %s: cannot be read" % title)
         return
     target = describe(world, value) if value else ""
-    print("  %s: 0x%x%s" % (title, value, " -> " + target if target else "" if not value else ", no block"))
+    print(
+        "  %s: 0x%x%s"
+        % (title, value, " -> " + target if target else "" if not value else ", no block")
+    )
 
 
 def roots_command(arguments, report):
@@ -1643,7 +1804,10 @@ def roots_command(arguments, report):
 def print_thread_roots(world, mutator):
     slots = list(world.frames(mutator))
     scanned = ", and its stack is scanned" if mutator["scan_stack"] else ""
-    print("thread %d %s: %s in frames%s" % (mutator["id"], mutator.text("name"), count_text(len(slots), "root"), scanned))
+    print(
+        "thread %d %s: %s in frames%s"
+        % (mutator["id"], mutator.text("name"), count_text(len(slots), "root"), scanned)
+    )
     for slot, value in slots[: 5 * LINES]:
         print_root(world, "variable at 0x%x" % slot, value)
     if len(slots) > 5 * LINES:
@@ -1656,7 +1820,7 @@ HELP = """\
 tarn heap [WORLD]                worlds, heaps, pools by size and generation, large objects
 tarn object ADDRESS              the block that an address points to or into, and its words
 tarn find [TYPE [LIMIT]]         objects of a type, by its name or address; without: counts by type
-tarn retainers ADDRESS [DEPTH]   who refers to an object: objects, root slots, frames, weak references
+tarn retainers ADDRESS [DEPTH]   who refers to an object: objects, root slots, frames, weak ones
 tarn threads                     attached threads: state, poll word, holds, bins, frames
 tarn roots                       global slots, providers, frames, finalizers that are due
 tarn help                        this
@@ -1696,7 +1860,17 @@ class TarnCommand(gdb.Command):
             print("tarn: %s" % str(error).rstrip("."))
         except gdb.error as error:
             print("tarn: gdb says: %s" % str(error).rstrip("."))
-        except (KeyError, IndexError, ValueError, OverflowError, AttributeError, TypeError, RecursionError, MemoryError, struct.error) as error:
+        except (
+            KeyError,
+            IndexError,
+            ValueError,
+            OverflowError,
+            AttributeError,
+            TypeError,
+            RecursionError,
+            MemoryError,
+            struct.error,
+        ) as error:
             print("tarn: what was read makes no sense (%s: %s)" % (type(error).__name__, error))
         report.end()
 
@@ -1705,7 +1879,7 @@ class TarnCommand(gdb.Command):
 
 
 class Printer:
-    """One line for a structure.  Reads fields of the value only, so it works wherever gdb has one."""
+    """One line for a structure.  Reads fields of the value, so it works wherever gdb has one."""
 
     def __init__(self, value):
         self.value = value
@@ -1779,9 +1953,15 @@ class HeapPrinter(Printer):
 class TypePrinter(Printer):
     def line(self, value):
         library = one_library()
-        if value.address is not None and int(value["check"]) != address_of(value) ^ library.type_check:
+        if (
+            value.address is not None
+            and int(value["check"]) != address_of(value) ^ library.type_check
+        ):
             return "<no tarn_type>"
-        text = 'type "%s": %s' % (value["name"].string(errors="replace"), bytes_text(int(value["size"])))
+        text = 'type "%s": %s' % (
+            value["name"].string(errors="replace"),
+            bytes_text(int(value["size"])),
+        )
         if value["is_array"]:
             text += " and elements of %s" % bytes_text(int(value["element_size"]))
         if int(value["data_size"]):
@@ -1809,7 +1989,11 @@ class StatusPrinter(Printer):
     def line(self, value):
         names = {field.enumval: field.name for field in plain(value.type).fields()}
         number = int(value)
-        return "%s (%d)" % (names[number], number) if number in names else "no tarn_status (%d)" % number
+        return (
+            "%s (%d)" % (names[number], number)
+            if number in names
+            else "no tarn_status (%d)" % number
+        )
 
 
 def printers():
@@ -1833,7 +2017,11 @@ def register():
         ("heap", heap_command, "tarn heap [WORLD]: worlds, heaps, pools and large objects."),
         ("object", object_command, "tarn object ADDRESS: the block at an address."),
         ("find", find_command, "tarn find [TYPE [LIMIT]]: objects of a type, or counts by type."),
-        ("retainers", retainers_command, "tarn retainers ADDRESS [DEPTH]: who refers to an object."),
+        (
+            "retainers",
+            retainers_command,
+            "tarn retainers ADDRESS [DEPTH]: who refers to an object.",
+        ),
         ("threads", threads_command, "tarn threads: the attached threads."),
         ("roots", roots_command, "tarn roots: where collections start."),
         ("help", help_command, "tarn help: the commands."),
@@ -1844,8 +2032,8 @@ def register():
 
 
 if __name__ == "__main__":
-    # gdb runs all scripts in one namespace, where the next one may have a `read` of its own: what is
-    # registered comes from another.
+    # gdb runs all scripts in one namespace, where the next one may have a `read` of its own: what
+    # is registered comes from another.
     # (`__file__` is that of the script that makes gdb load this one, if there is one.)
     own = types.ModuleType("tarn_gdb")
     with open(register.__code__.co_filename, encoding="utf-8") as file:
