@@ -9,7 +9,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <tarn/tarn.h>
 
 #define CROWD 1000
@@ -52,7 +51,7 @@ static void figure(const char *name, uintptr_t value) {
 }
 static void point(const char *name, const void *address) { figure(name, (uintptr_t)address); }
 
-static void fail(const char *what) {
+__attribute__((noreturn)) static void fail(const char *what) {
   fprintf(stderr, "program: %s\n", what);
   exit(1);
 }
@@ -268,39 +267,56 @@ static void collect(tarn_thread *self, struct vector *keeper) {
 
 static void provide(tarn_visitor *visitor, void *data) { tarn_visit(visitor, *(void **)data); }
 
-int main(int argc, char **argv) {
-  static const tarn_weak_table_spec table_spec = {.struct_size = sizeof table_spec,
-                                                  .kind = TARN_WEAK_KEYS};
+static tarn_thread *start(void) {
   static void *provided;
-  tarn_weak_table *table;
   tarn_thread *self;
-  pthread_t threads[2];
-  if (argc < 2 || !(figures = fopen(argv[1], "w")))
-    fail("usage: program FIGURES [CROWD]");
-  if (tarn_world_create(NULL, &world) != TARN_OK || tarn_thread_attach(world, &self) != TARN_OK ||
-      tarn_weak_table_create(world, &table_spec, &table) != TARN_OK)
+  if (tarn_world_create(NULL, &world) != TARN_OK || tarn_thread_attach(world, &self) != TARN_OK)
     fail("no world");
   tarn_thread_set_name(self, "gardener");
-  make_types();
   if (tarn_root_add(world, &chain_root) != TARN_OK ||
       tarn_root_add(world, &keeper_root) != TARN_OK ||
       tarn_root_provider_add(world, provide, &provided) != TARN_OK)
-    fail("root");
-  struct vector *keeper = keeper_root = need(tarn_new_array(self, vector_type, 8));
+    fail("no roots");
+  make_types();
   point("world", world);
-  point("keeper", keeper);
   point("gardener", self);
-  figure("crowd_bytes", 40);
+  return self;
+}
+
+static struct vector *make_heap(tarn_thread *self, size_t count) {
+  tarn_weak_table_spec spec = TARN_WEAK_TABLE_SPEC_INIT;
+  tarn_weak_table *table;
+  struct vector *keeper = keeper_root = need(tarn_new_array(self, vector_type, 8));
+  point("keeper", keeper);
   make_chain(self);
   make_others(self, keeper);
-  make_crowd(self, keeper, argc > 2 ? (size_t)atol(argv[2]) : CROWD);
+  make_crowd(self, keeper, count);
+  spec.kind = TARN_WEAK_KEYS;
+  if (tarn_weak_table_create(world, &spec, &table) != TARN_OK)
+    fail("no table");
   (void)need(tarn_weak_table_put(self, table, ((struct link *)chain_root)->next, keeper, true));
+  return keeper;
+}
+
+/* One after the other, so that their numbers in the debugger are known. */
+static void start_threads(tarn_thread *self, pthread_t threads[2]) {
+  tarn_block_begin(self);
   if (pthread_create(&threads[0], NULL, run_sleeper, NULL))
-    fail("thread");
+    fail("no thread");
   wait_for(&arrived, 1);
   if (pthread_create(&threads[1], NULL, run_holder, NULL))
-    fail("thread");
+    fail("no thread");
   wait_for(&arrived, 2);
+  tarn_block_end(self);
+}
+
+int main(int argc, char **argv) {
+  pthread_t threads[2];
+  if (argc < 2 || !(figures = fopen(argv[1], "w")))
+    fail("usage: program FIGURES [CROWD]");
+  tarn_thread *self = start();
+  struct vector *keeper = make_heap(self, argc > 2 ? (size_t)atol(argv[2]) : CROWD);
+  start_threads(self, threads);
   fflush(figures);
   at_heap();
   set_stage(1);
