@@ -140,6 +140,14 @@ def check_retainers(f):
         "<- value in weak table",
     )
     expect("tarn retainers 0x%x" % f["first"], r"chain_root", refuse=("<- .* link",))
+    expect(
+        "tarn retainers 0x%x" % f["value"],
+        r"^  <- finalizer 0x\w+ \(bury\) \(waits for its death: does not keep it\)$",
+    )
+    expect(
+        "tarn retainers 0x%x" % f["holder_object"],
+        r"^  <- stack of thread \d+ holder at 0x%x \(conservative\)$" % f["holder_variable"],
+    )
     expect("tarn retainers 1", "is not in the heap range")
 
 
@@ -210,8 +218,8 @@ def check_all(f, dropped, holder):
 
 STEPS = 4  # from each place
 
-HOLDS = r"^. +\d+ +\d+ holder +running +\S+ +2 +0 "
-LET_GO = r"^. +\d+ +\d+ holder +blocked +\S+ +0 +1 "
+HOLDS = r"^. +\d+ +\d+ holder +running +\S+ +2 +0 +1 +0  scan "
+LET_GO = r"^. +\d+ +\d+ holder +blocked +\S+ +0 +1 +[01] +0  scan "
 
 
 # --- torn states -----------------------------------------------------------------------------
@@ -355,6 +363,8 @@ BROKEN = (
     ("data blocks", "yield from data_hits", "data_hits"),
     ("large objects", "found += [(i + at // WORD", "found += [(i"),
     ("weak tables", "    retaining_tables(world, look)\n", "    pass\n"),
+    ("stacks", "for i, block, _ in targets.hits(words):", "for i, block, _ in []:"),
+    ("finalizers", 'due_finalizers("added")', "due_finalizers()"),
     ("frames", "for slot in slots:", "for slot in slots[1:]:"),
     ("holds", 'mutator["local.pub.tarn_holds"],', "0,"),
     ("root slots", 'capacity = self.record[path + ".capacity"]', "capacity = 1"),

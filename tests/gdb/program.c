@@ -117,6 +117,8 @@ static void make_chain(tarn_thread *self) {
   point("link_type", link_type);
 }
 
+void bury(tarn_thread *self, void *object, void *data) { (void)self, (void)object, (void)data; }
+
 static void make_others(tarn_thread *self, struct vector *keeper) {
   struct link *second = ((struct link *)chain_root)->next;
   struct traced *traced = keeper->elements[0] = need(tarn_new(self, traced_type));
@@ -126,6 +128,8 @@ static void make_others(tarn_thread *self, struct vector *keeper) {
   instance->data[2] = second; /* raw */
   keeper->elements[2] = need(tarn_weak_new(self, second));
   struct link *value = keeper->elements[3] = need(tarn_new(self, link_type));
+  if (tarn_finalizer_add(self, value, bury, NULL) != TARN_OK)
+    fail("no finalizer");
   keeper->elements[3] = need(tarn_ephemeron_new(self, second, value));
   struct vector *wide = keeper->elements[4] = need(tarn_new_array(self, vector_type, WIDE));
   wide->elements[WIDE - 1] = second;
@@ -218,7 +222,12 @@ static void *run_holder(void *data) {
   if (tarn_thread_attach(world, &self) != TARN_OK)
     fail("attach");
   tarn_thread_set_name(self, "holder");
+  if (tarn_thread_scan_stack(self, true) != TARN_OK)
+    fail("no stack");
+  void *volatile kept = need(tarn_new(self, traced_type)); /* by the scan of this stack alone */
   point("holder", self);
+  point("holder_object", kept);
+  point("holder_variable", (const void *)&kept);
   tarn_gc_hold(self);
   tarn_gc_hold(self);
   arrive();
