@@ -1336,7 +1336,8 @@ def print_counts(world, counts):
     )
     print("  %10s %14s  %s" % ("blocks", "bytes", "type"))
     for count, size, name, at in rows[: 5 * LINES]:
-        print("  %10s %14s  %s %s" % (format(count, ","), format(size, ","), name, at))
+        line = "  %10s %14s  %s %s" % (format(count, ","), format(size, ","), name, at)
+        print(line.rstrip())
     if len(rows) > 5 * LINES:
         print("  %s more" % count_text(len(rows) - 5 * LINES, "type"))
 
