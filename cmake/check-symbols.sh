@@ -1,43 +1,32 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# usage: check-symbols.sh NM libtarn.so libtarn.a HEADERS
-# Fails when the shared library exports, or the static library defines as global, a symbol
-# that does not start with tarn_; and when a function that a public header declares with TARN_API
-# is not exported.
+# usage: check-symbols.sh NM libtarn.so libtarn.a HEADERS NODE
+# Fails unless the shared library exports exactly the functions that the public headers declare with
+# TARN_API, all of them of the symbol version NODE, and when the static library defines a global
+# symbol that does not start with tarn_.
 set -eu
-nm=$1 shared=$2 static=$3 headers=$4
+nm=$1 shared=$2 static=$3 headers=$4 node=$5
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 
-check() { # label, arguments of nm
-  label=$1
-  shift
-  names=$("$nm" --defined-only "$@" | awk 'NF == 3 { sub(/@.*/, "", $3); print $3 }' | sort -u)
-  ours=$(printf '%s\n' "$names" | grep -c '^tarn_' || true)
-  foreign=$(printf '%s\n' "$names" | grep -v -e '^tarn_' -e '^$' || true)
-  if [ -n "$foreign" ]; then
-    echo "$label: symbols that do not start with tarn_:" >&2
-    printf '%s\n' "$foreign" | sed 's/^/  /' >&2
-    exit 1
-  fi
-  if [ "$ours" -eq 0 ]; then
-    echo "$label: no symbol at all that starts with tarn_" >&2
-    exit 1
-  fi
-  echo "$label: $ours symbols, all start with tarn_"
-}
-
-check "exported by $(basename "$shared")" -D "$shared"
-check "global in $(basename "$static")" -g "$static"
-
-exported=$("$nm" -D --defined-only "$shared" | awk 'NF == 3 { print $3 }')
 # A declaration may go over several lines; the name is what stands before the first parenthesis.
-declared=$(cat "$headers"/*.h | tr '\n' ' ' | grep -o 'TARN_API [^(;]*(' | grep -o 'tarn_[a-z0-9_]* *($' |
-  tr -d ' (' | sort -u)
-missing=$(for name in $declared; do
-  printf '%s\n' "$exported" | grep -qx "$name" || echo "  $name"
-done)
-if [ -n "$missing" ]; then
-  echo "declared with TARN_API, but not exported by $(basename "$shared"):" >&2
-  printf '%s\n' "$missing" >&2
+cat "$headers"/*.h | tr '\n' ' ' | grep -o 'TARN_API [^(;]*(' | grep -o 'tarn_[a-z0-9_]* *($' |
+  sed "s/ *($/@@$node/" | sort -u >"$work/declared"
+# The version itself is a symbol as well, and the only one that is no function.
+"$nm" -D --defined-only "$shared" | awk '{ print ($2 == "T" ? "" : $2 " ") $3 }' |
+  grep -v "^A $node\(@@$node\)*$" | sort -u >"$work/exported"
+if ! diff "$work/declared" "$work/exported" >"$work/difference"; then
+  echo "< declared with TARN_API, > exported by $(basename "$shared"):" >&2
+  cat "$work/difference" >&2
   exit 1
 fi
-echo "$(printf '%s\n' "$declared" | wc -l) functions are declared, all are exported"
+echo "$(basename "$shared"): $(wc -l <"$work/exported") functions, exactly those of the headers"
+
+foreign=$("$nm" --defined-only -g "$static" | awk 'NF == 3 && $3 !~ /^tarn_/ { print "  " $3 }')
+ours=$("$nm" --defined-only -g "$static" | awk 'NF == 3 && $3 ~ /^tarn_/' | wc -l)
+if [ -n "$foreign" ] || [ "$ours" -eq 0 ]; then
+  echo "$(basename "$static"): $ours symbols start with tarn_, and these do not:" >&2
+  printf '%s\n' "$foreign" >&2
+  exit 1
+fi
+echo "$(basename "$static"): $ours symbols, all start with tarn_"

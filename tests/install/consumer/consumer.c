@@ -7,7 +7,7 @@ int main(void) {
   tarn_thread *self = NULL;
   if (tarn_world_create(NULL, &world) || tarn_thread_attach(world, &self))
     return 1;
-  char *bytes = tarn_alloc_atomic(self, 100);
+  char *bytes = (char *)tarn_alloc_atomic(self, 100);
   int good = bytes && bytes[99] == 0 && tarn_collect(self, TARN_GENERATION_FULL) == TARN_OK;
   tarn_thread_detach(self);
   printf("tarn %s: %s\n", tarn_version(), good ? "good" : "bad");
