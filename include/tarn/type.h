@@ -100,8 +100,17 @@ typedef struct tarn_type_spec {
   tarn_count_fn ref, unref, clear, finalize;
 } tarn_type_spec;
 
+#ifdef __cplusplus /* which has designated initialisers since C++20 only */
+static inline tarn_type_spec tarn_type_spec_init() {
+  tarn_type_spec spec = tarn_type_spec();
+  spec.struct_size = sizeof(tarn_type_spec);
+  return spec;
+}
+#define TARN_TYPE_SPEC_INIT tarn_type_spec_init()
+#else
 #define TARN_TYPE_SPEC_INIT \
   { .struct_size = sizeof(tarn_type_spec) }
+#endif
 
 /*
  * Makes a type.  With a `parent`, the child starts with the parent's layout, trace, free, print and

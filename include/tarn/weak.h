@@ -63,8 +63,17 @@ typedef struct tarn_weak_table_spec {
   void *data;
 } tarn_weak_table_spec;
 
+#ifdef __cplusplus /* which has designated initialisers since C++20 only */
+static inline tarn_weak_table_spec tarn_weak_table_spec_init() {
+  tarn_weak_table_spec spec = tarn_weak_table_spec();
+  spec.struct_size = sizeof(tarn_weak_table_spec);
+  return spec;
+}
+#define TARN_WEAK_TABLE_SPEC_INIT tarn_weak_table_spec_init()
+#else
 #define TARN_WEAK_TABLE_SPEC_INIT \
   { .struct_size = sizeof(tarn_weak_table_spec) }
+#endif
 
 TARN_API tarn_status tarn_weak_table_create(tarn_world *world, const tarn_weak_table_spec *spec,
                                             tarn_weak_table **out);
