@@ -180,6 +180,15 @@ static void keep_over_a_collection(tarn_thread *self, struct stress_random *rand
   STRESS_EQUAL(sum(node), before);
 }
 
+#if defined(__x86_64__)
+#define CALLEE_SAVED "r15"
+#define INVERT "notq %0"
+#elif defined(__aarch64__)
+#define CALLEE_SAVED "x27"
+#define INVERT "mvn %0, %0"
+#endif
+
+#ifdef CALLEE_SAVED
 /* Builds a tree whose address nobody can read off the stack. */
 static uintptr_t __attribute__((noinline))
 build_hidden(tarn_thread *self, struct stress_random *random, uint64_t *total) {
@@ -191,20 +200,21 @@ build_hidden(tarn_thread *self, struct stress_random *random, uint64_t *total) {
 /* A callee-saved register is all that refers to the tree while the thread is blocked. */
 static void __attribute__((noinline))
 keep_in_a_register(tarn_thread *self, struct stress_random *random) {
-#if defined(__x86_64__)
   uint64_t total, nap = stress_below(random, 400);
   uintptr_t hidden = build_hidden(self, random, &total);
-  register uintptr_t word __asm__("r15") = hidden;
-  __asm__ volatile("notq %0" : "+r"(word)); /* the compiler does not know what this is */
+  register uintptr_t word __asm__(CALLEE_SAVED) = hidden;
+  __asm__ volatile(INVERT : "+r"(word)); /* the compiler does not know what this is */
   tarn_block_begin(self);
   (void)usleep((unsigned)nap);
   tarn_block_end(self);
   __asm__ volatile("" : "+r"(word));
   STRESS_EQUAL(sum((const struct node *)word), total);
-#else
-  keep_over_a_collection(self, random); /* which registers to use is known for x86-64 only */
-#endif
 }
+#else /* which registers to use is not known */
+static void keep_in_a_register(tarn_thread *self, struct stress_random *random) {
+  keep_over_a_collection(self, random);
+}
+#endif
 
 /* --- old objects ----------------------------------------------------------------------------- */
 

@@ -205,15 +205,26 @@ void *tarn_space_take_arenas_aligned(size_t count, size_t alignment) {
   return (void *)base;
 }
 
-/* The pages read as zero afterwards, whether the system takes them back (it does not where a
- * program has locked its memory) or not. */
+static void clean_words(uintptr_t first, uintptr_t end) {
+  for (uint64_t *word = (uint64_t *)first; (uintptr_t)word < end; word++)
+    if (*word) /* a look first: most pages may not exist */
+      *word = 0;
+}
+
+/*
+ * All reads as zero afterwards, whether the system takes the pages back (it does not where a
+ * program has locked its memory) or not.  Only whole pages are given back: the descriptors of an
+ * arena are 32 KiB, and where pages are 64 KiB its neighbour's share one with them.
+ */
 static void clean(void *start, size_t bytes) {
-  if (tarn_os_purge(start, bytes))
-    return;
-  uint64_t *words = start;
-  for (size_t i = 0; i < bytes / sizeof *words; i++)
-    if (words[i]) /* a look first: most pages may not exist */
-      words[i] = 0;
+  uintptr_t page = tarn_os_page_size(), from = (uintptr_t)start, to = from + bytes;
+  uintptr_t first = (from + page - 1) & ~(page - 1), end = to & ~(page - 1);
+  if (first < end && tarn_os_purge((void *)first, end - first)) {
+    clean_words(from, first);
+    clean_words(end, to);
+  } else {
+    clean_words(from, to);
+  }
 }
 
 /* An arena's cards are 128 KiB: whole pages where these are no larger. */
