@@ -10,23 +10,23 @@ lto() { # compiler, options for the linker
     -DCMAKE_INTERPROCEDURAL_OPTIMIZATION=ON -DTARN_WERROR=ON "-DCMAKE_EXE_LINKER_FLAGS=$2" \
     "-DCMAKE_SHARED_LINKER_FLAGS=$2" -DTARN_BUILD_TESTS=OFF -DTARN_BUILD_STRESS=OFF \
     -DTARN_BUILD_BENCH=OFF -DTARN_BUILD_EXAMPLES=OFF -DCMAKE_INSTALL_LIBDIR=lib
-  quietly "$CMAKE" --build "$work/$1"
-  quietly "$CMAKE" --install "$work/$1" --prefix "$work/$1.installed"
+  quietly "$CMAKE" --build "$work/$1" --target tarn tarn_static tarn_malloc
+  for component in runtime development malloc; do
+    quietly "$CMAKE" --install "$work/$1" --prefix "$work/$1.installed" --component $component
+  done
   prefix=$work/$1.installed
   quietly "$SOURCE/cmake/check-symbols.sh" "$NM" "$prefix/lib/libtarn.so" "$work/plain.a" \
     "$SOURCE/include/tarn" "TARN_${VERSION%.*}"
   PKG_CONFIG_PATH=$prefix/lib/pkgconfig
   export PKG_CONFIG_PATH
   static="$prefix/lib/libtarn.a $(pkg-config --static --libs tarn | sed 's/-ltarn\b//')"
-  for source in headers_use.c consumer/consumer.c; do
-    # shellcheck disable=SC2086 # words
-    for flags in "" -flto; do
-      compile="$1 -std=c11 -O2 $flags $2 -I$prefix/include $here/$source -o $work/program"
-      quietly $compile -L"$prefix/lib" -ltarn "-Wl,-rpath,$prefix/lib"
-      run "$source, shared $flags" "$work/program"
-      quietly $compile $static
-      run "$source, static $flags" "$work/program"
-    done
+  # shellcheck disable=SC2086 # words
+  for flags in "" -flto; do
+    compile="$1 -std=c11 -O2 $flags $2 -I$prefix/include $here/headers_use.c -o $work/program"
+    quietly $compile -L"$prefix/lib" -ltarn "-Wl,-rpath,$prefix/lib"
+    run "shared $flags" "$work/program"
+    quietly $compile $static
+    run "static $flags" "$work/program"
   done
   LD_PRELOAD=$prefix/lib/libtarn-malloc.so grep -q libtarn-malloc.so /proc/self/maps ||
     fail "grep does not run with libtarn-malloc.so"
