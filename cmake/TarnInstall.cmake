@@ -3,7 +3,7 @@
 #   runtime      libtarn.so.0.1, which programs need to run
 #   development  headers, the static library, and how CMake and pkg-config find them all
 #   malloc       libtarn-malloc.so, and how CMake finds it
-#   tools        programs; none so far
+#   tools        programs
 #   doc          the manual page, doc/, the readme, the changelog and the licence
 
 include(CMakePackageConfigHelpers)

@@ -146,8 +146,8 @@ private:
 /*
  * Local variables as precise roots, `count` of them, until the end of the scope:
  *
- *   tarn::frame<2> roots(self, &list, &last);    in C++17 also  tarn::frame roots(self, &list,
- * &last);
+ *   tarn::frame<2> roots(self, &list, &last);
+ *   tarn::frame roots(self, &list, &last);       the same in C++17
  *
  * Each variable is a pointer, and holds NULL or any word when the frame is made.  Frames end in
  * reverse order.  The collector keeps the address of a frame, so it can be neither moved nor
