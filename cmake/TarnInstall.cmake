@@ -64,3 +64,19 @@ if(TARGET tarn-man)
   install(FILES ${PROJECT_BINARY_DIR}/tarn.7 DESTINATION ${CMAKE_INSTALL_MANDIR}/man7
           COMPONENT doc)
 endif()
+
+# tools/gdb/tarn.py: gdb loads it by itself with a library if it lies in one of gdb's directories for
+# that under the library's own path.  The prefix is that of the installation, which `cmake --install
+# --prefix` can still choose.
+if(IS_ABSOLUTE ${CMAKE_INSTALL_LIBDIR})
+  set(TARN_GDB_LIBDIR ${CMAKE_INSTALL_LIBDIR})
+else()
+  set(TARN_GDB_LIBDIR "\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_LIBDIR}")
+endif()
+set(TARN_GDB_DIR ${CMAKE_INSTALL_DATADIR}/gdb/auto-load${TARN_GDB_LIBDIR})
+install(FILES tools/gdb/tarn.py RENAME $<TARGET_FILE_NAME:tarn>-gdb.py
+        DESTINATION ${TARN_GDB_DIR} COMPONENT development)
+if(TARGET tarn_malloc)
+  install(FILES tools/gdb/tarn.py RENAME $<TARGET_FILE_NAME:tarn_malloc>-gdb.py
+          DESTINATION ${TARN_GDB_DIR} COMPONENT malloc)
+endif()

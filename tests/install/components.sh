@@ -5,7 +5,8 @@
 # .pc file of an installation whose directories are given as absolute ones.
 . "$(dirname "$0")/common.sh"
 
-list() { (cd "$1" 2>/dev/null && find . ! -type d | sed 's|^\./||' | sort) || true; }
+# What lies in a tree; its own path, which gdb wants below its directory, as PREFIX.
+list() { (cd "$1" 2>/dev/null && find . ! -type d | sed "s|^\./||; s|auto-load$1|auto-load/PREFIX|" | sort) || true; }
 
 quietly "$CMAKE" --install "$BUILD" --prefix "$work/all"
 for component in runtime development malloc tools doc; do
@@ -26,6 +27,9 @@ expect() { # component, file names, which hold no directory's name but for LIBDI
 expect runtime "$LIBDIR/libtarn.so.0.1" "$LIBDIR/libtarn.so.$VERSION"
 [ "$(wc -l <"$work/list.runtime")" -eq 2 ] || fail "more is in runtime than a program needs to run"
 expect malloc "$LIBDIR/libtarn-malloc.so"
+for file in "development libtarn.so.$VERSION" "malloc libtarn-malloc.so"; do
+  expect "${file% *}" "share/gdb/auto-load/PREFIX/$LIBDIR/${file#* }-gdb.py"
+done
 expect doc 'share/man/man7/tarn\.7' 'share/doc/tarn/README\.md' 'share/doc/tarn/doc/options\.md'
 expect development "$LIBDIR/libtarn.so" "$LIBDIR/libtarn.a" "$LIBDIR/pkgconfig/tarn.pc"
 for header in "$SOURCE"/include/tarn/*; do
