@@ -4,7 +4,7 @@
  *
  * Tarn is a thread-safe allocator with per-thread arenas, and a stop-the-world collector over the
  * same memory.  Read the headers in this order: base, world, heap, type, thread, inline, root,
- * collect, weak, finalizer, inspect, options.
+ * collect, weak, finalizer, inspect, snapshot, options.
  */
 #ifndef TARN_H
 #define TARN_H
@@ -18,6 +18,7 @@
 #include <tarn/inspect.h>
 #include <tarn/options.h>
 #include <tarn/root.h>
+#include <tarn/snapshot.h>
 #include <tarn/store.h>
 #include <tarn/thread.h>
 #include <tarn/type.h>

@@ -194,6 +194,13 @@ bool tarn_collector_run_idle(tarn_world *world) {
   return run_stopped(world, NULL, TARN_GENERATION_FULL, false) == TARN_OK;
 }
 
+bool tarn_collector_run_outside(tarn_world *world) {
+  if (atomic_load_explicit(&world->collect_disabled, memory_order_relaxed) != 0)
+    return false;
+  tarn_stop_begin_always(world, NULL);
+  return run_stopped(world, NULL, TARN_GENERATION_FULL, false) == TARN_OK;
+}
+
 tarn_status tarn_collector_run(tarn_world *world, struct tarn_mutator *self, int generation,
                                bool asked) {
   struct tarn_collector *collector = world->collector;

@@ -159,4 +159,8 @@ tarn_status tarn_collector_run(tarn_world *world, struct tarn_mutator *self, int
 /* A full one by the sweeper, of a world that lies idle; false: it was not to be. */
 bool tarn_collector_run_idle(tarn_world *world);
 
+/* A full one, for a thread that is not attached: waits until all have come to a safepoint.  False:
+ * it was not to be. */
+bool tarn_collector_run_outside(tarn_world *world);
+
 #endif

@@ -317,6 +317,15 @@ void tarn_finalizers_roots(struct tarn_collector *collector) {
   unlock(part);
 }
 
+void tarn_finalizers_each_due(struct tarn_collector *collector,
+                              void (*fn)(void *data, uintptr_t object), void *data) {
+  struct tarn_finalizer_part *part = &collector->finalizers;
+  lock(part);
+  for (struct tarn_finalizer *node = part->due.first; node; node = node->next)
+    fn(data, (uintptr_t)node->object);
+  unlock(part);
+}
+
 /* Is the object of a node without a mark still there, and not freed by hand? */
 static bool is_there(struct tarn_collector *collector, const struct tarn_finalizer *node) {
   struct tarn_place place;

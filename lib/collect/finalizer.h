@@ -48,6 +48,10 @@ void tarn_finalizer_end(tarn_world *world);
 /* Marks the objects on the due queue; while roots are marked, once a collection. */
 void tarn_finalizers_roots(struct tarn_collector *collector);
 
+/* Calls for the object of each node on the due queue; the world is stopped. */
+void tarn_finalizers_each_due(struct tarn_collector *collector,
+                              void (*fn)(void *data, uintptr_t object), void *data);
+
 /*
  * After the mark: nodes whose object is not marked, of those that the generation has to look at,
  * move to the due queue, in order, and then those objects are marked; the caller drains.  Nodes of

@@ -97,6 +97,16 @@ static bool make_room(struct tarn_collector *collector) {
   return true;
 }
 
+void tarn_handles_each(struct tarn_collector *collector, void (*fn)(void *data, uintptr_t object),
+                       void *data) {
+  const struct tarn_handles *handles = handles_of(collector);
+  tarn_handles_lock(collector);
+  for (size_t i = 0; i < handles->bucket_count; i++)
+    for (const tarn_weak_handle *handle = handles->buckets[i]; handle; handle = handle->next)
+      fn(data, handle->object);
+  tarn_handles_unlock(collector);
+}
+
 /* --- for mutators ---------------------------------------------------------------------------- */
 
 static tarn_status check(tarn_thread *self, const void *object) {

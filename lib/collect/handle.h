@@ -49,6 +49,10 @@ void tarn_handles_unlock(struct tarn_collector *collector);
 void tarn_handles_cut(struct tarn_collector *collector, const void *object,
                       struct tarn_pending *pending);
 
+/* Calls for the object of each handle that has one; the world is stopped. */
+void tarn_handles_each(struct tarn_collector *collector, void (*fn)(void *data, uintptr_t object),
+                       void *data);
+
 /* Calls their functions; with the world running. */
 void tarn_handles_tell(struct tarn_collector *collector, tarn_thread *self,
                        struct tarn_pending *pending);

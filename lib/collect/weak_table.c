@@ -35,6 +35,7 @@ struct tarn_weak_table {
   tarn_world *world;
   tarn_weak_table *next, *previous; /* in use; `next` also: doomed */
   tarn_weak_kind kind;
+  uint64_t number;
   uint64_t (*hash)(const void *key, void *data);
   bool (*equal)(const void *probe, const void *key, void *data);
   void *data;
@@ -104,6 +105,7 @@ tarn_status tarn_weak_table_create(tarn_world *world, const tarn_weak_table_spec
   init_locks(table);
   struct tarn_weak_tables *tables = &tarn_collector_of(world)->tables;
   (void)pthread_mutex_lock(&tables->lock);
+  table->number = ++tables->made;
   table->next = tables->list;
   if (table->next)
     table->next->previous = table;
@@ -470,6 +472,29 @@ static size_t forget_gone(tarn_weak_table *table, struct shard *shard, struct en
 void tarn_weak_tables_forget(struct tarn_collector *collector, tarn_gone_fn gone, void *data) {
   struct forget forget = {.mask = ~collector->world->tag_mask, .gone = gone, .data = data};
   (void)each_entry(collector, ALL_KINDS, ALL_AGES, forget_gone, &forget);
+}
+
+/* --- snapshots ------------------------------------------------------------------------------- */
+
+static void tell_entries(const tarn_weak_table *table, const struct tarn_weak_told *told,
+                         tarn_weak_entry_fn fn, void *data) {
+  for (unsigned i = 0; i < SHARDS; i++) {
+    const struct shard *shard = &table->shards[i];
+    for (uint32_t j = 0; j < shard->capacity; j++)
+      if (shard->entries[j].hash > TARN_ENTRY_GONE)
+        fn(data, told, shard->entries[j].key, shard->entries[j].value);
+  }
+}
+
+void tarn_weak_tables_each(struct tarn_collector *collector, tarn_weak_table_fn table_fn,
+                           tarn_weak_entry_fn told_fn, void *data) {
+  for (tarn_weak_table *table = collector->tables.list; table; table = table->next) {
+    struct tarn_weak_told told = {.number = table->number, .kind = table->kind};
+    for (unsigned i = 0; i < SHARDS; i++)
+      told.count += live_of(&table->shards[i]);
+    table_fn(data, &told);
+    tell_entries(table, &told, told_fn, data);
+  }
 }
 
 /* --- fork ------------------------------------------------------------------------------------ */

@@ -31,6 +31,7 @@ struct tarn_weak_tables {
   pthread_mutex_t lock;    /* guards all of this */
   tarn_weak_table *list;   /* in use */
   tarn_weak_table *doomed; /* destroyed during the running collection */
+  uint64_t made;           /* ever */
   bool busy;               /* between tarn_weak_tables_roots and tarn_weak_tables_finish */
 };
 
@@ -51,6 +52,21 @@ void tarn_weak_tables_finish(struct tarn_collector *collector);
 
 /* The world is stopped and a heap goes. */
 void tarn_weak_tables_forget(struct tarn_collector *collector, tarn_gone_fn gone, void *data);
+
+/*
+ * The world is stopped, and the caller has locked all (see below): calls for each table, and for
+ * each of its entries.  `number`: of the table, from 1, in the order in which they were made.
+ */
+struct tarn_weak_told {
+  uint64_t number;
+  tarn_weak_kind kind;
+  size_t count; /* entries */
+};
+typedef void (*tarn_weak_table_fn)(void *data, const struct tarn_weak_told *table);
+typedef void (*tarn_weak_entry_fn)(void *data, const struct tarn_weak_told *table, uintptr_t key,
+                                   uintptr_t value);
+void tarn_weak_tables_each(struct tarn_collector *collector, tarn_weak_table_fn table_fn,
+                           tarn_weak_entry_fn entry_fn, void *data);
 
 /* Around fork; after_fork: in the child, by the thread that locked. */
 void tarn_weak_tables_lock_all(struct tarn_collector *collector);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -50,6 +51,21 @@ int tarn_os_create(const char *path, bool append) {
     file = open_fails() ? -1 : open(path, flags, S_IRUSR | S_IWUSR);
   while (file < 0 && errno == EINTR);
   return file;
+}
+
+bool tarn_os_rename(const char *from, const char *to) {
+  return !tarn_os_fails(TARN_FAULT_WRITE) && rename(from, to) == 0;
+}
+
+void tarn_os_remove(const char *path) {
+  int kept = errno;
+  (void)unlink(path);
+  errno = kept;
+}
+
+bool tarn_os_is_special(const char *path) {
+  struct stat about;
+  return stat(path, &about) == 0 && !S_ISREG(about.st_mode);
 }
 
 bool tarn_os_close(int file) {

@@ -232,6 +232,12 @@ int tarn_os_open(const char *path);
 /* A file to write to, made for its owner alone unless it is there: emptied, or appended to.  -1:
  * errno says why. */
 int tarn_os_create(const char *path, bool append);
+/* Gives a file another name, in place of what has that; false: errno says why.  And takes a file
+ * away. */
+bool tarn_os_rename(const char *from, const char *to);
+void tarn_os_remove(const char *path);
+/* Is something there by that name that is no regular file? */
+bool tarn_os_is_special(const char *path);
 /* False: what was written before may be lost; errno says why. */
 bool tarn_os_close(int file);
 size_t tarn_os_read(int file, void *to, size_t room);
