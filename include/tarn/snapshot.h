@@ -8,7 +8,7 @@
  * how much would go with it, and what was added since an earlier snapshot.  What its nodes, edges
  * and groups mean is in doc/snapshots.md.
  *
- * The world is stopped while a snapshot is written: some half a microsecond for each object, more
+ * The world is stopped while a snapshot is written: some fifth of a microsecond for each object, more
  * where the file is slow.  It takes memory of about half a byte for each object, 12 to 32 bytes for
  * each root, ephemeron and entry of a weak table, 40 for each type; in worlds that count references
  * four bytes more for each object.

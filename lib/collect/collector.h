@@ -109,6 +109,7 @@ struct tarn_collector {
   _Atomic uint64_t live_bytes, live_objects, weak_cleared, overflows;
   _Atomic uint32_t pauses[TARN_PAUSES_KEPT]; /* nanoseconds, cut off at 4.29 s; a ring */
   void *shadow;                              /* of inspect/shadow.c, between its two calls */
+  void *monitor;                             /* of inspect/monitor.c; NULL: there is none */
 };
 
 static inline struct tarn_collector *tarn_collector_of(tarn_world *world) {

@@ -6,6 +6,7 @@
 #include "collect/collector.h"
 #include "heap/fast.h"
 #include "inspect/events.h"
+#include "inspect/monitor.h"
 #include "inspect/options.h"
 #include <string.h>
 #include <tarn/tarn.h>
@@ -36,6 +37,7 @@ tarn_status tarn_world_create(const tarn_options *options, tarn_world **out) {
   }
   if (config.apart || config.trap)
     tarn_faults_watch();
+  tarn_monitor_start(world);
   *out = world;
   return TARN_OK;
 }
@@ -53,11 +55,15 @@ tarn_status tarn_world_destroy(tarn_world *world) {
   size_t others = atomic_load_explicit(&world->registry.count, memory_order_acquire);
   if (others > (tarn_thread_self(world) ? 1u : 0u))
     return TARN_EBUSY;
+  tarn_monitor_farewell(world);
   detach_caller(world);
   /* `free` functions may ask for the calling thread's handle. */
   tarn_status status = tarn_thread_attach(world, &self);
   if (status != TARN_OK)
     return status;
+  tarn_block_begin(self); /* it may be about to stop the world */
+  tarn_monitor_end(world);
+  tarn_block_end(self);
   tarn_worlds_remove(world);
   tarn_sweeper_end(world->collector); /* what follows touches pools in no stop */
   tarn_purge_end(&world->store);

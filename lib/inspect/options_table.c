@@ -8,6 +8,7 @@
 #include "inspect/options.h"
 
 #include <limits.h>
+#include <signal.h>
 #include <string.h>
 
 #define KIB ((uint64_t)1 << 10)
@@ -22,6 +23,11 @@ static const struct tarn_option_flag log_subjects[] = {
     {"gc", TARN_LOG_GC},
     {"safepoint", TARN_LOG_SAFEPOINT},
     {NULL, 0},
+};
+
+static const struct tarn_option_flag snapshot_signals[] = {
+    {"hup", SIGHUP},   {"quit", SIGQUIT},   {"usr1", SIGUSR1},
+    {"usr2", SIGUSR2}, {"winch", SIGWINCH}, {NULL, 0},
 };
 
 static const struct tarn_option_flag generation_flags[] = {
@@ -305,6 +311,30 @@ const struct tarn_option tarn_option_table[] = {
      .group = TARN_GROUP_DIAGNOSTICS,
      .zero = "standard error",
      FIELD(log_file)},
+    {.name = "snapshot-signal",
+     .help = "A signal that asks a running program for a heap snapshot, as in kill -USR2: a thread "
+             "of the library's own writes it, with the world stopped, after a full collection. A "
+             "signal that the program handles itself already is left alone.",
+     .kind = TARN_KIND_CHOICE,
+     .group = TARN_GROUP_DIAGNOSTICS,
+     .zero = "none",
+     .flags = snapshot_signals,
+     .initial = 0,
+     FIELD(snapshot_signal)},
+    {.name = "snapshot",
+     .help = "The files of snapshots by signal and at exit. They open in the Memory panel of "
+             "Chrome's DevTools.",
+     .kind = TARN_KIND_PATH,
+     .group = TARN_GROUP_DIAGNOSTICS,
+     .zero = "tarn-%p-%w-%n.heapsnapshot",
+     FIELD(snapshot)},
+    {.name = "snapshot-at-exit",
+     .help = "Write a snapshot when a world is destroyed, or the process exits and it was not. "
+             "Given up when some thread does not come to a safepoint within some seconds.",
+     .kind = TARN_KIND_BOOL,
+     .group = TARN_GROUP_DIAGNOSTICS,
+     .initial = 0,
+     FIELD(snapshot_at_exit)},
     {.name = "verify",
      .help = "Check every invariant of the heap after each collection. Slow.",
      .kind = TARN_KIND_BOOL,

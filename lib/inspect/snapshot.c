@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TRIES 200u /* of a patient one, a hundredth of a second apart, and up to 5 ms long */
+#define TRIES 100u /* of a patient one, a hundredth of a second apart, and up to 5 ms long */
 #define PAUSE_NS 10000000u
 #define SUFFIX_ROOM 40u
 

@@ -220,15 +220,22 @@ static void note_threads(struct tarn_snapshot *snapshot, uint32_t node) {
 
 /* --- tables ---------------------------------------------------------------------------------- */
 
+/* Tables are told twice, and may come and go meanwhile: those that are new the second time are left
+ * out. */
 struct tables {
   struct tarn_snapshot *snapshot;
-  uint32_t node;
+  uint32_t from, end; /* nodes of tables that may still be told, the second time */
+  uint32_t node;      /* of the one that is told; 0: it has none */
 };
+
+static uint32_t id_of_table(const struct tarn_weak_told *table) {
+  return TABLE_ID + (uint32_t)(table->number % TABLE_IDS);
+}
 
 static void table_node(void *data, const struct tarn_weak_told *table) {
   struct tables *tables = data;
-  add_node(tables->snapshot, TARN_NODE_SYNTHETIC, TARN_TEXT_TABLE,
-           TABLE_ID + (uint32_t)(table->number % TABLE_IDS), table->count * 4 * sizeof(uintptr_t));
+  add_node(tables->snapshot, TARN_NODE_SYNTHETIC, TARN_TEXT_TABLE, id_of_table(table),
+           table->count * 4 * sizeof(uintptr_t));
 }
 static void no_entry(void *data, const struct tarn_weak_told *table, uintptr_t key,
                      uintptr_t value) {
@@ -237,8 +244,13 @@ static void no_entry(void *data, const struct tarn_weak_told *table, uintptr_t k
 
 static void next_table(void *data, const struct tarn_weak_told *table) {
   struct tables *tables = data;
-  (void)table;
-  tables->node++;
+  const struct tarn_snapshot_node *nodes = (const void *)tables->snapshot->nodes.bytes;
+  uint32_t at = tables->from;
+  while (at < tables->end && nodes[at].id != id_of_table(table))
+    at++;
+  tables->node = at < tables->end ? at : 0;
+  if (tables->node)
+    tables->from = at + 1;
 }
 
 static void add_pair(struct tarn_snapshot *snapshot, uint32_t key, uint32_t table, uint32_t value) {
@@ -251,6 +263,8 @@ static void note_entry(void *data, const struct tarn_weak_told *table, uintptr_t
                        uintptr_t value_word) {
   const struct tables *tables = data;
   struct tarn_snapshot *snapshot = tables->snapshot;
+  if (!tables->node)
+    return;
   uint32_t from = tables->node, key = tarn_snapshot_find(snapshot, key_word, false);
   uint32_t value =
       table->kind == TARN_WEAK_SET ? 0 : tarn_snapshot_find(snapshot, value_word, false);
@@ -370,38 +384,53 @@ static void edges_to(struct tarn_snapshot *snapshot, uint32_t group, uint32_t fr
     add_edge(snapshot, group, TARN_EDGE_ELEMENT, i, from + i, 0);
 }
 
-/* Tables' locks are held, so that there are as many of them all the time. */
-static void note_all(struct tarn_snapshot *snapshot) {
-  struct tarn_collector *collector = snapshot->world->collector;
+static void tell_tables(struct tables *tables, tarn_weak_table_fn table_fn,
+                        tarn_weak_entry_fn entry_fn) {
+  struct tarn_collector *collector = tables->snapshot->world->collector;
+  tarn_weak_tables_lock_all(collector);
+  tarn_weak_tables_each(collector, table_fn, entry_fn, tables);
+  tarn_weak_tables_unlock_all(collector);
+}
+
+/* Where the nodes of each sort begin. */
+struct firsts {
+  uint32_t threads, tables, external;
+};
+
+static struct firsts make_nodes(struct tarn_snapshot *snapshot) {
   struct tables tables = {.snapshot = snapshot};
+  struct firsts firsts;
   group_nodes(snapshot);
-  uint32_t threads = node_count(snapshot);
+  firsts.threads = node_count(snapshot);
   thread_nodes(snapshot);
-  uint32_t first_table = node_count(snapshot);
-  tarn_weak_tables_each(collector, table_node, no_entry, &tables);
-  uint32_t external = node_count(snapshot);
+  firsts.tables = node_count(snapshot);
+  tell_tables(&tables, table_node, no_entry);
+  firsts.external = node_count(snapshot);
   external_nodes(snapshot);
   snapshot->first_block = node_count(snapshot);
-  if (snapshot->status != TARN_OK)
-    return;
+  return firsts;
+}
+
+static void make_edges(struct tarn_snapshot *snapshot, const struct firsts *firsts) {
+  struct tarn_collector *collector = snapshot->world->collector;
+  struct tables tables = {.snapshot = snapshot, .from = firsts->tables, .end = firsts->external};
   for (uint32_t i = 1; i < TARN_GROUPS; i++)
     add_edge(snapshot, TARN_GROUP_ROOT, TARN_EDGE_ELEMENT, i, i, 0);
   note_globals(snapshot);
-  edges_to(snapshot, TARN_GROUP_THREADS, threads, first_table);
-  edges_to(snapshot, TARN_GROUP_TABLES, first_table, external);
+  edges_to(snapshot, TARN_GROUP_THREADS, firsts->threads, firsts->tables);
+  edges_to(snapshot, TARN_GROUP_TABLES, firsts->tables, firsts->external);
   tarn_finalizers_each_due(collector, note_due, snapshot);
   if (snapshot->world->config.counting)
     tarn_handles_each(collector, note_handle, snapshot);
-  edges_to(snapshot, TARN_GROUP_EXTERNAL, external, snapshot->first_block);
-  note_threads(snapshot, threads);
-  tables.node = first_table - 1;
-  tarn_weak_tables_each(collector, next_table, note_entry, &tables);
+  edges_to(snapshot, TARN_GROUP_EXTERNAL, firsts->external, snapshot->first_block);
+  note_threads(snapshot, firsts->threads);
+  tell_tables(&tables, next_table, note_entry);
 }
 
 void tarn_snapshot_roots(struct tarn_snapshot *snapshot) {
-  tarn_weak_tables_lock_all(snapshot->world->collector);
-  note_all(snapshot);
-  tarn_weak_tables_unlock_all(snapshot->world->collector);
+  struct firsts firsts = make_nodes(snapshot);
+  if (snapshot->status == TARN_OK)
+    make_edges(snapshot, &firsts);
   if (snapshot->ephemerons)
     tarn_snapshot_each(snapshot, note_ephemeron, NULL);
   if (snapshot->status == TARN_OK)

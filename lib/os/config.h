@@ -67,6 +67,10 @@ struct tarn_config {
   char log_file[TARN_PATH_ROOM]; /* where its lines go; a pattern, see inspect/out.h; "": standard
                                   * error */
 
+  unsigned snapshot_signal;      /* number of the signal that asks for one; 0: none */
+  bool snapshot_at_exit;         /* at the end of the world, or of the process */
+  char snapshot[TARN_PATH_ROOM]; /* their files; a pattern; "": see inspect/monitor.c */
+
   bool stacks;    /* of who made and freed blocks that are apart */
   unsigned apart; /* every so many allocations that leave the inlined paths are apart; 0: none */
   size_t trap;    /* bytes of address space that were freed and cannot be touched; 0: see table */

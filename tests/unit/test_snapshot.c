@@ -335,13 +335,9 @@ static void names_in(tarn_world *world, tarn_thread *self) {
   void *root = NULL, *key = NULL;
   TARN_FRAME(self, &root, &key);
   root = tarn_new_array(self, support_array(world, NULL), 8);
-  static const char *const names[] = {"with \"quotes\" and \\",
-                                      "gr\xc3\xb6\xc3\x9f"
-                                      "e \xe6\xb3\x89",
+  static const char *const names[] = {"with \"quotes\" and \\", "gr\303\266\303\237e \346\263\211",
                                       "bad \xff\xc3( bytes", "line\nand\ttab\x01", ""};
-  static const char *const read[] = {"with \"quotes\" and \\",
-                                     "gr\xc3\xb6\xc3\x9f"
-                                     "e \xe6\xb3\x89",
+  static const char *const read[] = {"with \"quotes\" and \\", "gr\303\266\303\237e \346\263\211",
                                      "bad \xef\xbf\xbd\xef\xbf\xbd( bytes", "line\nand\ttab\x01",
                                      ""};
   for (unsigned i = 0; i < 5; i++)
