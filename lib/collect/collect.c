@@ -139,13 +139,16 @@ static void prepare_sweep(struct tarn_collector *collector,
                    atomic_load_explicit(&store->allocated, memory_order_relaxed), __ATOMIC_RELAXED);
 }
 
+static void give_back_larges(struct tarn_collector *collector, struct tarn_large *dead) {
+  for (struct tarn_large *large = dead; large; large = large->limbo)
+    tarn_large_give_back(&collector->world->store, large);
+}
+
 /* With the world running: memory goes back that nobody can see any more, and what is to be swept
  * can be swept. */
 static void give_back(struct tarn_collector *collector, const struct tarn_collect_report *report,
                       struct tarn_large *dead) {
   tarn_world *world = collector->world;
-  for (struct tarn_large *large = dead; large; large = large->limbo)
-    tarn_large_give_back(&world->store, large);
   tarn_large_reclaim(&world->store, dead);
   if (report->generation == TARN_GENERATION_FULL && !report->asked) {
     if (tarn_sweep_left(&world->store))
@@ -173,8 +176,12 @@ static tarn_status run_stopped(tarn_world *world, struct tarn_mutator *self, int
   struct tarn_large *dead = collector->dead_larges;
   collector->dead_larges = NULL;
   bool due = atomic_load_explicit(&collector->release.pending, memory_order_relaxed) != 0;
+  if (!self) /* no fork waits for this thread: their units would be lost in its child */
+    give_back_larges(collector, dead);
   tarn_stop_end(world, self);
 
+  if (self)
+    give_back_larges(collector, dead);
   give_back(collector, &report, dead);
   tarn_markers_tend(collector);
   if (due)

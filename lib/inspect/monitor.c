@@ -218,12 +218,15 @@ static void at_exit(void) {
 
 /* --- fork ------------------------------------------------------------------------------------ */
 
-static void before_fork(void) { (void)pthread_mutex_lock(&lock); }
-static void after_fork_parent(void) { (void)pthread_mutex_unlock(&lock); }
-
-/* Worlds run again: their handlers were registered earlier, and come earlier here. */
+/*
+ * The lock is not taken before a fork: a thread that is running would wait for it there, while the
+ * one that has it, in a fork of its own, waits for that thread to stand still.  So somebody may
+ * have had it, and it is made anew; the list is whole at any time.
+ *
+ * Worlds run again here: their handlers were registered earlier, and come earlier.
+ */
 static void after_fork_child(void) {
-  (void)pthread_mutex_unlock(&lock);
+  (void)pthread_mutex_init(&lock, NULL);
   for (struct tarn_monitor *monitor = monitors; monitor; monitor = monitor->next) {
     __atomic_store_n(&monitor->users, 0, __ATOMIC_RELAXED);
     for (unsigned i = 0; i < monitor->request_count; i++)
@@ -238,8 +241,8 @@ static void after_fork_child(void) {
 /* Once a process; under the lock.  At exit and at forks, whatever world wants it first. */
 static bool has_handlers(void) {
   static bool registered;
-  registered = registered || (tarn_os_at_fork(before_fork, after_fork_parent, after_fork_child) &&
-                              atexit(at_exit) == 0);
+  registered =
+      registered || (tarn_os_at_fork(NULL, NULL, after_fork_child) && atexit(at_exit) == 0);
   return registered;
 }
 
@@ -275,7 +278,8 @@ static bool enlist(struct tarn_monitor *monitor) {
   if (good) {
     add_signal(monitor);
     monitor->next = monitors;
-    monitors = monitor;
+    /* In this order, also for a child: a fork may come at any time. */
+    __atomic_store_n(&monitors, monitor, __ATOMIC_RELEASE);
   }
   (void)pthread_mutex_unlock(&lock);
   return good;
@@ -286,7 +290,7 @@ static void delist(struct tarn_monitor *monitor) {
   struct tarn_monitor **at = &monitors;
   while (*at != monitor)
     at = &(*at)->next;
-  *at = monitor->next;
+  __atomic_store_n(at, monitor->next, __ATOMIC_RELEASE);
   if (monitor->caught)
     leave_signal(monitor->caught);
   (void)pthread_mutex_unlock(&lock);

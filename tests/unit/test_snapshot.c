@@ -3,6 +3,7 @@
  * Heap snapshots: what is in them, checked by a strict reader (snapshot_reader.h), and how they
  * fail.
  */
+#include "faults.h"
 #include "support.h"
 
 #include "os/os.h"
@@ -851,6 +852,83 @@ static void test_whimsical_trace(void **state) {
   in_world("collect=0", whimsical_trace_in);
 }
 
+/* --- system calls that fail ------------------------------------------------------------------ */
+
+/* What fails is told, leaves no file and harms nothing. */
+static void fail_once(tarn_thread *self, const char *path, unsigned kind) {
+  size_t before = files_there();
+  tarn_os_fault_nth(faults_own->kind, faults_own->nth);
+  tarn_os_fault_kinds(faults_own->each ? kind : 0);
+  tarn_status status = tarn_snapshot_write(self, path, 0, NULL);
+  int error = errno;
+  faults_over();
+  CHILD_CHECK(status == TARN_OK || kind != 0);
+  CHILD_CHECK(status == TARN_OK || status == TARN_ENOMEM || status == TARN_ESYSTEM);
+  CHILD_CHECK(status != TARN_ENOMEM || kind == TARN_FAULT_PAGES);
+  CHILD_CHECK(status != TARN_ESYSTEM || error == ENOSPC || error == EMFILE);
+  CHILD_CHECK(status == TARN_OK || kind == TARN_FAULT_PAGES || kind == TARN_FAULT_OPEN ||
+              kind == TARN_FAULT_WRITE);
+  CHILD_CHECK(files_there() == before + (status == TARN_OK));
+}
+
+static void play_in(tarn_world *world, tarn_thread *self, unsigned kind) {
+  struct reader reader;
+  char path[512];
+  tarn_weak_table_spec spec = TARN_WEAK_TABLE_SPEC_INIT;
+  tarn_weak_table *table;
+  void *root = NULL, *key = NULL;
+  TARN_FRAME(self, &root, &key);
+  spec.kind = TARN_WEAK_KEYS;
+  root = mixture(self, world);
+  key = new_leaf(self, world, "key");
+  CHILD_CHECK(tarn_weak_table_create(world, &spec, &table) == TARN_OK);
+  CHILD_CHECK(tarn_weak_table_put(self, table, key, root, true) != NULL);
+  CHILD_CHECK(tarn_collect(self, 2) == TARN_OK);
+  (void)snprintf(path, sizeof path, "%s/%d", directory, (int)getpid());
+  fail_once(self, path, kind);
+  CHILD_CHECK(tarn_snapshot_write(self, path, 0, NULL) == TARN_OK);
+  CHILD_CHECK(reader_load(&reader, path));
+  CHILD_CHECK(reader_count(&reader, "key") == 1);
+  reader_end(&reader);
+  (void)unlink(path);
+  CHILD_CHECK(tarn_verify(self, NULL, 0) == TARN_OK);
+}
+
+static void play(unsigned kind) {
+  tarn_os_fault_nth(0, 0);
+  tarn_os_fault_kinds(0);
+  tarn_options options = TARN_OPTIONS_INIT;
+  tarn_world *world;
+  tarn_thread *self;
+  /* Nothing but the snapshot comes to points. */
+  options.set = "collect=0,purger=0,sweeper=0,idle-collect=0,markers=1";
+  options.flags = TARN_OPTIONS_NO_ENVIRONMENT;
+  (void)snprintf(directory + strlen(directory), 32, "/%d", (int)getpid());
+  CHILD_CHECK(mkdir(directory, 0700) == 0);
+  CHILD_CHECK(tarn_world_create(&options, &world) == TARN_OK);
+  CHILD_CHECK(tarn_thread_attach(world, &self) == TARN_OK);
+  play_in(world, self, kind);
+  CHILD_CHECK(tarn_thread_detach(self) == TARN_OK);
+  CHILD_CHECK(tarn_world_destroy(world) == TARN_OK);
+  CHILD_CHECK(rmdir(directory) == 0);
+}
+
+static void test_faults(void **state) {
+  static const struct faults_kind kinds[] = {
+      {TARN_FAULT_PAGES, "pages", FAULTS_MANY, true, false},
+      {TARN_FAULT_OPEN, "open", FAULTS_SOME, true, false},
+      {TARN_FAULT_WRITE, "write", FAULTS_MANY, true, false},
+      {TARN_FAULT_WRITE_SHORT, "short write", FAULTS_SOME, true, false},
+      {TARN_FAULT_WRITE_AGAIN, "write again", FAULTS_SOME, true, false},
+      {TARN_FAULT_UNMAP, "unmap", FAULTS_SOME, true, false},
+  };
+  (void)state;
+  if (!TARN_FAULTS)
+    support_skip("built without TARN_FAULTS");
+  (void)in_directory("");
+  faults_try_all(play, kinds, sizeof kinds / sizeof kinds[0]);
+}
+
 /* --- others at work -------------------------------------------------------------------------- */
 
 static _Atomic bool ended;
@@ -938,15 +1016,25 @@ static int tidy(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_counts),     cmocka_unit_test(test_dead),
-      cmocka_unit_test(test_shapes),     cmocka_unit_test(test_huge),
-      cmocka_unit_test(test_names),      cmocka_unit_test(test_weak),
-      cmocka_unit_test(test_many_pairs), cmocka_unit_test(test_roots),
-      cmocka_unit_test(test_stacks),     cmocka_unit_test(test_counting),
-      cmocka_unit_test(test_leak),       cmocka_unit_test(test_ids),
-      cmocka_unit_test(test_files),      cmocka_unit_test(test_refused),
-      cmocka_unit_test(test_misuse),     cmocka_unit_test(test_whimsical_trace),
-      cmocka_unit_test(test_others),     cmocka_unit_test(test_fork),
+      cmocka_unit_test(test_faults),
+      cmocka_unit_test(test_counts),
+      cmocka_unit_test(test_dead),
+      cmocka_unit_test(test_shapes),
+      cmocka_unit_test(test_huge),
+      cmocka_unit_test(test_names),
+      cmocka_unit_test(test_weak),
+      cmocka_unit_test(test_many_pairs),
+      cmocka_unit_test(test_roots),
+      cmocka_unit_test(test_stacks),
+      cmocka_unit_test(test_counting),
+      cmocka_unit_test(test_leak),
+      cmocka_unit_test(test_ids),
+      cmocka_unit_test(test_files),
+      cmocka_unit_test(test_refused),
+      cmocka_unit_test(test_misuse),
+      cmocka_unit_test(test_whimsical_trace),
+      cmocka_unit_test(test_others),
+      cmocka_unit_test(test_fork),
   };
   return cmocka_run_group_tests(tests, NULL, tidy);
 }
