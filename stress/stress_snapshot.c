@@ -232,7 +232,9 @@ static void clerk(unsigned number) {
     tarn_weak_table *made = NULL;
     spec.kind = (tarn_weak_kind)stress_below(&random, 3);
     STRESS_EQUAL(tarn_root_add(world, slot), TARN_OK);
-    STRESS_EQUAL(tarn_weak_table_create(world, &spec, &made), TARN_OK);
+    /* One more at most: a fork takes the locks of all, and ThreadSanitizer bears 64 at a time. */
+    if (number == 0)
+      STRESS_EQUAL(tarn_weak_table_create(world, &spec, &made), TARN_OK);
     STRESS_EQUAL(tarn_external_adjust(world, 1000), TARN_OK);
     if (stress_below(&random, 50) == 0) {
       tarn_type_spec type = {.struct_size = sizeof type, .name = "a clerk's", .size = 32};

@@ -488,6 +488,7 @@ static void tell_entries(const tarn_weak_table *table, const struct tarn_weak_to
 
 void tarn_weak_tables_each(struct tarn_collector *collector, tarn_weak_table_fn table_fn,
                            tarn_weak_entry_fn told_fn, void *data) {
+  (void)pthread_mutex_lock(&collector->tables.lock);
   for (tarn_weak_table *table = collector->tables.list; table; table = table->next) {
     struct tarn_weak_told told = {.number = table->number, .kind = table->kind};
     for (unsigned i = 0; i < SHARDS; i++)
@@ -495,6 +496,7 @@ void tarn_weak_tables_each(struct tarn_collector *collector, tarn_weak_table_fn 
     table_fn(data, &told);
     tell_entries(table, &told, told_fn, data);
   }
+  (void)pthread_mutex_unlock(&collector->tables.lock);
 }
 
 /* --- fork ------------------------------------------------------------------------------------ */

@@ -54,8 +54,8 @@ void tarn_weak_tables_finish(struct tarn_collector *collector);
 void tarn_weak_tables_forget(struct tarn_collector *collector, tarn_gone_fn gone, void *data);
 
 /*
- * The world is stopped, and the caller has locked all (see below): calls for each table, and for
- * each of its entries.  `number`: of the table, from 1, in the order in which they were made.
+ * The world is stopped: calls for each table, and for each of its entries, under the list's lock.
+ * `number`: of the table, from 1, in the order in which they were made.
  */
 struct tarn_weak_told {
   uint64_t number;

@@ -384,14 +384,6 @@ static void edges_to(struct tarn_snapshot *snapshot, uint32_t group, uint32_t fr
     add_edge(snapshot, group, TARN_EDGE_ELEMENT, i, from + i, 0);
 }
 
-static void tell_tables(struct tables *tables, tarn_weak_table_fn table_fn,
-                        tarn_weak_entry_fn entry_fn) {
-  struct tarn_collector *collector = tables->snapshot->world->collector;
-  tarn_weak_tables_lock_all(collector);
-  tarn_weak_tables_each(collector, table_fn, entry_fn, tables);
-  tarn_weak_tables_unlock_all(collector);
-}
-
 /* Where the nodes of each sort begin. */
 struct firsts {
   uint32_t threads, tables, external;
@@ -404,7 +396,7 @@ static struct firsts make_nodes(struct tarn_snapshot *snapshot) {
   firsts.threads = node_count(snapshot);
   thread_nodes(snapshot);
   firsts.tables = node_count(snapshot);
-  tell_tables(&tables, table_node, no_entry);
+  tarn_weak_tables_each(snapshot->world->collector, table_node, no_entry, &tables);
   firsts.external = node_count(snapshot);
   external_nodes(snapshot);
   snapshot->first_block = node_count(snapshot);
@@ -424,7 +416,7 @@ static void make_edges(struct tarn_snapshot *snapshot, const struct firsts *firs
     tarn_handles_each(collector, note_handle, snapshot);
   edges_to(snapshot, TARN_GROUP_EXTERNAL, firsts->external, snapshot->first_block);
   note_threads(snapshot, firsts->threads);
-  tell_tables(&tables, next_table, note_entry);
+  tarn_weak_tables_each(collector, next_table, note_entry, &tables);
 }
 
 void tarn_snapshot_roots(struct tarn_snapshot *snapshot) {
