@@ -9,9 +9,9 @@
  * and groups mean is in doc/snapshots.md.
  *
  * The world is stopped while a snapshot is written: some fifth of a microsecond for each object, more
- * where the file is slow.  It takes memory of about half a byte for each object, 12 to 32 bytes for
- * each root, ephemeron and entry of a weak table, 40 for each type; in worlds that count references
- * four bytes more for each object.
+ * where the file is slow.  It takes memory of about half a byte for each object, up to 60 bytes for
+ * each root, ephemeron and entry of a weak table, up to 100 for each type; in worlds that count
+ * references four bytes more for each object.
  *
  * Programs can be asked for one from outside: see the options snapshot-signal, snapshot and
  * snapshot-at-exit.

@@ -240,10 +240,10 @@ static void after_fork_child(void) {
 
 /* Once a process; under the lock.  At exit and at forks, whatever world wants it first. */
 static bool has_handlers(void) {
-  static bool registered;
-  registered =
-      registered || (tarn_os_at_fork(NULL, NULL, after_fork_child) && atexit(at_exit) == 0);
-  return registered;
+  static bool at_forks, at_exits; /* each once: a second one would make a second thread */
+  at_forks = at_forks || tarn_os_at_fork(NULL, NULL, after_fork_child);
+  at_exits = at_exits || atexit(at_exit) == 0;
+  return at_forks && at_exits;
 }
 
 /* --- beginning and end ----------------------------------------------------------------------- */

@@ -297,7 +297,7 @@ static void *fork_often(void *data) {
 static void fork_both(void *data) {
   pthread_t threads[3];
   (void)data;
-  (void)alarm(60); /* who hangs ends so */
+  (void)alarm(30); /* who hangs ends so */
   tarn_world *world = make_world("snapshot-at-exit=1");
   for (unsigned i = 0; i < 3; i++)
     CHILD_CHECK(pthread_create(&threads[i], NULL, fork_often, world) == 0);

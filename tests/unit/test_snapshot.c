@@ -713,6 +713,47 @@ static void test_ids(void **state) {
   in_world("", ids_in);
 }
 
+/* A world that lies too far apart for ids from addresses has others, and sizes in parts all the
+ * same.  In a child, for the first world of a process decides how far it may be. */
+static void far_in(tarn_world *world, tarn_thread *self) {
+  struct bytes bytes = {0};
+  struct reader reader;
+  void *huge = tarn_alloc_atomic(self, (size_t)70 << 30), *root = NULL;
+  TARN_FRAME(self, &huge, &root);
+  root = mixture(self, world);
+  if (huge) {
+    CHILD_CHECK(tarn_snapshot_send(self, keep, &bytes, 0, NULL) == TARN_OK);
+    bool good = reader_parse(&reader, bytes.bytes, bytes.size);
+    if (!good)
+      dprintf(2, "%s\n", reader.error);
+    CHILD_CHECK(good); /* ids are unique, for one */
+    CHILD_CHECK(reader_count(&reader, "(beyond 4 GiB)") == 17);
+    reader_end(&reader);
+  } else {
+    dprintf(1, "no address space for 70 GiB\n");
+  }
+  free(bytes.bytes);
+}
+
+static void far(void *data) {
+  tarn_options options = TARN_OPTIONS_INIT;
+  tarn_world *world;
+  tarn_thread *self;
+  (void)data;
+  options.set = "address-space=256G,collect=0";
+  options.flags = TARN_OPTIONS_NO_ENVIRONMENT;
+  CHILD_CHECK(tarn_world_create(&options, &world) == TARN_OK);
+  CHILD_CHECK(tarn_thread_attach(world, &self) == TARN_OK);
+  far_in(world, self);
+  CHILD_CHECK(tarn_thread_detach(self) == TARN_OK);
+  CHILD_CHECK(tarn_world_destroy(world) == TARN_OK);
+}
+
+static void test_far(void **state) {
+  (void)state;
+  support_good_child(far, NULL);
+}
+
 /* --- failures -------------------------------------------------------------------------------- */
 
 static char directory[256];
@@ -1016,25 +1057,16 @@ static int tidy(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_faults),
-      cmocka_unit_test(test_counts),
-      cmocka_unit_test(test_dead),
-      cmocka_unit_test(test_shapes),
-      cmocka_unit_test(test_huge),
-      cmocka_unit_test(test_names),
-      cmocka_unit_test(test_weak),
-      cmocka_unit_test(test_many_pairs),
-      cmocka_unit_test(test_roots),
-      cmocka_unit_test(test_stacks),
-      cmocka_unit_test(test_counting),
-      cmocka_unit_test(test_leak),
-      cmocka_unit_test(test_ids),
-      cmocka_unit_test(test_files),
-      cmocka_unit_test(test_refused),
-      cmocka_unit_test(test_misuse),
-      cmocka_unit_test(test_whimsical_trace),
-      cmocka_unit_test(test_others),
-      cmocka_unit_test(test_fork),
+      cmocka_unit_test(test_far),        cmocka_unit_test(test_faults),
+      cmocka_unit_test(test_counts),     cmocka_unit_test(test_dead),
+      cmocka_unit_test(test_shapes),     cmocka_unit_test(test_huge),
+      cmocka_unit_test(test_names),      cmocka_unit_test(test_weak),
+      cmocka_unit_test(test_many_pairs), cmocka_unit_test(test_roots),
+      cmocka_unit_test(test_stacks),     cmocka_unit_test(test_counting),
+      cmocka_unit_test(test_leak),       cmocka_unit_test(test_ids),
+      cmocka_unit_test(test_files),      cmocka_unit_test(test_refused),
+      cmocka_unit_test(test_misuse),     cmocka_unit_test(test_whimsical_trace),
+      cmocka_unit_test(test_others),     cmocka_unit_test(test_fork),
   };
   return cmocka_run_group_tests(tests, NULL, tidy);
 }
