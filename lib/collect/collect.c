@@ -52,6 +52,7 @@ static void keep_pause(struct tarn_collector *collector, uint64_t pause) {
   atomic_store_explicit(&collector->collections, number + 1, memory_order_relaxed);
   atomic_store_explicit(&collector->pause_last, pause, memory_order_relaxed);
   atomic_fetch_add_explicit(&collector->pause_total, pause, memory_order_relaxed);
+  tarn_histogram_add(&collector->pause_histogram, pause);
   if (pause > atomic_load_explicit(&collector->pause_max, memory_order_relaxed))
     atomic_store_explicit(&collector->pause_max, pause, memory_order_relaxed);
 }

@@ -108,7 +108,9 @@ struct tarn_collector {
   _Atomic uint64_t at_least[TARN_GENERATION_FULL + 1]; /* collections of that generation or more */
   _Atomic uint64_t live_bytes, live_objects, weak_cleared, overflows;
   _Atomic uint32_t pauses[TARN_PAUSES_KEPT]; /* nanoseconds, cut off at 4.29 s; a ring */
-  void *shadow;                              /* of inspect/shadow.c, between its two calls */
+  struct tarn_histogram pause_histogram;
+  void *shadow;  /* of inspect/shadow.c, between its two calls */
+  void *metrics; /* of inspect/metrics_file.c; atomic */
 };
 
 static inline struct tarn_collector *tarn_collector_of(tarn_world *world) {

@@ -6,6 +6,7 @@
 #include "collect/collector.h"
 #include "heap/fast.h"
 #include "inspect/events.h"
+#include "inspect/metrics.h"
 #include "inspect/options.h"
 #include <string.h>
 #include <tarn/tarn.h>
@@ -36,6 +37,7 @@ tarn_status tarn_world_create(const tarn_options *options, tarn_world **out) {
   }
   if (config.apart || config.trap)
     tarn_faults_watch();
+  tarn_metrics_begin(world);
   *out = world;
   return TARN_OK;
 }
@@ -58,6 +60,7 @@ tarn_status tarn_world_destroy(tarn_world *world) {
   tarn_status status = tarn_thread_attach(world, &self);
   if (status != TARN_OK)
     return status;
+  tarn_metrics_end(world);
   tarn_worlds_remove(world);
   tarn_sweeper_end(world->collector); /* what follows touches pools in no stop */
   tarn_purge_end(&world->store);

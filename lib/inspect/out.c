@@ -28,7 +28,11 @@ static void begin(struct tarn_out *out) {
 
 void tarn_out_begin_file(struct tarn_out *out, const char *path, enum tarn_out_mode mode) {
   begin(out);
-  if (out->status == TARN_OK && (out->file = tarn_os_create(path, mode == TARN_OUT_APPEND)) < 0)
+  if (out->status != TARN_OK)
+    return;
+  out->file = mode == TARN_OUT_SHARED ? tarn_os_create_shared(path)
+                                      : tarn_os_create(path, mode == TARN_OUT_APPEND);
+  if (out->file < 0)
     fail(out, TARN_ESYSTEM, errno);
 }
 

@@ -30,11 +30,15 @@ struct tarn_out {
 };
 
 /* How an existing file is treated. */
-enum tarn_out_mode { TARN_OUT_OVER, TARN_OUT_APPEND };
+enum tarn_out_mode {
+  TARN_OUT_OVER,
+  TARN_OUT_APPEND,
+  TARN_OUT_SHARED /* over, as the umask says */
+};
 
 /*
  * Begins to write.  Whatever comes of it, tarn_out_end is due.  Files are made for their owner
- * alone (mode 0600): they tell what a program has in its memory.
+ * alone (mode 0600), but for TARN_OUT_SHARED: they tell what a program has in its memory.
  */
 void tarn_out_begin_file(struct tarn_out *out, const char *path, enum tarn_out_mode mode);
 void tarn_out_begin_fn(struct tarn_out *out, tarn_out_fn fn, void *data);

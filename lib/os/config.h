@@ -67,6 +67,9 @@ struct tarn_config {
   char log_file[TARN_PATH_ROOM]; /* where its lines go; a pattern, see inspect/out.h; "": standard
                                   * error */
 
+  char metrics[TARN_PATH_ROOM]; /* statistics are written there; a pattern; "": nowhere */
+  uint64_t metrics_every_ns;    /* again after so long; 0 = at the end only */
+
   bool stacks;    /* of who made and freed blocks that are apart */
   unsigned apart; /* every so many allocations that leave the inlined paths are apart; 0: none */
   size_t trap;    /* bytes of address space that were freed and cannot be touched; 0: see table */

@@ -90,7 +90,7 @@ enum {
   TARN_FAULT_ATFORK = 1u << 9,       /* tarn_os_at_fork: no memory (ENOMEM) */
   TARN_FAULT_STACK = 1u << 10,       /* tarn_os_stack_bounds: no memory (ENOMEM) */
   TARN_FAULT_WAIT = 1u << 11,        /* tarn_os_wait: returns at once, as by a signal (EINTR) */
-  TARN_FAULT_WRITE = 1u << 12,       /* a write: nothing is written (ENOSPC) */
+  TARN_FAULT_WRITE = 1u << 12,       /* a write or a rename: nothing is written (ENOSPC) */
   TARN_FAULT_WRITE_SHORT = 1u << 13, /* a write: half of it, at least a byte, is written */
   TARN_FAULT_WRITE_AGAIN = 1u << 14, /* a write: interrupted before anything (EINTR) */
   TARN_FAULT_OPEN = 1u << 15,        /* tarn_os_open: too many open files (EMFILE) */
@@ -231,6 +231,12 @@ int tarn_os_open(const char *path);
 /* A file to write to, made for its owner alone unless it is there: emptied, or appended to.  -1:
  * errno says why. */
 int tarn_os_create(const char *path, bool append);
+/* The same, emptied, for whoever the process's umask lets read it. */
+int tarn_os_create_shared(const char *path);
+/* The file gets another name, in place of what has it now; false: errno says why. */
+bool tarn_os_rename(const char *from, const char *to);
+/* Is that a file, or a name for one to be?  A device or a pipe must not be replaced. */
+bool tarn_os_is_file(const char *path);
 /* False: what was written before may be lost; errno says why. */
 bool tarn_os_close(int file);
 size_t tarn_os_read(int file, void *to, size_t room);

@@ -252,3 +252,10 @@ void tarn_worlds_remove(tarn_world *world) {
   }
   unlock(&worlds_lock);
 }
+
+void tarn_worlds_each(void (*fn)(tarn_world *world)) {
+  lock_worlds();
+  for (tarn_world *world = worlds; world; world = world->next)
+    fn(world);
+  unlock(&worlds_lock);
+}
