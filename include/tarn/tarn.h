@@ -18,6 +18,7 @@
 #include <tarn/inspect.h>
 #include <tarn/metrics.h>
 #include <tarn/options.h>
+#include <tarn/profile.h>
 #include <tarn/root.h>
 #include <tarn/store.h>
 #include <tarn/thread.h>

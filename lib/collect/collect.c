@@ -4,6 +4,7 @@
  * layers call.
  */
 #include "collect/collector.h"
+#include "heap/sample.h"
 #include "heap/sweep.h"
 #include <stdlib.h>
 #include <string.h>
@@ -69,6 +70,11 @@ static void set_marks(struct tarn_collector *collector) {
   marker->overflows = marker->marked = marker->marked_bytes = 0;
 }
 
+/* Of a block in use. */
+static bool is_not_marked(uintptr_t block, void *marker) {
+  return !tarn_marker_says(marker, tarn_mark_load(block));
+}
+
 /*
  * The world is stopped; `report->stop_ns` holds the time of the request until then.  A function of
  * its own, so that its variables, which change between the two markings, lie in no older frame.
@@ -88,6 +94,8 @@ static __attribute__((noinline)) void collect_stopped(struct tarn_collector *col
     collector->events->before_mark(world, (uintptr_t)__builtin_dwarf_cfa());
   report->weak_cleared = mark_everything(collector);
   report->mark_ns = tarn_os_now() - start;
+  if (TARN_UNLIKELY(store->sampling))
+    store->sampling->died(store, is_not_marked, marker);
   store->epoch = marker->epoch;
   tarn_census_take(collector);
   report->overflows = marker->overflows;

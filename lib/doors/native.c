@@ -8,6 +8,7 @@
 #include "inspect/events.h"
 #include "inspect/metrics.h"
 #include "inspect/options.h"
+#include "inspect/profile.h"
 #include <string.h>
 #include <tarn/tarn.h>
 
@@ -28,9 +29,13 @@ tarn_status tarn_world_create(const tarn_options *options, tarn_world **out) {
   if (status != TARN_OK)
     return status;
   status = tarn_collector_start(world, &tarn_inspect_events);
+  if (status == TARN_OK)
+    tarn_profile_begin(world);
   if (status == TARN_OK && !tarn_worlds_add(world))
     status = TARN_ENOMEM;
   if (status != TARN_OK) {
+    if (world->collector)
+      tarn_profile_forget(world);
     tarn_collector_end(world);
     tarn_world_drop(world);
     return status;
@@ -61,7 +66,9 @@ tarn_status tarn_world_destroy(tarn_world *world) {
   if (status != TARN_OK)
     return status;
   tarn_metrics_end(world);
+  tarn_profile_end(world);
   tarn_worlds_remove(world);
+  tarn_profile_forget(world);
   tarn_sweeper_end(world->collector); /* what follows touches pools in no stop */
   tarn_purge_end(&world->store);
   tarn_gc_hold(self); /* they may allocate, but a collection would move things under the walk */
@@ -97,7 +104,8 @@ static inline void *alloc_fast(tarn_thread *self, size_t size, size_t *dirty) {
   struct tarn_local *local = tarn_local_of(self);
   /* Relaxed, as in tarn_safepoint: a thread that only reuses blocks must be stopped as well.  What
    * else it is called for has to wait for a poll. */
-  if (TARN_UNLIKELY(__atomic_load_n(&self->tarn_poll, __ATOMIC_RELAXED) & TARN_POLL_STOP))
+  if (TARN_UNLIKELY(__atomic_load_n(&self->tarn_poll, __ATOMIC_RELAXED) & TARN_POLL_STOP) ||
+      TARN_UNLIKELY(local->store->sampling))
     return NULL;
   if (TARN_LIKELY(size <= TARN_INLINE_MOST))
     return tarn_fast_alloc(local, tarn_local_raw_bin(local, tarn_bin_table[(size + 7) / 8]), dirty);
@@ -249,7 +257,7 @@ SLOW_PATH void free_slow(tarn_thread *self, void *block) {
 }
 
 void tarn_free_outline(tarn_thread *self, void *block) {
-  if (TARN_LIKELY(tarn_thread_is_running(self) &&
+  if (TARN_LIKELY(tarn_thread_is_running(self) && !tarn_local_of(self)->store->sampling &&
                   tarn_fast_free(tarn_local_of(self), block, false)))
     return;
   free_slow(self, block);

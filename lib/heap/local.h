@@ -36,10 +36,12 @@ struct tarn_local {
   _Alignas(64) struct tarn_bin bins[TARN_FLAVOURS][TARN_CLASS_COUNT];
   struct tarn_bin never; /* stays empty: types that need more than a bump point here */
   struct tarn_store *store;
-  bool abandoned;        /* the thread was not taken along by a fork: see heap/revive.c */
-  size_t uncounted;      /* bytes handed out that the store does not know yet */
-  uint64_t apart_random; /* of heap/apart.c, as the next one */
-  uint32_t apart_left;   /* allocations until one is apart */
+  bool abandoned;               /* the thread was not taken along by a fork: see heap/revive.c */
+  size_t uncounted;             /* bytes handed out that the store does not know yet */
+  uint64_t apart_random;        /* of heap/apart.c, as the next one */
+  uint32_t apart_left;          /* allocations until one is apart */
+  struct tarn_sampler *sampler; /* heap/sample.h; NULL: no slow path met a profile yet */
+  const void *making;           /* the type of the object that is being made, for that; else NULL */
   struct tarn_outbox outbox;
   struct tarn_spares spares;
 #if TARN_HARDENED

@@ -322,6 +322,23 @@ const struct tarn_option tarn_option_table[] = {
      .minimum = 10 * 1000 * US,
      .maximum = 24 * HOUR,
      FIELD(metrics_every_ns)},
+    {.name = "profile",
+     .help = "A sampled profile of a world's allocations, and of what is in use, is made from its "
+             "beginning, and written there when it ends or the process exits: as folded stacks if "
+             "the name ends in .folded (.inuse.folded: of what is in use), else for pprof. See "
+             "doc/profiling.md.",
+     .kind = TARN_KIND_PATH,
+     .group = TARN_GROUP_DIAGNOSTICS,
+     .zero = "none",
+     FIELD(profile)},
+    {.name = "profile-rate",
+     .help = "About one allocation in so many bytes is a sample. Less shows more, and costs more.",
+     .kind = TARN_KIND_SIZE,
+     .group = TARN_GROUP_DIAGNOSTICS,
+     .initial = 512 * KIB,
+     .minimum = 1,
+     .maximum = TIB,
+     FIELD(profile_rate)},
     {.name = "verify",
      .help = "Check every invariant of the heap after each collection. Slow.",
      .kind = TARN_KIND_BOOL,

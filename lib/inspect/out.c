@@ -131,8 +131,8 @@ void tarn_out_hex(struct tarn_out *out, uint64_t number) {
 
 /* --- JSON ------------------------------------------------------------------------------------ */
 
-/* The length of the character of UTF-8 that a text begins with; 0: it begins with none. */
-static size_t utf8_length(const unsigned char *text) {
+size_t tarn_out_utf8(const char *from) {
+  const unsigned char *text = (const unsigned char *)from;
   static const struct {
     unsigned char first, last; /* of the first byte */
     unsigned char low, high;   /* of the second */
@@ -167,7 +167,7 @@ void tarn_out_json(struct tarn_out *out, const char *text) {
   const unsigned char *at = (const unsigned char *)text;
   tarn_out_bytes(out, "\"", 1);
   while (*at) {
-    size_t length = utf8_length(at);
+    size_t length = tarn_out_utf8((const char *)at);
     if (length == 0)
       tarn_out_text(out, "\xef\xbf\xbd");
     else if (*at == '"' || *at == '\\')

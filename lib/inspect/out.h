@@ -58,6 +58,9 @@ void tarn_out_signed(struct tarn_out *out, int64_t number);
 void tarn_out_decimal(struct tarn_out *out, uint64_t number, unsigned places);
 void tarn_out_hex(struct tarn_out *out, uint64_t number); /* with 0x */
 
+/* The length of the character of UTF-8 that a text begins with; 0: it begins with none. */
+size_t tarn_out_utf8(const char *text);
+
 /*
  * A string of JSON with its quotation marks.  What is no UTF-8 is replaced by U+FFFD, byte by byte,
  * since names are the program's, and readers refuse a file for one bad byte.

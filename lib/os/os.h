@@ -206,7 +206,8 @@ static inline void tarn_os_pause(void) {
 
 /* --- clocks, names, messages (say.c) --------------------------------------------------------- */
 
-uint64_t tarn_os_now(void); /* monotonic, nanoseconds */
+uint64_t tarn_os_now(void);  /* monotonic, nanoseconds */
+uint64_t tarn_os_date(void); /* nanoseconds since 1970 */
 /* Monotonic milliseconds that wrap, as exact as the system's tick (1 to 10 ms); a few
  * nanoseconds. */
 uint32_t tarn_os_ticks(void);
@@ -223,6 +224,18 @@ bool tarn_os_stack_bounds(uintptr_t *low, uintptr_t *high);
  * where an address of code lies ("serve+0x31 (httpd+0x4531)").  Reads files, takes no lock. */
 void tarn_os_thread_state(int id, char *text, size_t size);          /* task.c */
 void tarn_os_code_place(uintptr_t address, char *text, size_t size); /* module.c */
+/* The same without how far behind the function's beginning: "serve", or "httpd+0x4531". */
+void tarn_os_code_function(uintptr_t address, char *text, size_t size);
+
+/* A mapping of code, with what names its file for good, if the file has such a thing. */
+struct tarn_os_code {
+  uintptr_t start, end, offset;
+  char path[256];
+  unsigned char id[32];
+  size_t id_length;
+};
+/* Calls `fn` for each of the process's. */
+void tarn_os_each_code(void (*fn)(const struct tarn_os_code *code, void *data), void *data);
 
 /* The beginning of what can be read (file.c), an interrupted call tried again.  tarn_os_open: only
  * for reading; -1 if there is no such file.  The others: the number of bytes, less than `room` only

@@ -79,11 +79,13 @@ static void lock_parts(tarn_world *world) {
   lock_heaps(&world->store);
   lock(&world->store.limbo_lock);
   lock(&world->store.trap.lock);
+  lock(&world->store.sampling_lock);
   lock(&world->store.meta.lock);
 }
 
 static void unlock_parts(tarn_world *world) {
   unlock(&world->store.meta.lock);
+  unlock(&world->store.sampling_lock);
   unlock(&world->store.trap.lock);
   unlock(&world->store.limbo_lock);
   unlock_heaps(&world->store);
