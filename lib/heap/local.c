@@ -910,6 +910,29 @@ static void forget_bins(struct tarn_local *local, struct tarn_bin *bins) {
   }
 }
 
+/* Of a typed bin: what it has of its piece is as if it had not been handed to it. */
+static void end_piece(struct tarn_bin *bin) {
+  struct tarn_pool *pool = bin->head.pool;
+  uint32_t rest = (uint32_t)(bin->head.limit - bin->head.bump);
+  if (!pool || is_raw(pool) || rest == 0)
+    return;
+  pool->own.cursor -= rest;
+  tarn_pool_set_room(pool, pool->own.room - rest / bin->head.size);
+  bin->head.limit = bin->head.bump;
+}
+
+void tarn_local_end_pieces(struct tarn_local *local) {
+  struct tarn_store *store = local->store;
+  for (unsigned i = 0; i < tarn_store_heap_limit(store); i++) {
+    struct tarn_heap *heap = tarn_store_heap(store, i);
+    for (unsigned k = 0; heap && k < flavour_count(heap); k++) {
+      struct tarn_bin *bins = bins_of(local, heap, tarn_heap_first_flavour(heap) + k);
+      for (unsigned class = 0; bins && class < TARN_CLASS_COUNT; class ++)
+        end_piece(&bins[class]);
+    }
+  }
+}
+
 static void forget_heap_bins(struct tarn_local *local, const struct tarn_heap *heap) {
   for (unsigned k = 0; k < flavour_count(heap); k++) {
     struct tarn_bin *bins = bins_of(local, heap, tarn_heap_first_flavour(heap) + k);

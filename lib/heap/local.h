@@ -137,6 +137,10 @@ void tarn_local_retire(struct tarn_local *local);
  */
 void tarn_local_forget(struct tarn_local *local);
 
+/* No typed bin has blocks in hand any more: the next allocation from each comes to the slow path.
+ * The thread is stopped. */
+void tarn_local_end_pieces(struct tarn_local *local);
+
 /* Forgets and frees the bins of one heap that is dropped; the thread is stopped. */
 void tarn_local_forget_heap(struct tarn_local *local, struct tarn_heap *heap);
 

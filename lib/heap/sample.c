@@ -122,8 +122,8 @@ void tarn_sample_count(struct tarn_local *local, const struct tarn_heap *heap, u
     *distance -= size;
 }
 
-size_t tarn_sample_piece(struct tarn_local *local, const struct tarn_pool *pool, size_t piece,
-                         size_t size) {
+size_t tarn_sample_piece_slow(struct tarn_local *local, const struct tarn_pool *pool, size_t piece,
+                              size_t size) {
   uint64_t *distance = distance_of(local, pool->heap, pool->flavour, pool->size_class);
   if (!distance)
     return piece;

@@ -24,8 +24,7 @@
  * comes to the slow path and is counted by itself, as blocks from a typed pool's list of free ones
  * and large objects are.
  *
- * What a bin holds at the moment when a profile is started was handed out before: up to a piece (4
- * KiB) of each bin is not seen.
+ * A profile begins with no piece in any bin (tarn_local_end_pieces).
  *
  * The distances belong to the thread.  The rest is called, by function, above: heap/ knows no types
  * and no stacks.
@@ -34,6 +33,7 @@
 #define TARN_HEAP_SAMPLE_H
 
 #include "heap/heap.h"
+#include "heap/local.h"
 #include "heap/size_class.h"
 #include "heap/space.h"
 
@@ -70,8 +70,21 @@ void tarn_sample_count(struct tarn_local *local, const struct tarn_heap *heap, u
 
 /* A piece of `piece` bytes is about to be handed to a bin of typed blocks of `size` bytes; how many
  * bytes it gets, at least one block. */
-size_t tarn_sample_piece(struct tarn_local *local, const struct tarn_pool *pool, size_t piece,
-                         size_t size);
+size_t tarn_sample_piece_slow(struct tarn_local *local, const struct tarn_pool *pool, size_t piece,
+                              size_t size);
+static inline size_t tarn_sample_piece(struct tarn_local *local, const struct tarn_pool *pool,
+                                       size_t piece, size_t size) {
+  struct tarn_sampler *sampler = local->sampler;
+  if (TARN_LIKELY(sampler != NULL && sampler->start == local->store->sampling->start &&
+                  pool->heap->index < 2)) {
+    uint64_t *distance = &sampler->bins[pool->flavour][pool->size_class];
+    if (TARN_LIKELY(*distance > piece)) {
+      *distance -= piece;
+      return piece;
+    }
+  }
+  return tarn_sample_piece_slow(local, pool, piece, size);
+}
 
 /* So many bytes of such pieces were not used. */
 void tarn_sample_put_back(struct tarn_local *local, const struct tarn_pool *pool, size_t rest);

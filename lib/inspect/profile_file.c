@@ -35,6 +35,9 @@ static struct tarn_profile *install(tarn_world *world, struct tarn_profile *prof
   world->collector->profile = profile;
   world->store.sampling = &profile->sampling;
   unlock(world);
+  struct tarn_mutator *mutator;
+  cds_list_for_each_entry(mutator, &world->registry.list, node)
+      tarn_local_end_pieces(&mutator->local);
   return old;
 }
 

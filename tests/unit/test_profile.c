@@ -123,7 +123,7 @@ static void distances_are_exponential(void **state) {
 static void check_count(const struct reader *reader, const char *type, uint64_t bytes,
                         double count) {
   double p = tarn_sample_chance(bytes, reader->period);
-  double deviation = square_root(count * (1 - p) / p) + 4096.0 / (double)bytes / 5;
+  double deviation = square_root(count * (1 - p) / p);
   assert_near(sum_of(reader, type, bytes, TARN_PROFILE_ALLOC_OBJECTS), count, deviation);
   assert_near(sum_of(reader, type, bytes, TARN_PROFILE_ALLOC_SPACE), count * (double)bytes,
               deviation * (double)bytes);
