@@ -528,14 +528,17 @@ static void sample(struct tarn_local *local, const void *block, const struct req
   size_t size = large ? large_size(block) : tarn_class_size(size_class);
   if (!large && request->flavour == TARN_FLAVOUR_RAW)
     tarn_sample_count(local, request->heap, TARN_FLAVOUR_RAW, size_class, size);
-  if (tarn_sample_hit(local))
+  if (tarn_sample_is_hit(local)) {
+    local->sampler->hit = false;
     local->store->sampling->take(local, block, size);
+  }
 }
 
 /* It is the program's from now on. */
 static void *hand_out(struct tarn_local *local, void *block, const struct request *request,
                       bool known) {
-  if (TARN_UNLIKELY(local->store->sampling) && block)
+  if (TARN_UNLIKELY(local->store->sampling) && block &&
+      (request->flavour == TARN_FLAVOUR_RAW || TARN_UNLIKELY(tarn_sample_is_hit(local))))
     sample(local, block, request);
 #if TARN_TOOLS
   struct tarn_place place;

@@ -145,10 +145,3 @@ void tarn_sample_put_back(struct tarn_local *local, const struct tarn_pool *pool
   if (*distance != 0)
     *distance += rest;
 }
-
-bool tarn_sample_hit(struct tarn_local *local) {
-  bool hit = local->sampler && local->sampler->hit;
-  if (hit)
-    local->sampler->hit = false;
-  return hit;
-}

@@ -89,8 +89,10 @@ static inline size_t tarn_sample_piece(struct tarn_local *local, const struct ta
 /* So many bytes of such pieces were not used. */
 void tarn_sample_put_back(struct tarn_local *local, const struct tarn_pool *pool, size_t rest);
 
-/* Is the block that was just made a sample?  Asks once. */
-bool tarn_sample_hit(struct tarn_local *local);
+/* Is the block that is being made a sample? */
+static inline bool tarn_sample_is_hit(const struct tarn_local *local) {
+  return local->sampler && local->sampler->hit;
+}
 
 /* --- arithmetic, without the C library's, which would be another library --------------------- */
 

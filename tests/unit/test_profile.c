@@ -508,10 +508,12 @@ static void stacks_have_calls_of_both(void **state) {
   assert_string_equal(reader_call(reader, sample, 0), "inner:most");
   assert_string_equal(reader_call(reader, sample, 1), "caf\xc3\xa9 ??");
   assert_string_equal(reader_call(reader, sample, 2), "(anonymous)");
-  assert_string_equal(reader_call(reader, sample, 3), "allocate_for_a_profile");
-  assert_string_equal(reader_call(reader, sample, 4), "stacks_have_calls_of_both");
+  /* Builds without optimization have the inlined function as one. */
+  unsigned first = strcmp(reader_call(reader, sample, 3), "tarn_new") == 0 ? 4 : 3;
+  assert_string_equal(reader_call(reader, sample, first), "allocate_for_a_profile");
+  assert_string_equal(reader_call(reader, sample, first + 1), "stacks_have_calls_of_both");
   assert_int_equal(reader_location(reader, sample->locations[1])->line, 2);
-  const struct reader_location *code = reader_location(reader, sample->locations[3]);
+  const struct reader_location *code = reader_location(reader, sample->locations[first]);
   assert_true(code->mapping != 0);
   const struct reader_mapping *mapping = &reader->mappings[code->mapping - 1];
   assert_non_null(strstr(reader_string(reader, mapping->file), "test_profile"));
@@ -523,8 +525,8 @@ static void stacks_have_calls_of_both(void **state) {
   assert_int_equal(
       tarn_profile_write(world, TARN_PROFILE_FOLDED, TARN_PROFILE_INUSE_SPACE, take, NULL),
       TARN_OK);
-  const char *end = ";stacks_have_calls_of_both;allocate_for_a_profile;(anonymous);caf\xc3\xa9 ??;"
-                    "inner:most;[a pair] 64\n";
+  const char *end = ";(anonymous);caf\xc3\xa9 ??;inner:most;[a pair] 64\n";
+  assert_non_null(strstr(text, ";stacks_have_calls_of_both;allocate_for_a_profile;"));
   assert_true(length > strlen(end));
   assert_string_equal(text + length - strlen(end), end);
   length = 0;
