@@ -5,6 +5,7 @@
  */
 #include "collect/collector.h"
 #include "heap/fast.h"
+#include "heap/sample.h"
 #include "inspect/events.h"
 #include "inspect/metrics.h"
 #include "inspect/options.h"
@@ -104,8 +105,7 @@ static inline void *alloc_fast(tarn_thread *self, size_t size, size_t *dirty) {
   struct tarn_local *local = tarn_local_of(self);
   /* Relaxed, as in tarn_safepoint: a thread that only reuses blocks must be stopped as well.  What
    * else it is called for has to wait for a poll. */
-  if (TARN_UNLIKELY(__atomic_load_n(&self->tarn_poll, __ATOMIC_RELAXED) & TARN_POLL_STOP) ||
-      TARN_UNLIKELY(local->store->sampling))
+  if (TARN_UNLIKELY(__atomic_load_n(&self->tarn_poll, __ATOMIC_RELAXED) & TARN_POLL_STOP))
     return NULL;
   if (TARN_LIKELY(size <= TARN_INLINE_MOST))
     return tarn_fast_alloc(local, tarn_local_raw_bin(local, tarn_bin_table[(size + 7) / 8]), dirty);
@@ -113,6 +113,19 @@ static inline void *alloc_fast(tarn_thread *self, size_t size, size_t *dirty) {
     return NULL;
   return tarn_fast_alloc(local, &local->bins[TARN_FLAVOUR_RAW][tarn_class_of(size)], dirty);
 }
+
+static inline tarn_heap *atomic_heap(tarn_thread *self) {
+  return tarn_mutator_of(self)->world->atomic_heap;
+}
+
+/* A block of alloc_fast is to be handed out: a profile counts it. */
+#define NOTE_FAST(self, block, size)                                              \
+  do {                                                                            \
+    if (TARN_UNLIKELY(tarn_local_of(self)->store->sampling)) {                    \
+      TARN_CAME_BY(self);                                                         \
+      tarn_local_sample(tarn_local_of(self), atomic_heap(self), (block), (size)); \
+    }                                                                             \
+  } while (0)
 
 /* Its users end in calls that need no frame of theirs. */
 #define SLOW_PATH __attribute__((noinline)) static
@@ -134,14 +147,12 @@ void *tarn_heap_alloc_outline(tarn_thread *self, tarn_heap *heap, size_t size) {
   size_t dirty;
   if (TARN_LIKELY(tarn_thread_is_running(self) && heap == self->tarn_raw)) {
     void *block = alloc_fast(self, size, &dirty);
-    if (TARN_LIKELY(block != NULL))
+    if (TARN_LIKELY(block != NULL)) {
+      NOTE_FAST(self, block, size);
       return tarn_inline_clear(block, dirty);
+    }
   }
   return heap_alloc_slow(self, heap, size);
-}
-
-static inline tarn_heap *atomic_heap(tarn_thread *self) {
-  return tarn_mutator_of(self)->world->atomic_heap;
 }
 
 SLOW_PATH void *alloc_atomic_slow(tarn_thread *self, size_t size) {
@@ -151,8 +162,10 @@ SLOW_PATH void *alloc_atomic_slow(tarn_thread *self, size_t size) {
 void *tarn_alloc_atomic_outline(tarn_thread *self, size_t size) {
   size_t dirty;
   void *block = tarn_thread_is_running(self) ? alloc_fast(self, size, &dirty) : NULL;
-  return TARN_LIKELY(block != NULL) ? tarn_inline_clear(block, dirty)
-                                    : alloc_atomic_slow(self, size);
+  if (TARN_UNLIKELY(!block))
+    return alloc_atomic_slow(self, size);
+  NOTE_FAST(self, block, size);
+  return tarn_inline_clear(block, dirty);
 }
 
 void *tarn_alloc_atomic_array(tarn_thread *self, size_t count, size_t size) {
@@ -174,7 +187,10 @@ SLOW_PATH void *alloc_raw_slow(tarn_thread *self, size_t size) {
 void *tarn_alloc_raw_outline(tarn_thread *self, size_t size) {
   size_t dirty;
   void *block = tarn_thread_is_running(self) ? alloc_fast(self, size, &dirty) : NULL;
-  return TARN_LIKELY(block != NULL) ? block : alloc_raw_slow(self, size);
+  if (TARN_UNLIKELY(!block))
+    return alloc_raw_slow(self, size);
+  NOTE_FAST(self, block, size);
+  return block;
 }
 
 void *tarn_alloc_aligned(tarn_thread *self, size_t alignment, size_t size) {
@@ -257,9 +273,13 @@ SLOW_PATH void free_slow(tarn_thread *self, void *block) {
 }
 
 void tarn_free_outline(tarn_thread *self, void *block) {
-  if (TARN_LIKELY(tarn_thread_is_running(self) && !tarn_local_of(self)->store->sampling &&
-                  tarn_fast_free(tarn_local_of(self), block, false)))
-    return;
+  if (TARN_LIKELY(tarn_thread_is_running(self))) {
+    struct tarn_local *local = tarn_local_of(self);
+    if (TARN_UNLIKELY(local->store->sampling))
+      local->store->sampling->freed(local->store, block);
+    if (TARN_LIKELY(tarn_fast_free(local, block, false)))
+      return;
+  }
   free_slow(self, block);
 }
 

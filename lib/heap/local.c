@@ -534,6 +534,12 @@ static void sample(struct tarn_local *local, const void *block, const struct req
   }
 }
 
+void tarn_local_sample(struct tarn_local *local, struct tarn_heap *heap, const void *block,
+                       size_t size) {
+  const struct request request = {.heap = heap, .flavour = TARN_FLAVOUR_RAW, .size = size};
+  sample(local, block, &request);
+}
+
 /* It is the program's from now on. */
 static void *hand_out(struct tarn_local *local, void *block, const struct request *request,
                       bool known) {

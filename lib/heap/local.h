@@ -93,6 +93,10 @@ void *tarn_local_alloc_raw(struct tarn_local *local, struct tarn_heap *heap, siz
 void *tarn_local_alloc_aligned(struct tarn_local *local, struct tarn_heap *heap, size_t alignment,
                                size_t size);
 
+/* A profile is on: counts a raw block of the heap that the fast path has taken. */
+void tarn_local_sample(struct tarn_local *local, struct tarn_heap *heap, const void *block,
+                       size_t size);
+
 /* tarn_free without the call of the type's `free` function. */
 void tarn_local_free(struct tarn_local *local, void *block);
 

@@ -21,8 +21,8 @@
  *
  * Raw blocks that are freed are used again before the run, on the inlined path too; so while a
  * profile is on, inlined paths of raw blocks are closed (tarn_thread_set_inlined), and each of them
- * comes to the slow path and is counted by itself, as blocks from a typed pool's list of free ones
- * and large objects are.
+ * comes to the calls out of line and is counted by itself there, as blocks from a typed pool's list
+ * of free ones and large objects are.
  *
  * A profile begins with no piece in any bin (tarn_local_end_pieces).
  *
@@ -44,7 +44,8 @@ struct tarn_sampling {
   /* The thread has made a block that is a sample; nothing is in it yet.  `local->making` is the
    * type of the object that it is for, if there is one. */
   void (*take)(struct tarn_local *local, const void *block, size_t size);
-  /* A block is freed; most are no samples.  Before its memory can be another's. */
+  /* A block is freed, perhaps told of twice; most are no samples.  Before its memory can be
+   * another's. */
   void (*freed)(struct tarn_store *store, const void *block);
   /* All blocks of which this is true have died; in a stop. */
   void (*died)(struct tarn_store *store, bool (*dead)(uintptr_t block, void *data), void *data);
