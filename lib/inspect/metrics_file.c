@@ -80,11 +80,6 @@ struct part {
   uint32_t over;  /* atomic: the last one is written, or about to be */
 };
 
-static bool ends_in(const char *text, const char *suffix) {
-  size_t length = strlen(text), ending = strlen(suffix);
-  return length >= ending && strcmp(text + length - ending, suffix) == 0;
-}
-
 static void write_part(struct part *part) {
   char path[TARN_PATH_ROOM];
   const char *pattern = part->world->config.metrics;
@@ -92,7 +87,8 @@ static void write_part(struct part *part) {
   errno = ENAMETOOLONG;
   if (tarn_out_path(pattern, part->world->number, ++part->files, path, sizeof path))
     status = tarn_metrics_write_file(
-        part->world, ends_in(path, ".json") ? TARN_METRICS_JSON : TARN_METRICS_OPENMETRICS, path);
+        part->world, tarn_out_ends_in(path, ".json") ? TARN_METRICS_JSON : TARN_METRICS_OPENMETRICS,
+        path);
   if (status != TARN_OK && !part->failed)
     tarn_os_say("tarn: metrics: %s: %s", path[0] ? path : pattern,
                 status == TARN_ENOMEM ? tarn_strerror(status) : strerror(errno));

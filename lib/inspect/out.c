@@ -208,3 +208,8 @@ bool tarn_out_path(const char *pattern, unsigned world, unsigned number, char *p
   path[length] = '\0';
   return true;
 }
+
+bool tarn_out_ends_in(const char *path, const char *end) {
+  size_t length = strlen(path), ending = strlen(end);
+  return length >= ending && strcmp(path + length - ending, end) == 0;
+}

@@ -73,4 +73,7 @@ void tarn_out_json(struct tarn_out *out, const char *text);
  */
 bool tarn_out_path(const char *pattern, unsigned world, unsigned number, char *path, size_t room);
 
+/* Is the path's end that?  It says the format where there are several. */
+bool tarn_out_ends_in(const char *path, const char *end);
+
 #endif

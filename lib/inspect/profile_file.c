@@ -181,11 +181,6 @@ void tarn_profile_begin(tarn_world *world) {
     tarn_os_say("tarn: profile: no memory: none is made");
 }
 
-static bool ends_in(const char *text, const char *suffix) {
-  size_t length = strlen(text), ending = strlen(suffix);
-  return length >= ending && strcmp(text + length - ending, suffix) == 0;
-}
-
 void tarn_profile_end(tarn_world *world) {
   char path[TARN_PATH_ROOM];
   const char *pattern = world->config.profile;
@@ -198,8 +193,10 @@ void tarn_profile_end(tarn_world *world) {
   errno = ENAMETOOLONG;
   if (tarn_out_path(pattern, world->number, 1, path, sizeof path))
     status = tarn_profile_write_file(
-        world, ends_in(path, ".folded") ? TARN_PROFILE_FOLDED : TARN_PROFILE_PPROF,
-        ends_in(path, ".inuse.folded") ? TARN_PROFILE_INUSE_SPACE : TARN_PROFILE_ALLOC_SPACE, path);
+        world, tarn_out_ends_in(path, ".folded") ? TARN_PROFILE_FOLDED : TARN_PROFILE_PPROF,
+        tarn_out_ends_in(path, ".inuse.folded") ? TARN_PROFILE_INUSE_SPACE
+                                                : TARN_PROFILE_ALLOC_SPACE,
+        path);
   if (status != TARN_OK && status != TARN_EUNBALANCED)
     tarn_os_say("tarn: profile: %s: %s", path[0] ? path : pattern,
                 status == TARN_ENOMEM ? tarn_strerror(status) : strerror(errno));

@@ -192,42 +192,47 @@ static bool look_up(const struct mapping *mapping, uintptr_t offset, char name[N
   return good;
 }
 
-void tarn_os_code_function(uintptr_t address, char *text, size_t size) {
+/* Where an address lies. */
+struct place {
   struct mapping mapping;
-  char name[NAME_KEPT] = "";
-  uintptr_t own, from;
-  if (!find_mapping(address, &mapping) || mapping.path[0] == '\0') {
+  const char *module;   /* the name of its file */
+  char name[NAME_KEPT]; /* of the function; "": not known */
+  uintptr_t own, from;  /* from the beginning of the module, and of the function */
+};
+
+/* False: not in a file. */
+static bool find_place(uintptr_t address, struct place *place) {
+  place->name[0] = '\0';
+  place->from = 0;
+  if (!find_mapping(address, &place->mapping) || place->mapping.path[0] == '\0')
+    return false;
+  uintptr_t offset = address - place->mapping.start + place->mapping.offset;
+  if (!look_up(&place->mapping, offset, place->name, &place->own, &place->from))
+    place->own = offset;
+  const char *slash = strrchr(place->mapping.path, '/');
+  place->module = slash ? slash + 1 : place->mapping.path;
+  return true;
+}
+
+void tarn_os_code_function(uintptr_t address, char *text, size_t size) {
+  struct place place;
+  if (!find_place(address, &place))
     (void)snprintf(text, size, "0x%lx", (unsigned long)address);
-    return;
-  }
-  uintptr_t offset = address - mapping.start + mapping.offset;
-  if (!look_up(&mapping, offset, name, &own, &from))
-    own = offset;
-  const char *slash = strrchr(mapping.path, '/');
-  if (name[0])
-    (void)snprintf(text, size, "%s", name);
+  else if (place.name[0])
+    (void)snprintf(text, size, "%s", place.name);
   else
-    (void)snprintf(text, size, "%s+0x%lx", slash ? slash + 1 : mapping.path, (unsigned long)own);
+    (void)snprintf(text, size, "%s+0x%lx", place.module, (unsigned long)place.own);
 }
 
 void tarn_os_code_place(uintptr_t address, char *text, size_t size) {
-  struct mapping mapping;
-  char name[NAME_KEPT] = "";
-  uintptr_t own, from = 0;
-  if (!find_mapping(address, &mapping) || mapping.path[0] == '\0') {
+  struct place place;
+  if (!find_place(address, &place))
     (void)snprintf(text, size, "0x%lx", (unsigned long)address);
-    return;
-  }
-  uintptr_t offset = address - mapping.start + mapping.offset;
-  if (!look_up(&mapping, offset, name, &own, &from))
-    own = offset;
-  const char *slash = strrchr(mapping.path, '/');
-  const char *module = slash ? slash + 1 : mapping.path;
-  if (name[0])
-    (void)snprintf(text, size, "%s+0x%lx (%s+0x%lx)", name, (unsigned long)from, module,
-                   (unsigned long)own);
+  else if (place.name[0])
+    (void)snprintf(text, size, "%s+0x%lx (%s+0x%lx)", place.name, (unsigned long)place.from,
+                   place.module, (unsigned long)place.own);
   else
-    (void)snprintf(text, size, "%s+0x%lx", module, (unsigned long)own);
+    (void)snprintf(text, size, "%s+0x%lx", place.module, (unsigned long)place.own);
 }
 
 /* --- all of them ----------------------------------------------------------------------------- */

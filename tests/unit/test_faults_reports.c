@@ -43,7 +43,7 @@ static bool take(void *data, const char *bytes, size_t size) {
 }
 
 static const char *path_of(const char *name) {
-  static char path[300];
+  static char path[512];
   snprintf(path, sizeof path, "%s/%s", directory, name);
   return path;
 }
