@@ -54,6 +54,7 @@ void tarn_store_end(struct tarn_store *store) {
   (void)pthread_mutex_destroy(&store->walk_lock);
   (void)pthread_mutex_destroy(&store->visit_lock);
   (void)pthread_mutex_destroy(&store->limbo_lock);
+  (void)pthread_mutex_destroy(&store->sampling_lock);
   (void)pthread_mutex_destroy(&store->trap.lock);
   (void)pthread_mutex_destroy(&store->purge.lock);
 }
