@@ -80,6 +80,10 @@ typedef struct tarn_thread tarn_thread;
 typedef struct tarn_type tarn_type;
 typedef struct tarn_visitor tarn_visitor;
 
+/* Takes what the library writes, in pieces and in their order; returns false to end the writing.
+ * The calls that take such a function say what it may do, and how large the pieces are. */
+typedef bool (*tarn_write_fn)(void *data, const char *bytes, size_t size);
+
 TARN_END_DECLS
 
 #endif

@@ -8,10 +8,10 @@
  * how much would go with it, and what was added since an earlier snapshot.  What its nodes, edges
  * and groups mean is in doc/snapshots.md.
  *
- * The world is stopped while a snapshot is written: some fifth of a microsecond for each object, more
- * where the file is slow.  It takes memory of about half a byte for each object, up to 60 bytes for
- * each root, ephemeron and entry of a weak table, up to 100 for each type; in worlds that count
- * references four bytes more for each object.
+ * The world is stopped while a snapshot is written: some fifth of a microsecond for each object,
+ * more where the file is slow.  It takes memory of about half a byte for each object, up to 60
+ * bytes for each root, ephemeron and entry of a weak table, up to 100 for each type; in worlds that
+ * count references four bytes more for each object.
  *
  * Programs can be asked for one from outside: see the options snapshot-signal, snapshot and
  * snapshot-at-exit.
@@ -68,8 +68,7 @@ TARN_API tarn_status tarn_snapshot_write(tarn_thread *self, const char *path, un
  * is stopped: it must not call Tarn, nor wait for a lock that a stopped thread may hold, malloc's
  * of libtarn-malloc.so among them.
  */
-typedef bool (*tarn_snapshot_fn)(void *data, const char *bytes, size_t size);
-TARN_API tarn_status tarn_snapshot_send(tarn_thread *self, tarn_snapshot_fn fn, void *data,
+TARN_API tarn_status tarn_snapshot_send(tarn_thread *self, tarn_write_fn fn, void *data,
                                         unsigned flags, tarn_snapshot_info *info);
 
 TARN_END_DECLS

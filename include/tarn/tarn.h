@@ -4,7 +4,7 @@
  *
  * Tarn is a thread-safe allocator with per-thread arenas, and a stop-the-world collector over the
  * same memory.  Read the headers in this order: base, world, heap, type, thread, inline, root,
- * collect, weak, finalizer, inspect, snapshot, options.
+ * collect, weak, finalizer, inspect, snapshot, metrics, profile, options.
  */
 #ifndef TARN_H
 #define TARN_H
@@ -16,7 +16,9 @@
 #include <tarn/heap.h>
 #include <tarn/inline.h>
 #include <tarn/inspect.h>
+#include <tarn/metrics.h>
 #include <tarn/options.h>
+#include <tarn/profile.h>
 #include <tarn/root.h>
 #include <tarn/snapshot.h>
 #include <tarn/store.h>

@@ -4,6 +4,7 @@
  * layers call.
  */
 #include "collect/collector.h"
+#include "heap/sample.h"
 #include "heap/sweep.h"
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,7 @@ static void keep_pause(struct tarn_collector *collector, uint64_t pause) {
   atomic_store_explicit(&collector->collections, number + 1, memory_order_relaxed);
   atomic_store_explicit(&collector->pause_last, pause, memory_order_relaxed);
   atomic_fetch_add_explicit(&collector->pause_total, pause, memory_order_relaxed);
+  tarn_histogram_add(&collector->pause_histogram, pause);
   if (pause > atomic_load_explicit(&collector->pause_max, memory_order_relaxed))
     atomic_store_explicit(&collector->pause_max, pause, memory_order_relaxed);
 }
@@ -66,6 +68,11 @@ static void set_marks(struct tarn_collector *collector) {
   marker->mark = collector->generation == 0 ? tarn_mark_survived(marker->epoch) : marker->epoch;
   marker->tag_mask = world->tag_mask;
   marker->overflows = marker->marked = marker->marked_bytes = 0;
+}
+
+/* Of a block in use. */
+static bool is_not_marked(uintptr_t block, void *marker) {
+  return !tarn_marker_says(marker, tarn_mark_load(block));
 }
 
 /*
@@ -87,6 +94,8 @@ static __attribute__((noinline)) void collect_stopped(struct tarn_collector *col
     collector->events->before_mark(world, (uintptr_t)__builtin_dwarf_cfa());
   report->weak_cleared = mark_everything(collector);
   report->mark_ns = tarn_os_now() - start;
+  if (TARN_UNLIKELY(store->sampling))
+    store->sampling->died(store, is_not_marked, marker);
   store->epoch = marker->epoch;
   tarn_census_take(collector);
   report->overflows = marker->overflows;

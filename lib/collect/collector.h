@@ -50,6 +50,7 @@
 #include "world/world.h"
 #include <tarn/collect.h>
 #include <tarn/inspect.h>
+#include <tarn/profile.h>
 
 #define TARN_PAUSES_KEPT 1024u
 
@@ -83,6 +84,8 @@ struct tarn_collect_events {
   void (*collected)(tarn_world *world, const struct tarn_collect_report *report);
 };
 
+struct tarn_profile;
+
 struct tarn_collector {
   tarn_world *world;
   int generation; /* of the running collection */
@@ -108,8 +111,15 @@ struct tarn_collector {
   _Atomic uint64_t at_least[TARN_GENERATION_FULL + 1]; /* collections of that generation or more */
   _Atomic uint64_t live_bytes, live_objects, weak_cleared, overflows;
   _Atomic uint32_t pauses[TARN_PAUSES_KEPT]; /* nanoseconds, cut off at 4.29 s; a ring */
-  void *shadow;                              /* of inspect/shadow.c, between its two calls */
-  void *monitor;                             /* of inspect/monitor.c; NULL: there is none */
+  struct tarn_histogram pause_histogram;
+  void *shadow;  /* of inspect/shadow.c, between its two calls */
+  void *monitor; /* of inspect/monitor.c; NULL: there is none */
+  void *metrics; /* of inspect/metrics_file.c; atomic */
+  /* Of inspect/profile_file.c; under the store's sampling_lock, but for the last one: atomic. */
+  struct tarn_profile *profile;
+  tarn_profile_frames_fn frames_fn;
+  void *frames_data;
+  bool profile_written;
 };
 
 static inline struct tarn_collector *tarn_collector_of(tarn_world *world) {

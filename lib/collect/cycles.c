@@ -166,6 +166,7 @@ uint64_t tarn_cycles_note_pause(struct tarn_collector *collector) {
   uint64_t pause = tarn_os_now() - collector->world->stop.asked_at;
   atomic_store_explicit(&cycles->pause_last, pause, memory_order_relaxed);
   atomic_fetch_add_explicit(&cycles->pause_total, pause, memory_order_relaxed);
+  tarn_histogram_add(&cycles->pause_histogram, pause);
   if (pause > atomic_load_explicit(&cycles->pause_max, memory_order_relaxed))
     atomic_store_explicit(&cycles->pause_max, pause, memory_order_relaxed);
   return pause;

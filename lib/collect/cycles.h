@@ -31,6 +31,7 @@
 #include "collect/refs.h"
 #include "collect/scan.h"
 #include "collect/vector.h"
+#include "os/histogram.h"
 
 struct tarn_collector;
 struct tarn_mutator;
@@ -106,6 +107,7 @@ struct tarn_cycles {
   /* Figures. */
   _Atomic uint64_t collections, freed, resurrected, finalizers;
   _Atomic uint64_t pause_last, pause_max, pause_total;
+  struct tarn_histogram pause_histogram;
   _Atomic uint64_t phases[TARN_PHASES]; /* nanoseconds; TARN_PHASE_... */
 };
 

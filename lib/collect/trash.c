@@ -12,6 +12,7 @@
  * tell; its `free` function runs; its block is free.
  */
 #include "collect/collector.h"
+#include "heap/sample.h"
 #include "collect/trial.h"
 #include <string.h>
 
@@ -113,12 +114,24 @@ static TARN_ALWAYS_INLINE void release(struct treat *treat, void *object, int32_
     treat->collector->world->store.hooks->release(&treat->self->local, object);
 }
 
+/* Large ones tell by themselves. */
+static void tell_profile(struct tarn_store *store, const struct tarn_pool *pool,
+                         const int32_t *refs) {
+  size_t size = tarn_pool_block_size(pool);
+  const char *block = (const char *)tarn_pool_base(pool);
+  for (unsigned i = 0; i < pool->capacity; i++, block += size)
+    if (tarn_is_trash(refs[i]))
+      store->sampling->freed(store, block);
+}
+
 static void release_pool(struct treat *treat, struct tarn_pool *pool) {
-  const struct tarn_store *store = &treat->collector->world->store;
+  struct tarn_store *store = &treat->collector->world->store;
   int32_t *refs = tarn_refs_of_unit(&treat->collector->cycles.refs, tarn_pool_unit(pool));
   bool resource = tarn_flavour_resource((tarn_flavour)pool->flavour);
   size_t size = tarn_pool_block_size(pool);
   char *block = (char *)tarn_pool_base(pool);
+  if (TARN_UNLIKELY(store->sampling))
+    tell_profile(store, pool, refs);
   for (unsigned i = 0; i < pool->capacity; i++, block += size)
     if (tarn_is_trash(refs[i])) {
       release(treat, block, &refs[i], resource);

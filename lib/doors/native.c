@@ -5,9 +5,12 @@
  */
 #include "collect/collector.h"
 #include "heap/fast.h"
+#include "heap/sample.h"
 #include "inspect/events.h"
 #include "inspect/monitor.h"
+#include "inspect/metrics.h"
 #include "inspect/options.h"
+#include "inspect/profile.h"
 #include <string.h>
 #include <tarn/tarn.h>
 
@@ -28,9 +31,13 @@ tarn_status tarn_world_create(const tarn_options *options, tarn_world **out) {
   if (status != TARN_OK)
     return status;
   status = tarn_collector_start(world, &tarn_inspect_events);
+  if (status == TARN_OK)
+    tarn_profile_begin(world);
   if (status == TARN_OK && !tarn_worlds_add(world))
     status = TARN_ENOMEM;
   if (status != TARN_OK) {
+    if (world->collector)
+      tarn_profile_forget(world);
     tarn_collector_end(world);
     tarn_world_drop(world);
     return status;
@@ -38,6 +45,7 @@ tarn_status tarn_world_create(const tarn_options *options, tarn_world **out) {
   if (config.apart || config.trap)
     tarn_faults_watch();
   tarn_monitor_start(world);
+  tarn_metrics_begin(world);
   *out = world;
   return TARN_OK;
 }
@@ -64,7 +72,10 @@ tarn_status tarn_world_destroy(tarn_world *world) {
   tarn_block_begin(self); /* it may be about to stop the world */
   tarn_monitor_end(world);
   tarn_block_end(self);
+  tarn_metrics_end(world);
+  tarn_profile_end(world);
   tarn_worlds_remove(world);
+  tarn_profile_forget(world);
   tarn_sweeper_end(world->collector); /* what follows touches pools in no stop */
   tarn_purge_end(&world->store);
   tarn_gc_hold(self); /* they may allocate, but a collection would move things under the walk */
@@ -109,6 +120,19 @@ static inline void *alloc_fast(tarn_thread *self, size_t size, size_t *dirty) {
   return tarn_fast_alloc(local, &local->bins[TARN_FLAVOUR_RAW][tarn_class_of(size)], dirty);
 }
 
+static inline tarn_heap *atomic_heap(tarn_thread *self) {
+  return tarn_mutator_of(self)->world->atomic_heap;
+}
+
+/* A block of alloc_fast is to be handed out: a profile counts it. */
+#define NOTE_FAST(self, block, size)                                              \
+  do {                                                                            \
+    if (TARN_UNLIKELY(tarn_local_of(self)->store->sampling)) {                    \
+      TARN_CAME_BY(self);                                                         \
+      tarn_local_sample(tarn_local_of(self), atomic_heap(self), (block), (size)); \
+    }                                                                             \
+  } while (0)
+
 /* Its users end in calls that need no frame of theirs. */
 #define SLOW_PATH __attribute__((noinline)) static
 
@@ -129,14 +153,12 @@ void *tarn_heap_alloc_outline(tarn_thread *self, tarn_heap *heap, size_t size) {
   size_t dirty;
   if (TARN_LIKELY(tarn_thread_is_running(self) && heap == self->tarn_raw)) {
     void *block = alloc_fast(self, size, &dirty);
-    if (TARN_LIKELY(block != NULL))
+    if (TARN_LIKELY(block != NULL)) {
+      NOTE_FAST(self, block, size);
       return tarn_inline_clear(block, dirty);
+    }
   }
   return heap_alloc_slow(self, heap, size);
-}
-
-static inline tarn_heap *atomic_heap(tarn_thread *self) {
-  return tarn_mutator_of(self)->world->atomic_heap;
 }
 
 SLOW_PATH void *alloc_atomic_slow(tarn_thread *self, size_t size) {
@@ -146,8 +168,10 @@ SLOW_PATH void *alloc_atomic_slow(tarn_thread *self, size_t size) {
 void *tarn_alloc_atomic_outline(tarn_thread *self, size_t size) {
   size_t dirty;
   void *block = tarn_thread_is_running(self) ? alloc_fast(self, size, &dirty) : NULL;
-  return TARN_LIKELY(block != NULL) ? tarn_inline_clear(block, dirty)
-                                    : alloc_atomic_slow(self, size);
+  if (TARN_UNLIKELY(!block))
+    return alloc_atomic_slow(self, size);
+  NOTE_FAST(self, block, size);
+  return tarn_inline_clear(block, dirty);
 }
 
 void *tarn_alloc_atomic_array(tarn_thread *self, size_t count, size_t size) {
@@ -169,7 +193,10 @@ SLOW_PATH void *alloc_raw_slow(tarn_thread *self, size_t size) {
 void *tarn_alloc_raw_outline(tarn_thread *self, size_t size) {
   size_t dirty;
   void *block = tarn_thread_is_running(self) ? alloc_fast(self, size, &dirty) : NULL;
-  return TARN_LIKELY(block != NULL) ? block : alloc_raw_slow(self, size);
+  if (TARN_UNLIKELY(!block))
+    return alloc_raw_slow(self, size);
+  NOTE_FAST(self, block, size);
+  return block;
 }
 
 void *tarn_alloc_aligned(tarn_thread *self, size_t alignment, size_t size) {
@@ -252,9 +279,13 @@ SLOW_PATH void free_slow(tarn_thread *self, void *block) {
 }
 
 void tarn_free_outline(tarn_thread *self, void *block) {
-  if (TARN_LIKELY(tarn_thread_is_running(self) &&
-                  tarn_fast_free(tarn_local_of(self), block, false)))
-    return;
+  if (TARN_LIKELY(tarn_thread_is_running(self))) {
+    struct tarn_local *local = tarn_local_of(self);
+    if (TARN_UNLIKELY(local->store->sampling))
+      local->store->sampling->freed(local->store, block);
+    if (TARN_LIKELY(tarn_fast_free(local, block, false)))
+      return;
+  }
   free_slow(self, block);
 }
 

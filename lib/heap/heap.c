@@ -3,6 +3,7 @@
  * heap/heap.c: heaps and their shelves; see heap/heap.h.
  */
 #include "heap/heap.h"
+#include "heap/sample.h"
 #include "heap/find.h"
 #include "heap/local.h"
 #include "heap/sweep.h"
@@ -62,10 +63,15 @@ static void drop_pool(struct tarn_pool *pool, void *data) {
   tarn_pool_drop(drop->store, pool);
 }
 
+/* The pool's record of a large object's first unit says its heap as well. */
+static bool is_in_heap(uintptr_t block, void *heap) { return tarn_pool_of(block)->heap == heap; }
+
 struct tarn_large *tarn_heap_clear(struct tarn_heap *heap) {
   struct tarn_store *store = heap->store;
   struct drop drop = {heap, store};
   tarn_remote_collect_heap(heap);
+  if (TARN_UNLIKELY(store->sampling))
+    store->sampling->died(store, is_in_heap, heap);
   tarn_store_each_pool(store, drop_pool, &drop);
   struct tarn_large *limbo = NULL;
   while (!cds_list_empty(&heap->larges))

@@ -5,6 +5,7 @@
  * the unit's `dirty` tells what may lie there from before.
  */
 #include "heap/find.h"
+#include "heap/sample.h"
 #include <string.h>
 
 /* From this size on an object that has to be zero gets its pages anew: who asks for so much may use
@@ -135,6 +136,8 @@ static void withdraw(struct tarn_large *large, tarn_fate fate) {
   size_t unit = tarn_unit_of(large->base);
   if (TARN_UNLIKELY(store->apart.every))
     tarn_apart_gone(large, fate);
+  if (TARN_UNLIKELY(store->sampling))
+    store->sampling->freed(store, (const void *)large->base);
   if (is_listed(store)) {
     (void)pthread_mutex_lock(&heap->large_lock);
     cds_list_del_rcu(&large->node);

@@ -13,6 +13,7 @@
 #include "heap/local.h"
 #include "heap/fast.h"
 #include "heap/find.h"
+#include "heap/sample.h"
 #include "heap/sweep.h"
 #include <string.h>
 
@@ -104,6 +105,8 @@ static bool next_piece(struct tarn_local *local, struct tarn_bin *bin) {
   if (room == 0)
     return false;
   size_t piece = piece_size(bin, room);
+  if (TARN_UNLIKELY(local->store->sampling) && !is_raw(pool))
+    piece = tarn_sample_piece(local, pool, piece, bin->head.size);
   uint32_t start = pool_offset(pool, bin->head.limit), end = start + (uint32_t)piece;
   tarn_tools_open(bin->head.limit, piece);
   if (start < pool->own.virgin && !is_raw(pool))
@@ -220,6 +223,8 @@ static void *pop_free(struct tarn_local *local, struct tarn_bin *bin, size_t *di
   bin->head.taken++;
   *dirty = bin->head.size;
   count(local, bin->head.size);
+  if (TARN_UNLIKELY(local->store->sampling) && !is_raw(pool))
+    tarn_sample_count(local, pool->heap, pool->flavour, pool->size_class, bin->head.size);
   return words;
 }
 
@@ -227,9 +232,11 @@ static void *pop_free(struct tarn_local *local, struct tarn_bin *bin, size_t *di
 
 /* The bin lets its pool go; what it did not use of its run is found again by the next stretch: the
  * cursor is where the bin stopped. */
-static void put_back_run(struct tarn_bin *bin) {
+static void put_back_run(struct tarn_local *local, struct tarn_bin *bin) {
   struct tarn_pool *pool = bin->head.pool;
   uint32_t rest = (uint32_t)(bin->head.limit - bin->head.bump);
+  if (TARN_UNLIKELY(local->store->sampling) && !is_raw(pool))
+    tarn_sample_put_back(local, pool, rest);
   if (!is_raw(pool))
     pool->own.cursor -= rest;
   tarn_pool_set_room(pool, pool->own.room - rest / bin->head.size);
@@ -363,7 +370,7 @@ static bool next_pool(struct tarn_local *local, struct tarn_heap *heap, struct t
   if (bin->head.pool) {
     struct tarn_pool *old = bin->head.pool;
     bool waits = can_wait(bin);
-    put_back_run(bin);
+    put_back_run(local, bin);
     if (waits)
       tarn_pool_append(&bin->partial, old, TARN_LIST_PARTIAL);
     else
@@ -442,6 +449,8 @@ struct request {
   size_t dirty;
 };
 
+static size_t large_size(const void *block) { return tarn_large_of((uintptr_t)block)->bytes; }
+
 /* In units of its own. */
 static void *alloc_large(struct tarn_local *local, const struct request *request) {
   struct tarn_store *store = local->store;
@@ -454,6 +463,8 @@ static void *alloc_large(struct tarn_local *local, const struct request *request
   count(local, request->apart ? (size + page - 1) & ~(page - 1) : size); /* what it takes */
   if (TARN_UNLIKELY(store->apart.every))
     tarn_apart_made(tarn_large_of((uintptr_t)block), request->size);
+  if (TARN_UNLIKELY(store->sampling))
+    tarn_sample_count(local, request->heap, TARN_FLAVOURS, 0, large_size(block));
   return block;
 }
 
@@ -510,8 +521,31 @@ static void *alloc(struct tarn_local *local, struct request *request) {
   return block;
 }
 
+/* A profile is on: is the block a sample?  Those of typed bins were counted with their pieces. */
+static void sample(struct tarn_local *local, const void *block, const struct request *request) {
+  bool large = request->size > TARN_LARGE_LIMIT || request->apart;
+  unsigned size_class = large ? 0 : tarn_class_of(request->size);
+  size_t size = large ? large_size(block) : tarn_class_size(size_class);
+  if (!large && request->flavour == TARN_FLAVOUR_RAW)
+    tarn_sample_count(local, request->heap, TARN_FLAVOUR_RAW, size_class, size);
+  if (tarn_sample_is_hit(local)) {
+    local->sampler->hit = false;
+    local->store->sampling->take(local, block, size);
+  }
+}
+
+void tarn_local_sample(struct tarn_local *local, struct tarn_heap *heap, const void *block,
+                       size_t size) {
+  const struct request request = {.heap = heap, .flavour = TARN_FLAVOUR_RAW, .size = size};
+  sample(local, block, &request);
+}
+
 /* It is the program's from now on. */
-static void *hand_out(void *block, const struct request *request, bool known) {
+static void *hand_out(struct tarn_local *local, void *block, const struct request *request,
+                      bool known) {
+  if (TARN_UNLIKELY(local->store->sampling) && block &&
+      (request->flavour == TARN_FLAVOUR_RAW || TARN_UNLIKELY(tarn_sample_is_hit(local))))
+    sample(local, block, request);
 #if TARN_TOOLS
   struct tarn_place place;
   if (block && tarn_find(request->heap->store->id, (uintptr_t)block, false, &place))
@@ -528,7 +562,7 @@ void *tarn_local_alloc(struct tarn_local *local, struct tarn_heap *heap, tarn_fl
   void *block = alloc(local, &request);
   if (block && request.dirty)
     memset(block, 0, request.dirty);
-  return hand_out(block, &request, true);
+  return hand_out(local, block, &request, true);
 }
 
 static void *alloc_raw(struct tarn_local *local, struct tarn_heap *heap, size_t size,
@@ -538,7 +572,7 @@ static void *alloc_raw(struct tarn_local *local, struct tarn_heap *heap, size_t 
   void *block = alloc(local, &request);
   if (block && request.dirty)
     *tarn_block_words(block) = 0; /* the key of a free block may stand there */
-  return hand_out(block, &request, false);
+  return hand_out(local, block, &request, false);
 }
 
 void *tarn_local_alloc_raw(struct tarn_local *local, struct tarn_heap *heap, size_t size) {
@@ -795,10 +829,13 @@ static void free_block(struct tarn_store *store, struct tarn_local *local, void 
   if (!tarn_find(store->id, (uintptr_t)block, false, &place))
     store->hooks->corrupt(store, block, "not the start of a block of this world");
   note_freed(store, &place);
-  if (tarn_map_form(place.map) == TARN_FORM_LARGE)
+  if (tarn_map_form(place.map) == TARN_FORM_LARGE) {
     tarn_large_free(tarn_large_of(place.block));
-  else
-    free_to_pool(store, local, &place);
+    return;
+  }
+  if (TARN_UNLIKELY(store->sampling))
+    store->sampling->freed(store, block);
+  free_to_pool(store, local, &place);
 }
 
 void tarn_local_free(struct tarn_local *local, void *block) {
@@ -836,7 +873,7 @@ static void retire_bins(struct tarn_local *local, struct tarn_heap *heap) {
     for (unsigned i = 0; bins && i < TARN_CLASS_COUNT; i++) {
       struct tarn_pool *pool = bins[i].head.pool;
       if (pool) {
-        put_back_run(&bins[i]);
+        put_back_run(local, &bins[i]);
         shelve_or_drop(heap, pool);
       }
       retire_list(heap, &bins[i].partial);
@@ -874,11 +911,34 @@ void tarn_local_retire(struct tarn_local *local) {
   local->uncounted = 0;
 }
 
-static void forget_bins(struct tarn_bin *bins) {
+static void forget_bins(struct tarn_local *local, struct tarn_bin *bins) {
   for (unsigned i = 0; i < TARN_CLASS_COUNT; i++) {
     if (bins[i].head.pool)
-      put_back_run(&bins[i]);
+      put_back_run(local, &bins[i]);
     bins[i].partial = bins[i].full = NULL;
+  }
+}
+
+/* Of a typed bin: what it has of its piece is as if it had not been handed to it. */
+static void end_piece(struct tarn_bin *bin) {
+  struct tarn_pool *pool = bin->head.pool;
+  uint32_t rest = (uint32_t)(bin->head.limit - bin->head.bump);
+  if (!pool || is_raw(pool) || rest == 0)
+    return;
+  pool->own.cursor -= rest;
+  tarn_pool_set_room(pool, pool->own.room - rest / bin->head.size);
+  bin->head.limit = bin->head.bump;
+}
+
+void tarn_local_end_pieces(struct tarn_local *local) {
+  struct tarn_store *store = local->store;
+  for (unsigned i = 0; i < tarn_store_heap_limit(store); i++) {
+    struct tarn_heap *heap = tarn_store_heap(store, i);
+    for (unsigned k = 0; heap && k < flavour_count(heap); k++) {
+      struct tarn_bin *bins = bins_of(local, heap, tarn_heap_first_flavour(heap) + k);
+      for (unsigned class = 0; bins && class < TARN_CLASS_COUNT; class ++)
+        end_piece(&bins[class]);
+    }
   }
 }
 
@@ -886,7 +946,7 @@ static void forget_heap_bins(struct tarn_local *local, const struct tarn_heap *h
   for (unsigned k = 0; k < flavour_count(heap); k++) {
     struct tarn_bin *bins = bins_of(local, heap, tarn_heap_first_flavour(heap) + k);
     if (bins)
-      forget_bins(bins);
+      forget_bins(local, bins);
   }
 }
 

@@ -36,10 +36,12 @@ struct tarn_local {
   _Alignas(64) struct tarn_bin bins[TARN_FLAVOURS][TARN_CLASS_COUNT];
   struct tarn_bin never; /* stays empty: types that need more than a bump point here */
   struct tarn_store *store;
-  bool abandoned;        /* the thread was not taken along by a fork: see heap/revive.c */
-  size_t uncounted;      /* bytes handed out that the store does not know yet */
-  uint64_t apart_random; /* of heap/apart.c, as the next one */
-  uint32_t apart_left;   /* allocations until one is apart */
+  bool abandoned;               /* the thread was not taken along by a fork: see heap/revive.c */
+  size_t uncounted;             /* bytes handed out that the store does not know yet */
+  uint64_t apart_random;        /* of heap/apart.c, as the next one */
+  uint32_t apart_left;          /* allocations until one is apart */
+  struct tarn_sampler *sampler; /* heap/sample.h; NULL: no slow path met a profile yet */
+  const void *making;           /* the type of the object that is being made, for that; else NULL */
   struct tarn_outbox outbox;
   struct tarn_spares spares;
 #if TARN_HARDENED
@@ -91,6 +93,10 @@ void *tarn_local_alloc_raw(struct tarn_local *local, struct tarn_heap *heap, siz
 void *tarn_local_alloc_aligned(struct tarn_local *local, struct tarn_heap *heap, size_t alignment,
                                size_t size);
 
+/* A profile is on: counts a raw block of the heap that the fast path has taken. */
+void tarn_local_sample(struct tarn_local *local, struct tarn_heap *heap, const void *block,
+                       size_t size);
+
 /* tarn_free without the call of the type's `free` function. */
 void tarn_local_free(struct tarn_local *local, void *block);
 
@@ -134,6 +140,10 @@ void tarn_local_retire(struct tarn_local *local);
  * The caller puts every pool of the world on a shelf afterwards.
  */
 void tarn_local_forget(struct tarn_local *local);
+
+/* No typed bin has blocks in hand any more: the next allocation from each comes to the slow path.
+ * The thread is stopped. */
+void tarn_local_end_pieces(struct tarn_local *local);
 
 /* Forgets and frees the bins of one heap that is dropped; the thread is stopped. */
 void tarn_local_forget_heap(struct tarn_local *local, struct tarn_heap *heap);

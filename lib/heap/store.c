@@ -32,6 +32,7 @@ tarn_status tarn_store_start(struct tarn_store *store, const struct tarn_hooks *
   (void)pthread_mutex_init(&store->walk_lock, NULL);
   (void)pthread_mutex_init(&store->visit_lock, NULL);
   tarn_os_lock_init(&store->limbo_lock);
+  tarn_os_lock_init(&store->sampling_lock);
   tarn_trap_start(&store->trap);
   tarn_purge_start(store);
   return TARN_OK;
@@ -53,6 +54,7 @@ void tarn_store_end(struct tarn_store *store) {
   (void)pthread_mutex_destroy(&store->walk_lock);
   (void)pthread_mutex_destroy(&store->visit_lock);
   (void)pthread_mutex_destroy(&store->limbo_lock);
+  (void)pthread_mutex_destroy(&store->sampling_lock);
   (void)pthread_mutex_destroy(&store->trap.lock);
   (void)pthread_mutex_destroy(&store->purge.lock);
 }

@@ -23,6 +23,7 @@
 
 struct tarn_local;
 struct tarn_large;
+struct tarn_sampling;
 
 /* How the heap layer calls up.  Installed once, before the first allocation. */
 struct tarn_hooks {
@@ -72,6 +73,8 @@ struct tarn_store {
   uint8_t freed_marked; /* atomic: objects that a collection had marked were freed by hand since */
   uint32_t purge_due;   /* atomic: not 0: somebody should call tarn_purge_tend; see purge.c */
   struct tarn_apart apart;
+  struct tarn_sampling *sampling; /* NULL: no profile is on.  Written in stops, under the lock */
+  pthread_mutex_t sampling_lock;  /* of profiles (inspect/profile.c); a leaf */
   const struct tarn_hooks *hooks;
   struct tarn_trap trap;
   struct tarn_meta meta;

@@ -28,11 +28,15 @@ static void begin(struct tarn_out *out) {
 
 void tarn_out_begin_file(struct tarn_out *out, const char *path, enum tarn_out_mode mode) {
   begin(out);
-  if (out->status == TARN_OK && (out->file = tarn_os_create(path, mode == TARN_OUT_APPEND)) < 0)
+  if (out->status != TARN_OK)
+    return;
+  out->file = mode == TARN_OUT_SHARED ? tarn_os_create_shared(path)
+                                      : tarn_os_create(path, mode == TARN_OUT_APPEND);
+  if (out->file < 0)
     fail(out, TARN_ESYSTEM, errno);
 }
 
-void tarn_out_begin_fn(struct tarn_out *out, tarn_out_fn fn, void *data) {
+void tarn_out_begin_fn(struct tarn_out *out, tarn_write_fn fn, void *data) {
   begin(out);
   out->fn = fn;
   out->data = data;
@@ -127,8 +131,8 @@ void tarn_out_hex(struct tarn_out *out, uint64_t number) {
 
 /* --- JSON ------------------------------------------------------------------------------------ */
 
-/* The length of the character of UTF-8 that a text begins with; 0: it begins with none. */
-static size_t utf8_length(const unsigned char *text) {
+size_t tarn_out_utf8(const char *from) {
+  const unsigned char *text = (const unsigned char *)from;
   static const struct {
     unsigned char first, last; /* of the first byte */
     unsigned char low, high;   /* of the second */
@@ -163,7 +167,7 @@ void tarn_out_json(struct tarn_out *out, const char *text) {
   const unsigned char *at = (const unsigned char *)text;
   tarn_out_bytes(out, "\"", 1);
   while (*at) {
-    size_t length = utf8_length(at);
+    size_t length = tarn_out_utf8((const char *)at);
     if (length == 0)
       tarn_out_text(out, "\xef\xbf\xbd");
     else if (*at == '"' || *at == '\\')
@@ -203,4 +207,9 @@ bool tarn_out_path(const char *pattern, unsigned world, unsigned number, char *p
   }
   path[length] = '\0';
   return true;
+}
+
+bool tarn_out_ends_in(const char *path, const char *end) {
+  size_t length = strlen(path), ending = strlen(end);
+  return length >= ending && strcmp(path + length - ending, end) == 0;
 }

@@ -15,29 +15,30 @@
 #include "os/os.h"
 #include <tarn/base.h>
 
-/* Takes the next bytes; false ends the writing. */
-typedef bool (*tarn_out_fn)(void *data, const char *bytes, size_t size);
-
 struct tarn_out {
   char *buffer; /* NULL: there was no memory */
   size_t used;
   uint64_t written; /* bytes handed on, without those in the buffer */
   int file;         /* -1: none */
-  tarn_out_fn fn;   /* instead of a file, unless NULL */
+  tarn_write_fn fn; /* instead of a file, unless NULL */
   void *data;
   tarn_status status; /* TARN_OK, or of the first failure */
   int error;          /* its errno */
 };
 
 /* How an existing file is treated. */
-enum tarn_out_mode { TARN_OUT_OVER, TARN_OUT_APPEND };
+enum tarn_out_mode {
+  TARN_OUT_OVER,
+  TARN_OUT_APPEND,
+  TARN_OUT_SHARED /* over, as the umask says */
+};
 
 /*
  * Begins to write.  Whatever comes of it, tarn_out_end is due.  Files are made for their owner
- * alone (mode 0600): they tell what a program has in its memory.
+ * alone (mode 0600), but for TARN_OUT_SHARED: they tell what a program has in its memory.
  */
 void tarn_out_begin_file(struct tarn_out *out, const char *path, enum tarn_out_mode mode);
-void tarn_out_begin_fn(struct tarn_out *out, tarn_out_fn fn, void *data);
+void tarn_out_begin_fn(struct tarn_out *out, tarn_write_fn fn, void *data);
 
 /* Hands the rest on, and closes.  TARN_ENOMEM, or TARN_ESYSTEM: not all was written, errno says why
  * (ECANCELED: the function refused). */
@@ -54,6 +55,9 @@ void tarn_out_signed(struct tarn_out *out, int64_t number);
 void tarn_out_decimal(struct tarn_out *out, uint64_t number, unsigned places);
 void tarn_out_hex(struct tarn_out *out, uint64_t number); /* with 0x */
 
+/* The length of the character of UTF-8 that a text begins with; 0: it begins with none. */
+size_t tarn_out_utf8(const char *text);
+
 /*
  * A string of JSON with its quotation marks.  What is no UTF-8 is replaced by U+FFFD, byte by byte,
  * since names are the program's, and readers refuse a file for one bad byte.
@@ -65,5 +69,8 @@ void tarn_out_json(struct tarn_out *out, const char *text);
  * into `room` bytes, and `path` is "".
  */
 bool tarn_out_path(const char *pattern, unsigned world, unsigned number, char *path, size_t room);
+
+/* Is the path's end that?  It says the format where there are several. */
+bool tarn_out_ends_in(const char *path, const char *end);
 
 #endif

@@ -159,7 +159,7 @@ tarn_status tarn_snapshot_to_file(tarn_world *world, struct tarn_mutator *self,
                                   enum tarn_snapshot_how how, const char *path, unsigned flags,
                                   tarn_snapshot_info *info) {
   struct job job = {.world = world, .self = self, .how = how, .flags = flags};
-  tarn_status status = tarn_os_is_special(path) ? write_to(&job, path) : write_beside(&job, path);
+  tarn_status status = tarn_os_is_file(path) ? write_beside(&job, path) : write_to(&job, path);
   give_info(&job, info);
   return status;
 }
@@ -186,7 +186,7 @@ tarn_status tarn_snapshot_write(tarn_thread *self, const char *path, unsigned fl
   return tarn_snapshot_to_file(mutator->world, mutator, TARN_SNAPSHOT_SELF, path, flags, info);
 }
 
-tarn_status tarn_snapshot_send(tarn_thread *self, tarn_snapshot_fn fn, void *data, unsigned flags,
+tarn_status tarn_snapshot_send(tarn_thread *self, tarn_write_fn fn, void *data, unsigned flags,
                                tarn_snapshot_info *info) {
   tarn_status status = check(self, fn != NULL, flags, info);
   if (status != TARN_OK)

@@ -70,6 +70,11 @@ struct tarn_config {
   unsigned snapshot_signal;      /* number of the signal that asks for one; 0: none */
   bool snapshot_at_exit;         /* at the end of the world, or of the process */
   char snapshot[TARN_PATH_ROOM]; /* their files; a pattern; "": see inspect/monitor.c */
+  char metrics[TARN_PATH_ROOM];  /* statistics are written there; a pattern; "": nowhere */
+  uint64_t metrics_every_ns;     /* again after so long; 0 = at the end only */
+
+  char profile[TARN_PATH_ROOM]; /* the profile is written there; a pattern; "": none is made */
+  size_t profile_rate;          /* bytes allocated for each sample, on average */
 
   bool stacks;    /* of who made and freed blocks that are apart */
   unsigned apart; /* every so many allocations that leave the inlined paths are apart; 0: none */

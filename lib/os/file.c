@@ -45,12 +45,20 @@ size_t tarn_os_read_at(int file, void *to, size_t room, uint64_t offset) {
   return got > 0 ? (size_t)got : 0;
 }
 
-int tarn_os_create(const char *path, bool append) {
-  int file, flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | (append ? O_APPEND : O_TRUNC);
+static int create(const char *path, int flags, mode_t mode) {
+  int file;
   do
-    file = open_fails() ? -1 : open(path, flags, S_IRUSR | S_IWUSR);
+    file = open_fails() ? -1 : open(path, flags | O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, mode);
   while (file < 0 && errno == EINTR);
   return file;
+}
+
+int tarn_os_create(const char *path, bool append) {
+  return create(path, append ? O_APPEND : O_TRUNC, S_IRUSR | S_IWUSR);
+}
+
+int tarn_os_create_shared(const char *path) {
+  return create(path, O_TRUNC, S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH);
 }
 
 bool tarn_os_rename(const char *from, const char *to) {
@@ -63,9 +71,9 @@ void tarn_os_remove(const char *path) {
   errno = kept;
 }
 
-bool tarn_os_is_special(const char *path) {
-  struct stat about;
-  return stat(path, &about) == 0 && !S_ISREG(about.st_mode);
+bool tarn_os_is_file(const char *path) {
+  struct stat found;
+  return stat(path, &found) != 0 || S_ISREG(found.st_mode);
 }
 
 bool tarn_os_close(int file) {

@@ -52,6 +52,15 @@ static bool read_number(struct reader *reader, uintptr_t *number) {
   }
 }
 
+/* Permissions: is it code? */
+static bool read_is_code(struct reader *reader) {
+  bool code = false;
+  int c;
+  while ((c = next(reader)) >= 0 && c != ' ')
+    code = code || c == 'x';
+  return code;
+}
+
 static void skip_word(struct reader *reader) {
   int c;
   do
@@ -71,12 +80,13 @@ static void read_rest(struct reader *reader, char *text, size_t size) {
 /* A line: START-END PERMISSIONS OFFSET DEVICE INODE    PATH.  False: there is none. */
 struct mapping {
   uintptr_t start, end, offset;
+  bool code;
   char path[PATH_KEPT];
 };
 static bool read_mapping(struct reader *reader, struct mapping *mapping) {
   if (!read_number(reader, &mapping->start) || !read_number(reader, &mapping->end))
     return false;
-  skip_word(reader);
+  mapping->code = read_is_code(reader);
   if (!read_number(reader, &mapping->offset))
     return false;
   skip_word(reader);
@@ -182,22 +192,96 @@ static bool look_up(const struct mapping *mapping, uintptr_t offset, char name[N
   return good;
 }
 
-void tarn_os_code_place(uintptr_t address, char *text, size_t size) {
+/* Where an address lies. */
+struct place {
   struct mapping mapping;
-  char name[NAME_KEPT] = "";
-  uintptr_t own, from = 0;
-  if (!find_mapping(address, &mapping) || mapping.path[0] == '\0') {
+  const char *module;   /* the name of its file */
+  char name[NAME_KEPT]; /* of the function; "": not known */
+  uintptr_t own, from;  /* from the beginning of the module, and of the function */
+};
+
+/* False: not in a file. */
+static bool find_place(uintptr_t address, struct place *place) {
+  place->name[0] = '\0';
+  place->from = 0;
+  if (!find_mapping(address, &place->mapping) || place->mapping.path[0] == '\0')
+    return false;
+  uintptr_t offset = address - place->mapping.start + place->mapping.offset;
+  if (!look_up(&place->mapping, offset, place->name, &place->own, &place->from))
+    place->own = offset;
+  const char *slash = strrchr(place->mapping.path, '/');
+  place->module = slash ? slash + 1 : place->mapping.path;
+  return true;
+}
+
+void tarn_os_code_function(uintptr_t address, char *text, size_t size) {
+  struct place place;
+  if (!find_place(address, &place))
     (void)snprintf(text, size, "0x%lx", (unsigned long)address);
-    return;
-  }
-  uintptr_t offset = address - mapping.start + mapping.offset;
-  if (!look_up(&mapping, offset, name, &own, &from))
-    own = offset;
-  const char *slash = strrchr(mapping.path, '/');
-  const char *module = slash ? slash + 1 : mapping.path;
-  if (name[0])
-    (void)snprintf(text, size, "%s+0x%lx (%s+0x%lx)", name, (unsigned long)from, module,
-                   (unsigned long)own);
+  else if (place.name[0])
+    (void)snprintf(text, size, "%s", place.name);
   else
-    (void)snprintf(text, size, "%s+0x%lx", module, (unsigned long)own);
+    (void)snprintf(text, size, "%s+0x%lx", place.module, (unsigned long)place.own);
+}
+
+void tarn_os_code_place(uintptr_t address, char *text, size_t size) {
+  struct place place;
+  if (!find_place(address, &place))
+    (void)snprintf(text, size, "0x%lx", (unsigned long)address);
+  else if (place.name[0])
+    (void)snprintf(text, size, "%s+0x%lx (%s+0x%lx)", place.name, (unsigned long)place.from,
+                   place.module, (unsigned long)place.own);
+  else
+    (void)snprintf(text, size, "%s+0x%lx", place.module, (unsigned long)place.own);
+}
+
+/* --- all of them ----------------------------------------------------------------------------- */
+
+/* In a segment of notes: the one that the linker made of the file's contents. */
+static void find_id(int file, const ElfW(Phdr) * segment, struct tarn_os_code *code) {
+  uint64_t at = segment->p_offset, end = at + segment->p_filesz;
+  ElfW(Nhdr) note;
+  while (code->id_length == 0 && end - at >= sizeof note && read_at(file, &note, sizeof note, at)) {
+    char owner[4];
+    uint64_t name = at + sizeof note, text = name + ((note.n_namesz + 3u) & ~(uint64_t)3);
+    uint64_t behind = text + ((note.n_descsz + 3u) & ~(uint64_t)3);
+    if (text > end || behind > end)
+      return;
+    if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == sizeof owner &&
+        note.n_descsz <= sizeof code->id && read_at(file, owner, sizeof owner, name) &&
+        memcmp(owner, "GNU", sizeof owner) == 0 && read_at(file, code->id, note.n_descsz, text))
+      code->id_length = note.n_descsz;
+    at = behind;
+  }
+}
+
+static void read_id(struct tarn_os_code *code) {
+  ElfW(Ehdr) header;
+  ElfW(Phdr) segment;
+  int file = code->path[0] == '/' ? tarn_os_open(code->path) : -1;
+  if (file < 0)
+    return;
+  if (read_at(file, &header, sizeof header, 0) && is_our_kind(&header))
+    for (unsigned i = 0; i < header.e_phnum; i++)
+      if (read_at(file, &segment, sizeof segment, header.e_phoff + i * sizeof segment) &&
+          segment.p_type == PT_NOTE)
+        find_id(file, &segment, code);
+  (void)close(file);
+}
+
+void tarn_os_each_code(void (*fn)(const struct tarn_os_code *code, void *data), void *data) {
+  struct reader reader = {.file = tarn_os_open("/proc/self/maps")};
+  struct mapping mapping;
+  if (reader.file < 0)
+    return;
+  while (read_mapping(&reader, &mapping)) {
+    struct tarn_os_code code = {
+        .start = mapping.start, .end = mapping.end, .offset = mapping.offset};
+    if (!mapping.code)
+      continue;
+    memcpy(code.path, mapping.path, sizeof code.path);
+    read_id(&code);
+    fn(&code, data);
+  }
+  (void)close(reader.file);
 }

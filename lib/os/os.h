@@ -90,7 +90,7 @@ enum {
   TARN_FAULT_ATFORK = 1u << 9,       /* tarn_os_at_fork: no memory (ENOMEM) */
   TARN_FAULT_STACK = 1u << 10,       /* tarn_os_stack_bounds: no memory (ENOMEM) */
   TARN_FAULT_WAIT = 1u << 11,        /* tarn_os_wait: returns at once, as by a signal (EINTR) */
-  TARN_FAULT_WRITE = 1u << 12,       /* a write: nothing is written (ENOSPC) */
+  TARN_FAULT_WRITE = 1u << 12,       /* a write or a rename: nothing is written (ENOSPC) */
   TARN_FAULT_WRITE_SHORT = 1u << 13, /* a write: half of it, at least a byte, is written */
   TARN_FAULT_WRITE_AGAIN = 1u << 14, /* a write: interrupted before anything (EINTR) */
   TARN_FAULT_OPEN = 1u << 15,        /* tarn_os_open: too many open files (EMFILE) */
@@ -207,7 +207,8 @@ static inline void tarn_os_pause(void) {
 
 /* --- clocks, names, messages (say.c) --------------------------------------------------------- */
 
-uint64_t tarn_os_now(void); /* monotonic, nanoseconds */
+uint64_t tarn_os_now(void);  /* monotonic, nanoseconds */
+uint64_t tarn_os_date(void); /* nanoseconds since 1970 */
 /* Monotonic milliseconds that wrap, as exact as the system's tick (1 to 10 ms); a few
  * nanoseconds. */
 uint32_t tarn_os_ticks(void);
@@ -224,6 +225,18 @@ bool tarn_os_stack_bounds(uintptr_t *low, uintptr_t *high);
  * where an address of code lies ("serve+0x31 (httpd+0x4531)").  Reads files, takes no lock. */
 void tarn_os_thread_state(int id, char *text, size_t size);          /* task.c */
 void tarn_os_code_place(uintptr_t address, char *text, size_t size); /* module.c */
+/* The same without how far behind the function's beginning: "serve", or "httpd+0x4531". */
+void tarn_os_code_function(uintptr_t address, char *text, size_t size);
+
+/* A mapping of code, with what names its file for good, if the file has such a thing. */
+struct tarn_os_code {
+  uintptr_t start, end, offset;
+  char path[256];
+  unsigned char id[32];
+  size_t id_length;
+};
+/* Calls `fn` for each of the process's. */
+void tarn_os_each_code(void (*fn)(const struct tarn_os_code *code, void *data), void *data);
 
 /* The beginning of what can be read (file.c), an interrupted call tried again.  tarn_os_open: only
  * for reading; -1 if there is no such file.  The others: the number of bytes, less than `room` only
@@ -232,12 +245,14 @@ int tarn_os_open(const char *path);
 /* A file to write to, made for its owner alone unless it is there: emptied, or appended to.  -1:
  * errno says why. */
 int tarn_os_create(const char *path, bool append);
+/* The same, emptied, for whoever the process's umask lets read it. */
+int tarn_os_create_shared(const char *path);
 /* Gives a file another name, in place of what has that; false: errno says why.  And takes a file
  * away. */
 bool tarn_os_rename(const char *from, const char *to);
 void tarn_os_remove(const char *path);
-/* Is something there by that name that is no regular file? */
-bool tarn_os_is_special(const char *path);
+/* Is that a file, or a name for one to be?  A device or a pipe must not be replaced. */
+bool tarn_os_is_file(const char *path);
 /* False: what was written before may be lost; errno says why. */
 bool tarn_os_close(int file);
 size_t tarn_os_read(int file, void *to, size_t room);

@@ -22,6 +22,12 @@ uint64_t tarn_os_now(void) {
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+uint64_t tarn_os_date(void) {
+  struct timespec now;
+  (void)clock_gettime(CLOCK_REALTIME, &now);
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 uint32_t tarn_os_ticks(void) {
   struct timespec now;
   (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);

@@ -81,11 +81,13 @@ static void lock_parts(tarn_world *world) {
   lock_heaps(&world->store);
   lock(&world->store.limbo_lock);
   lock(&world->store.trap.lock);
+  lock(&world->store.sampling_lock);
   lock(&world->store.meta.lock);
 }
 
 static void unlock_parts(tarn_world *world) {
   unlock(&world->store.meta.lock);
+  unlock(&world->store.sampling_lock);
   unlock(&world->store.trap.lock);
   unlock(&world->store.limbo_lock);
   unlock_heaps(&world->store);
@@ -252,5 +254,12 @@ void tarn_worlds_remove(tarn_world *world) {
     world->next = world->previous = NULL;
     __atomic_store_n(&world->listed, false, __ATOMIC_RELEASE);
   }
+  unlock(&worlds_lock);
+}
+
+void tarn_worlds_each(void (*fn)(tarn_world *world)) {
+  lock_worlds();
+  for (tarn_world *world = worlds; world; world = world->next)
+    fn(world);
   unlock(&worlds_lock);
 }

@@ -447,6 +447,8 @@ static void note_time(struct wait *wait) {
   uint64_t took = tarn_os_now() - stop->asked_at;
   bool longest = took > atomic_load_explicit(&stop->max_ns, memory_order_relaxed);
   atomic_store_explicit(&stop->last_ns, took, memory_order_relaxed);
+  atomic_fetch_add_explicit(&stop->total_ns, took, memory_order_relaxed);
+  tarn_histogram_add(&stop->histogram, took);
   if (longest)
     atomic_store_explicit(&stop->max_ns, took, memory_order_relaxed);
   uint64_t number = atomic_load_explicit(&stop->count, memory_order_relaxed);

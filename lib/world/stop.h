@@ -13,6 +13,7 @@
 #ifndef TARN_WORLD_STOP_H
 #define TARN_WORLD_STOP_H
 
+#include "os/histogram.h"
 #include "world/thread.h"
 
 #define TARN_STOPS_KEPT 1024u
@@ -32,7 +33,8 @@ struct tarn_stop {
   uint32_t give_way; /* atomic: threads that fork: they may be in a hold, so others give up */
   struct tarn_mutator *requester; /* under the registry's lock; NULL for one that is not attached */
   /* Of the last stop; written by requesters, read relaxed by anybody. */
-  _Atomic uint64_t last_ns, max_ns;
+  _Atomic uint64_t last_ns, max_ns, total_ns;
+  struct tarn_histogram histogram;
   _Atomic uint64_t count;
   _Atomic uint32_t times[TARN_STOPS_KEPT]; /* nanoseconds, cut off at 4.29 s; a ring */
   _Atomic uint32_t overtaken_max; /* stops that a thread on its way back stood still for, at most;

@@ -156,12 +156,15 @@ static inline bool tarn_thread_is_running(const tarn_thread *self) {
 /*
  * Opens the inlined paths of tarn/inline.h for the caller, the handle's thread, or closes them:
  * they are open while it is running, and only in builds where blocks need no more than these paths
- * do. Relaxed: a thread that reads its own pointer there wrote it itself.
+ * do.  A profile closes them: each raw block is counted then (heap/sample.h).
+ * Relaxed: a thread that reads its own pointer there wrote it itself.
  */
 static inline void tarn_thread_set_inlined(struct tarn_mutator *self, bool open) {
   bool plain = !TARN_CHECKING && !TARN_HARDENED && !TARN_ZEAL && !TARN_TOOLS;
-  __atomic_store_n(&self->local.pub.tarn_running,
-                   open && plain ? (uintptr_t)__builtin_thread_pointer() : 0, __ATOMIC_RELAXED);
+  __atomic_store_n(
+      &self->local.pub.tarn_running,
+      open && plain && !self->local.store->sampling ? (uintptr_t)__builtin_thread_pointer() : 0,
+      __ATOMIC_RELAXED);
 }
 
 /* The thread has come by, with a handle that is good.  Relaxed: a reader wants no more than it. */

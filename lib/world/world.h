@@ -82,4 +82,8 @@ void tarn_world_drop(tarn_world *world);
 bool tarn_worlds_add(tarn_world *world);
 void tarn_worlds_remove(tarn_world *world);
 
+/* Calls `fn` for each world on the list, under its lock: none of them ends meanwhile, and no thread
+ * forks.  `fn` waits for no thread that may want either. */
+void tarn_worlds_each(void (*fn)(tarn_world *world));
+
 #endif

@@ -46,7 +46,7 @@
  * they would make tests with large heaps quadratic.  test_zeal-like programs set it lower. */
 static inline tarn_status support_try_world(const char *set, tarn_world **world) {
   tarn_options options = TARN_OPTIONS_INIT;
-  char text[256];
+  char text[640];
   snprintf(text, sizeof text, "%s%s%s", set, SUPPORT_ZEAL && *set ? "," : "",
            SUPPORT_ZEAL ? "zeal=997" : "");
   options.set = text;
