@@ -410,7 +410,7 @@ static void no_option_no_monitor(void **state) {
 static int begin(void **state) {
   const char *tmp = getenv("TMPDIR");
   (void)state;
-  (void)snprintf(directory, sizeof directory, "%s/tarn-monitor-XXXXXX", tmp ? tmp : "/tmp");
+  (void)snprintf(directory, sizeof directory, "%s/tarn-monitor-XXXXXX", tmp ? tmp : P_tmpdir);
   return mkdtemp(directory) ? 0 : -1;
 }
 

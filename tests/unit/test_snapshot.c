@@ -763,7 +763,7 @@ static const char *in_directory(const char *name) {
   static char path[512];
   if (!directory[0]) {
     const char *tmp = getenv("TMPDIR");
-    (void)snprintf(directory, sizeof directory, "%s/tarn-snapshot-XXXXXX", tmp ? tmp : "/tmp");
+    (void)snprintf(directory, sizeof directory, "%s/tarn-snapshot-XXXXXX", tmp ? tmp : P_tmpdir);
     assert_non_null(mkdtemp(directory));
   }
   (void)snprintf(path, sizeof path, "%s/%s", directory, name);

@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const limit = 180000; // ms for all of it
-const candidates = [process.env.TARN_CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser',
+const candidates = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser',
   '/usr/bin/google-chrome'];
 const chromium = candidates.find(path => path && existsSync(path));
 if (!chromium) {
