@@ -32,16 +32,36 @@ const browser = spawn(chromium, ['--headless', '--no-sandbox', '--disable-gpu', 
   '--disable-sync', '--remote-debugging-pipe', `--user-data-dir=${join(directory, 'profile')}`,
   'about:blank'], { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] });
 
-function end(code, text) {
+const sleep = ms => new Promise(resolve => setTimeout(resolve, ms));
+
+// The browser's other processes end a little later, and write until then.
+async function remove() {
+  for (let i = 0; i < 100 && existsSync(directory); i++) {
+    try {
+      rmSync(directory, { recursive: true, force: true });
+    } catch {
+      await sleep(100);
+    }
+  }
+}
+
+let ending = false;
+async function end(code, text) {
+  if (ending)
+    return;
+  ending = true;
   console.log(text);
-  browser.on('exit', () => {
-    rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
-    process.exit(code);
-  });
+  const gone = new Promise(resolve => browser.on('exit', resolve));
+  call('Browser.close').catch(() => {});
+  await Promise.race([gone, sleep(5000)]);
   browser.kill('SIGKILL');
+  await remove();
+  process.exit(code);
 }
 setTimeout(() => end(1, `no answer within ${limit / 1000} s`), limit);
-browser.on('error', error => end(1, `${chromium}: ${error}`));
+for (const part of [browser, browser.stdio[3], browser.stdio[4]])
+  part.on('error', error => end(1, `${chromium}: ${error}`));
+browser.on('exit', code => end(1, `${chromium} ended with ${code}`));
 
 let last = 0, input = '';
 const waiting = new Map();
@@ -79,7 +99,7 @@ async function until(code) {
     const value = await evaluate(`(async () => { try { return ${code}; } catch { return null; } })()`);
     if (value)
       return value;
-    await new Promise(resolve => setTimeout(resolve, 100));
+    await sleep(100);
   }
 }
 
