@@ -326,12 +326,19 @@ static void release(struct tarn_local *local, void *object) {
   tarn_type_release(local, object);
 }
 
+/* For world/ and heap/; watchers come with the collector. */
+static void told(struct tarn_store *store, const struct tarn_told *told) {
+  tarn_world *world = tarn_world_of_store(store);
+  world->collector->events->told(world, told);
+}
+
 const struct tarn_hooks tarn_collector_heap_hooks = {.before_refill = before_refill,
                                                      .exhausted = exhausted,
                                                      .fail = fail,
                                                      .corrupt = corrupt,
                                                      .release = release,
-                                                     .swept = tarn_census_swept};
+                                                     .swept = tarn_census_swept,
+                                                     .told = told};
 
 /* --- what the world layer calls -------------------------------------------------------------- */
 
@@ -350,12 +357,16 @@ static void before_fork(tarn_world *world) {
   tarn_sweeper_lock(collector);
   tarn_finalized_lock(collector);
   tarn_handles_lock(collector);
+  if (collector->events)
+    collector->events->fork(world, TARN_FORK_BEFORE);
 }
 
 static void parent_fork(tarn_world *world) {
   struct tarn_collector *collector = world->collector;
   if (!collector)
     return;
+  if (collector->events)
+    collector->events->fork(world, TARN_FORK_PARENT);
   tarn_handles_unlock(collector);
   tarn_finalized_unlock(collector);
   tarn_sweeper_unlock(collector);
@@ -369,6 +380,8 @@ static void after_fork(tarn_world *world) {
   struct tarn_collector *collector = world->collector;
   if (!collector)
     return;
+  if (collector->events)
+    collector->events->fork(world, TARN_FORK_CHILD);
   tarn_handles_unlock(collector);
   tarn_finalized_unlock(collector);
   tarn_cycles_after_fork(collector);

@@ -68,6 +68,9 @@ struct tarn_collect_report {
   uint64_t overflows;
 };
 
+/* For the locks of who watches. */
+enum tarn_fork { TARN_FORK_BEFORE, TARN_FORK_PARENT, TARN_FORK_CHILD };
+
 /* How the collector calls up, to inspect/.  Installed once, before the first collection. */
 struct tarn_collect_events {
   /* The option `verify`: before anything is marked, the world stopped.  From `frame` on the calling
@@ -81,14 +84,21 @@ struct tarn_collect_events {
   void (*explain)(uintptr_t address, bool calls);
   /* After a collection, with the world running. */
   void (*collected)(tarn_world *world, const struct tarn_collect_report *report);
+  /* Something happened that somebody wants to know of (heap/told.h). */
+  void (*told)(tarn_world *world, const struct tarn_told *told);
+  /* Around a fork, the last before it and the first after it. */
+  void (*fork)(tarn_world *world, enum tarn_fork when);
 };
+
+struct tarn_watchers;
 
 struct tarn_collector {
   tarn_world *world;
   int generation; /* of the running collection */
   struct tarn_generations generations;
   const struct tarn_collect_events *events;
-  struct tarn_marker marker; /* the collecting thread's */
+  struct tarn_watchers *watchers; /* of inspect/; NULL: there are none yet */
+  struct tarn_marker marker;      /* the collecting thread's */
   struct tarn_markers markers;
   struct tarn_weak_part weak;
   struct tarn_ephemeron_part ephemerons;

@@ -7,6 +7,7 @@
 #include "heap/fast.h"
 #include "inspect/events.h"
 #include "inspect/options.h"
+#include "inspect/watch.h"
 #include <string.h>
 #include <tarn/tarn.h>
 
@@ -27,9 +28,12 @@ tarn_status tarn_world_create(const tarn_options *options, tarn_world **out) {
   if (status != TARN_OK)
     return status;
   status = tarn_collector_start(world, &tarn_inspect_events);
+  if (status == TARN_OK)
+    status = tarn_watchers_start(world);
   if (status == TARN_OK && !tarn_worlds_add(world))
     status = TARN_ENOMEM;
   if (status != TARN_OK) {
+    tarn_watchers_end(world);
     tarn_collector_end(world);
     tarn_world_drop(world);
     return status;
@@ -66,6 +70,7 @@ tarn_status tarn_world_destroy(tarn_world *world) {
   self->tarn_holds =
       0; /* no tarn_gc_release: that is a safepoint, and everything has been released */
   detach_caller(world);
+  tarn_watchers_end(world);
   tarn_collector_end(world);
   tarn_world_drop(world);
   return TARN_OK;

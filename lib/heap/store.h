@@ -18,6 +18,7 @@
 #include "heap/kin.h"
 #include "heap/meta.h"
 #include "heap/purge.h"
+#include "heap/told.h"
 #include "heap/trap.h"
 #include <pthread.h>
 
@@ -47,6 +48,9 @@ struct tarn_hooks {
   /* The last unswept pool has been swept (heap/sweep.h), by the caller, who holds no lock.  May be
    * NULL. */
   void (*swept)(struct tarn_store *store);
+  /* Something happened that somebody wants to know of: see heap/told.h.  May be NULL, if the
+   * store's `watched` stays 0. */
+  void (*told)(struct tarn_store *store, const struct tarn_told *told);
   /*
    * The world has no collector.  Then its threads need no safepoints and count as blocked from the
    * moment they attach; nobody walks its directories without their locks, so nothing of it waits
@@ -71,6 +75,7 @@ struct tarn_store {
   bool abandoned;       /* there may be abandoned pools; set in the child of a fork only */
   uint8_t freed_marked; /* atomic: objects that a collection had marked were freed by hand since */
   uint32_t purge_due;   /* atomic: not 0: somebody should call tarn_purge_tend; see purge.c */
+  uint32_t watched;     /* atomic: TARN_TOLD_BIT of what somebody wants to know */
   struct tarn_apart apart;
   const struct tarn_hooks *hooks;
   struct tarn_trap trap;
@@ -153,6 +158,15 @@ void tarn_store_give(struct tarn_store *store, struct tarn_wanted *was);
 void tarn_store_put(struct tarn_store *store, struct tarn_wanted *was);
 /* What the units are for is gone before they are given back: does not count any more. */
 void tarn_store_uncharge(struct tarn_store *store, const struct tarn_wanted *was);
+
+/* Does somebody want to know?  Relaxed: who watches from now on misses what happens now. */
+static inline bool tarn_is_told(const struct tarn_store *store, enum tarn_told_kind kind) {
+  return __builtin_expect(
+      (__atomic_load_n(&store->watched, __ATOMIC_RELAXED) & TARN_TOLD_BIT(kind)) != 0, 0);
+}
+static inline void tarn_tell(struct tarn_store *store, struct tarn_told told) {
+  store->hooks->told(store, &told);
+}
 
 /* Counts an allocation of `bytes` (of a stretch, not of each block). */
 void tarn_store_allocated(struct tarn_store *store, size_t bytes);

@@ -460,21 +460,38 @@ static void note_time(struct wait *wait) {
   (void)pthread_mutex_unlock(&stop->names_lock);
 }
 
-static void log_stop(const struct tarn_stop *stop, uint64_t nanoseconds, const char *name) {
-  tarn_os_say("tarn: stop %llu: %llu.%03llu us to safepoint%s%s",
-              (unsigned long long)atomic_load_explicit(&stop->count, memory_order_relaxed),
-              (unsigned long long)(nanoseconds / 1000), (unsigned long long)(nanoseconds % 1000),
-              name[0] ? ", last thread " : "", name);
+/* All stand still. */
+static void tell_begin(const struct wait *wait) {
+  tarn_world *world = wait->world;
+  struct tarn_stop *stop = &world->stop;
+  struct tarn_stop_told *told = &stop->told;
+  told->number = atomic_load_explicit(&stop->count, memory_order_relaxed);
+  told->asked_at = stop->asked_at;
+  told->stood_at = stop->asked_at + atomic_load_explicit(&stop->last_ns, memory_order_relaxed);
+  told->forks = wait->mode == MODE_FORK;
+  memcpy(told->last, wait->last, sizeof told->last);
+  stop->pair = (struct tarn_told_pair){.number = 0};
+  told->pair = &stop->pair;
+  if (tarn_is_told(&world->store, TARN_TOLD_STOP_BEGIN))
+    tarn_tell(&world->store, (struct tarn_told){.kind = TARN_TOLD_STOP_BEGIN, .what = told});
 }
 
-/* `logs`: this stop is worth a line; one that was given up is not. */
-static void end(tarn_world *world, struct tarn_mutator *self, bool logs) {
+/* Both are copies. */
+static void tell_end(tarn_world *world, struct tarn_stop_told *told, struct tarn_told_pair *pair) {
+  told->pair = pair;
+  tarn_tell(&world->store, (struct tarn_told){.kind = TARN_TOLD_STOP_END, .what = told});
+}
+
+/* `tells`: this stop is worth a word; one that was given up is not. */
+static void end(tarn_world *world, struct tarn_mutator *self, bool tells) {
   struct tarn_stop *stop = &world->stop;
-  uint64_t took = atomic_load_explicit(&stop->last_ns, memory_order_relaxed);
-  char name[sizeof stop->last_thread] = "";
-  logs = logs && (world->config.log & TARN_LOG_SAFEPOINT);
-  if (logs)
-    copy_name(stop, name, stop->last_thread);
+  struct tarn_stop_told told;
+  struct tarn_told_pair pair;
+  tells = tells && tarn_is_told(&world->store, TARN_TOLD_STOP_END);
+  if (tells) { /* the next requester may have them before this one has told */
+    told = stop->told;
+    pair = stop->pair;
+  }
   if (self && tarn_own_state(self) == TARN_STATE_RUNNING)
     self->stack_low = 0;
   stop->requester = NULL;
@@ -484,8 +501,8 @@ static void end(tarn_world *world, struct tarn_mutator *self, bool logs) {
   lower_flags(world, number);
   (void)pthread_mutex_unlock(&world->registry.lock);
   tarn_os_wake_all(&stop->serial); /* last: those who wake may take this processor */
-  if (logs)
-    log_stop(stop, took, name);
+  if (tells)
+    tell_end(world, &told, &pair);
 }
 
 void tarn_stop_end(tarn_world *world, struct tarn_mutator *self) {
@@ -563,6 +580,7 @@ static bool begin(tarn_world *world, struct tarn_mutator *self, enum mode mode) 
   tarn_tools_see(world);
   if (mode != MODE_FORK) /* nothing is looked at in that one */
     settle(world);
+  tell_begin(&wait);
   return true;
 }
 

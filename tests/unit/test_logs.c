@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The lines of the option `log`: one for each collection and one for each stop, and none unless it
- * was asked for.
+ * was asked for; and the file that they go to.
  */
 #include "support.h"
+
+#include "os/os.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
 
 struct scene {
   const char *set;
@@ -84,11 +89,235 @@ static void nothing_is_written_unless_it_was_asked_for(void **state) {
   assert_string_equal(text, "");
 }
 
+/* --- the file -------------------------------------------------------------------------------- */
+
+/* A directory for one test; what is in it goes with it. */
+static char place[32];
+
+static int make_place(void **state) {
+  (void)state;
+  snprintf(place, sizeof place, "test_logs.XXXXXX");
+  return mkdtemp(place) ? 0 : -1;
+}
+
+static int drop_place(void **state) {
+  DIR *directory = opendir(place);
+  char path[sizeof place + 256 + 2];
+  (void)state;
+  assert_non_null(directory);
+  for (struct dirent *entry; (entry = readdir(directory));) {
+    snprintf(path, sizeof path, "%s/%s", place, entry->d_name);
+    (void)unlink(path);
+  }
+  (void)closedir(directory);
+  return rmdir(place);
+}
+
+/* "" if there is none. */
+static const char *contents(const char *name) {
+  static char text[16384];
+  char path[sizeof place + 64];
+  snprintf(path, sizeof path, "%s/%s", place, name);
+  int file = open(path, O_RDONLY);
+  ssize_t got = file < 0 ? 0 : read(file, text, sizeof text - 1);
+  text[got > 0 ? got : 0] = '\0';
+  if (file >= 0)
+    (void)close(file);
+  return text;
+}
+
+static unsigned open_files(void) {
+  unsigned count = 0;
+  for (int file = 0; file < 256; file++)
+    count += fcntl(file, F_GETFD) >= 0;
+  return count;
+}
+
+static const char *in_place(const char *format) {
+  static char set[240];
+  snprintf(set, sizeof set, format, place);
+  return set;
+}
+
+static void lines_go_to_the_file_and_are_appended(void **state) {
+  char text[4096];
+  (void)state;
+  for (unsigned i = 1; i <= 2; i++) {
+    lines_of(in_place(PLAIN ",log=gc+safepoint:file=%s/lines"), 0, text, sizeof text);
+    assert_string_equal(text, "");
+    assert_int_equal(count(contents("lines"), "tarn: gc "), 2 * i);
+    assert_int_equal(count(contents("lines"), "tarn: stop "), 2 * i);
+    assert_int_equal(count(contents("lines"), "\n"), 4 * i);
+  }
+}
+
+static void each_world_has_a_file_of_its_own_if_its_number_is_in_the_name(void **state) {
+  char name[64];
+  (void)state;
+  unsigned before = open_files();
+  for (unsigned i = 0; i < 2; i++) {
+    tarn_world *world = support_world(in_place(PLAIN ",log=gc:file=%s/%%p-%%w"));
+    tarn_thread *self = support_attach(world);
+    assert_int_equal(tarn_collect(self, 2), TARN_OK);
+    assert_int_equal(open_files(), before + 1);
+    assert_int_equal(tarn_thread_detach(self), TARN_OK);
+    support_end(world);
+    assert_int_equal(open_files(), before);
+  }
+  unsigned found = 0;
+  for (unsigned world = 1; world < 20; world++) {
+    snprintf(name, sizeof name, "%d-%u", (int)getpid(), world);
+    found += count(contents(name), "tarn: gc ") == 1;
+  }
+  assert_int_equal(found, 2);
+}
+
+static void no_file_is_made_without_a_subject(void **state) {
+  (void)state;
+  support_end(support_world(in_place(PLAIN ",log-file=%s/none")));
+  assert_int_equal(rmdir(place), 0); /* it is empty */
+  assert_int_equal(mkdir(place, 0700), 0);
+}
+
+/* In a child whose standard files are closed, but for that of errors. */
+static void run_without_files(void *data) {
+  struct scene scene = {data, 0};
+  (void)close(0);
+  (void)close(1);
+  run(&scene);
+  CHILD_CHECK(fcntl(0, F_GETFD) < 0 && fcntl(1, F_GETFD) < 0);
+}
+
+static void the_file_is_never_a_standard_one(void **state) {
+  (void)state;
+  support_good_child(run_without_files, (void *)in_place(PLAIN ",log=gc:file=%s/lines"));
+  assert_int_equal(count(contents("lines"), "tarn: gc "), 2);
+}
+
+static void a_file_that_cannot_be_opened_is_told_of_once(void **state) {
+  char text[4096];
+  (void)state;
+  lines_of(in_place(PLAIN ",log=gc:file=%s/not/there"), 0, text, sizeof text);
+  assert_int_equal(count(text, "tarn: log file "), 1);
+  assert_non_null(strstr(text, "not/there: cannot be opened: No such file or directory"));
+  assert_int_equal(count(text, "tarn: gc "), 2);
+  assert_int_equal(count(text, "\n"), 3);
+}
+
+static void what_a_full_disk_does_not_take_goes_to_standard_error(void **state) {
+  char text[4096];
+  (void)state;
+  if (access("/dev/full", W_OK) != 0)
+    support_skip("no /dev/full");
+  lines_of(PLAIN ",log=gc:file=/dev/full", 0, text, sizeof text);
+  assert_int_equal(count(text, "/dev/full: cannot be written: No space left on device"), 1);
+  assert_int_equal(count(text, "tarn: gc "), 2);
+  assert_int_equal(count(text, "\n"), 3);
+}
+
+static void collect_in_both(void *data) {
+  const struct scene *scene = data;
+  tarn_options options = TARN_OPTIONS_INIT;
+  tarn_world *world;
+  tarn_thread *self;
+  int status;
+  options.set = scene->set;
+  options.flags = TARN_OPTIONS_NO_ENVIRONMENT;
+  CHILD_CHECK(tarn_world_create(&options, &world) == TARN_OK);
+  CHILD_CHECK(tarn_thread_attach(world, &self) == TARN_OK);
+  CHILD_CHECK(tarn_collect(self, 2) == TARN_OK);
+  unsigned before = open_files();
+  pid_t child = fork();
+  CHILD_CHECK(child >= 0);
+  CHILD_CHECK(tarn_collect(self, 2) == TARN_OK);
+  CHILD_CHECK(open_files() == before);
+  CHILD_CHECK(tarn_thread_detach(self) == TARN_OK);
+  CHILD_CHECK(tarn_world_destroy(world) == TARN_OK);
+  CHILD_CHECK(open_files() == before - 1);
+  if (child == 0)
+    _exit(0);
+  CHILD_CHECK(waitpid(child, &status, 0) == child && status == 0);
+  dprintf(2, "%d %d", (int)getpid(), (int)child);
+}
+
+static void the_child_of_a_fork_has_a_file_of_its_own_if_its_number_is_in_the_name(void **state) {
+  char text[256], name[64];
+  int parent, child;
+  struct scene scene = {in_place(PLAIN ",log=gc:file=%s/%%p"), 0};
+  (void)state;
+  assert_int_equal(support_child(collect_in_both, &scene, text, sizeof text), 0);
+  assert_int_equal(sscanf(text, "%d %d", &parent, &child), 2);
+  snprintf(name, sizeof name, "%d", parent);
+  assert_int_equal(count(contents(name), "tarn: gc "), 2);
+  snprintf(name, sizeof name, "%d", child);
+  assert_int_equal(count(contents(name), "tarn: gc 2 "), 1);
+  assert_int_equal(count(contents(name), "\n"), 1);
+  scene.set = in_place(PLAIN ",log=gc:file=%s/both");
+  assert_int_equal(support_child(collect_in_both, &scene, text, sizeof text), 0);
+  assert_int_equal(count(contents("both"), "tarn: gc "), 3);
+}
+
+#if TARN_FAULTS
+static void fail_open(void *data) {
+  tarn_os_fault_kinds(TARN_FAULT_OPEN);
+  run(data);
+}
+static void fail_write(void *data) {
+  const struct scene *scene = data;
+  tarn_options options = TARN_OPTIONS_INIT;
+  tarn_world *world;
+  tarn_thread *self;
+  options.set = scene->set;
+  options.flags = TARN_OPTIONS_NO_ENVIRONMENT;
+  CHILD_CHECK(tarn_world_create(&options, &world) == TARN_OK);
+  CHILD_CHECK(tarn_thread_attach(world, &self) == TARN_OK);
+  tarn_os_fault_nth(scene->flags, 1);
+  for (int i = 0; i < 2; i++)
+    CHILD_CHECK(tarn_collect(self, 2) == TARN_OK);
+  CHILD_CHECK(tarn_thread_detach(self) == TARN_OK);
+  CHILD_CHECK(tarn_world_destroy(world) == TARN_OK);
+}
+#endif
+
+static void failing_calls_lose_no_line(void **state) {
+  (void)state;
+#if TARN_FAULTS
+  char text[4096];
+  struct scene scene = {in_place(PLAIN ",log=gc:file=%s/lines"), 0};
+  assert_int_equal(support_child(fail_open, &scene, text, sizeof text), 0);
+  assert_int_equal(count(text, "cannot be opened: Too many open files"), 1);
+  assert_int_equal(count(text, "tarn: gc "), 2);
+  scene.flags = TARN_FAULT_WRITE;
+  assert_int_equal(support_child(fail_write, &scene, text, sizeof text), 0);
+  assert_int_equal(count(text, "cannot be written: No space left on device"), 1);
+  assert_int_equal(count(text, "tarn: gc "), 2);
+  assert_string_equal(contents("lines"), "");
+  const unsigned harmless[] = {TARN_FAULT_WRITE_SHORT, TARN_FAULT_WRITE_AGAIN};
+  for (unsigned i = 0; i < 2; i++) {
+    scene.flags = harmless[i];
+    assert_int_equal(support_child(fail_write, &scene, text, sizeof text), 0);
+    assert_string_equal(text, "");
+    assert_int_equal(count(contents("lines"), "tarn: gc "), 2 * (i + 1));
+  }
+#else
+  support_skip("this build has no faults");
+#endif
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(each_collection_has_a_line_of_its_own_kind),
       cmocka_unit_test(each_stop_has_a_line),
       cmocka_unit_test(nothing_is_written_unless_it_was_asked_for),
+#define IN_PLACE(test) cmocka_unit_test_setup_teardown(test, make_place, drop_place)
+      IN_PLACE(lines_go_to_the_file_and_are_appended),
+      IN_PLACE(each_world_has_a_file_of_its_own_if_its_number_is_in_the_name),
+      IN_PLACE(no_file_is_made_without_a_subject),
+      IN_PLACE(the_file_is_never_a_standard_one),
+      IN_PLACE(a_file_that_cannot_be_opened_is_told_of_once),
+      IN_PLACE(what_a_full_disk_does_not_take_goes_to_standard_error),
+      IN_PLACE(the_child_of_a_fork_has_a_file_of_its_own_if_its_number_is_in_the_name),
+      IN_PLACE(failing_calls_lose_no_line),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
