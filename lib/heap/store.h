@@ -108,8 +108,9 @@ struct tarn_store {
   /* The next ones are written under the lock, but for the limit. */
   _Atomic size_t bytes; /* held by pools and large objects */
   _Atomic size_t bytes_max;
-  _Atomic size_t limit; /* the hard limit; SIZE_MAX for none */
-  _Atomic size_t pools; /* in use */
+  _Atomic size_t arena_bytes; /* of address space */
+  _Atomic size_t limit;       /* the hard limit; SIZE_MAX for none */
+  _Atomic size_t pools;       /* in use */
   _Atomic size_t larges;
   _Atomic size_t returned;    /* bytes purged */
   _Atomic size_t dirty;       /* bytes of free units that may be backed; or more for a moment */
@@ -140,6 +141,8 @@ struct tarn_wanted {
   size_t larges;       /* 1: a large object's */
   struct tarn_large *header; /* of one, kept from a dead one and as that left it, or NULL */
   size_t unit;               /* the first one; the answer */
+  uintptr_t arena;           /* one that was added for them, and its bytes; the answer, or 0 */
+  size_t arena_bytes;
 };
 
 /*
@@ -190,6 +193,9 @@ void tarn_store_unclaim(struct tarn_store *store, struct tarn_arena *arena, size
 void tarn_store_unlink_arena(struct tarn_store *store, struct tarn_arena *arena);
 /* Then, without a lock: it goes back to the space. */
 void tarn_store_drop_arena(struct tarn_store *store, struct tarn_arena *arena);
+
+/* Then, with no lock at all: tells of it. */
+void tarn_store_tell_dropped(struct tarn_store *store, uintptr_t base, size_t bytes);
 
 /* The units of an arena, by their numbers. */
 struct tarn_span {

@@ -28,10 +28,10 @@ enum tarn_told_kind {
   TARN_TOLD_STOOD,      /* a thread stood still for a stop, and runs: began; what: its record */
   TARN_TOLD_BLOCKED,    /* it was in a blocked region: began; what: its record */
   TARN_TOLD_THREAD,     /* has been attached, or is `gone`; what: its record */
+  TARN_TOLD_NAMED,      /* has another name; what: its record */
   /* Of collect/. */
   TARN_TOLD_GC_BEGIN, /* in its stop.  what: struct tarn_collect_report */
   TARN_TOLD_GC_END,   /* the world runs.  The same */
-  TARN_TOLD_GC_MORE,  /* nothing: figures of it that cost something */
   TARN_TOLD_RELEASE,  /* a thread ran `free` functions: began, count */
   TARN_TOLD_FINALIZE, /* the same for finalizers */
   TARN_TOLD_SWEPT,    /* all pools that a collection left are swept: count */
