@@ -175,7 +175,8 @@ TARN_API tarn_status tarn_world_add_listener(tarn_world *world, const tarn_event
  * may go.  Also while a collection runs: if the listener was told of the beginning, it is not told
  * of the end.  In a function of a listener, this one or another, it does not wait, so that two
  * threads do not wait for each other; a function that another thread calls may still be running
- * then.  A running thread counts as blocked while it waits, unless it is in a hold.
+ * then.  A running thread counts as blocked while it waits; in a hold it does not, so none of
+ * the functions may wait for a collection then.
  * Errors: TARN_EINVAL (NULL), TARN_ENOTFOUND.  Any thread, at any time but in a stop.
  */
 TARN_API tarn_status tarn_world_remove_listener(tarn_world *world, uint64_t id);
@@ -187,7 +188,7 @@ TARN_API tarn_status tarn_world_remove_listener(tarn_world *world, uint64_t id);
  *
  * Errors: TARN_EINVAL (NULL, a % that stands for nothing), TARN_EBUSY (a trace is on), TARN_ENOMEM,
  * TARN_ESYSTEM (the file cannot be made; errno says why).  Any thread, at any time but in a stop.
- * Cost: 64 KiB; some microseconds a collection, none of it in the pause.
+ * Cost: 64 KiB; a few thousand instructions a collection, none of them in the pause.
  */
 TARN_API tarn_status tarn_trace_start(tarn_world *world, const char *path);
 

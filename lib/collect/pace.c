@@ -378,7 +378,8 @@ static void tell(struct tarn_collector *collector, _Atomic size_t *which, size_t
   tarn_near_limit_fn callback = world->near_limit;
   void *data = world->near_limit_data;
   (void)pthread_mutex_unlock(&world->near_lock);
-  tell_near(world, limit, in_use);
+  if (!atomic_load_explicit(&pace->telling, memory_order_relaxed))
+    tell_near(world, limit, in_use);
   /* It may allocate, and so collect: it is not called inside itself.  Acquire and release: one call
    * sees what the last one did. */
   if (!callback || atomic_exchange_explicit(&pace->telling, true, memory_order_acquire))

@@ -186,7 +186,10 @@ static void collected_more(struct tarn_watchers *watchers,
 }
 
 static void swept(struct tarn_watchers *watchers, const struct tarn_told *told) {
-  say(watchers, "tarn: gc-swept live=%.1fM objects=%zu", mebibytes(told->bytes), told->count);
+  char name[16]; /* it may be one of the library's own */
+  tarn_os_thread_name(name, sizeof name);
+  say(watchers, "tarn: gc-swept live=%.1fM objects=%zu thread=%s", mebibytes(told->bytes),
+      told->count, clean(name).text);
 }
 
 static void released(struct tarn_watchers *watchers, const struct tarn_told *told,

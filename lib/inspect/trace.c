@@ -5,8 +5,9 @@
  *
  * Nothing is written in a stop: what a pause consists of is kept in the collection's report, and
  * written when the world runs.  Bytes go to the file in pieces that end where an event ends, after
- * each collection and whenever the buffer is nearly full; so the file of a process that was killed
- * lacks its last events and the closing bracket, which the format leaves out as well.
+ * collections (at most ten times a second) and whenever the buffer is nearly full; so the file of a
+ * process that was killed lacks its last events and the closing bracket, which the format leaves
+ * out as well.
  */
 #include "inspect/watch.h"
 #include <errno.h>
@@ -17,6 +18,8 @@
 /* Of the library's own tracks: no thread has such a number. */
 #define TRACK_COLLECTOR ((int)1 << 30)
 #define TRACK_STOPS (TRACK_COLLECTOR + 1)
+
+#define FLUSH_NS ((uint64_t)100000000)
 
 #define NEARLY_FULL ((size_t)60 * 1024) /* of the buffer's 64 KiB; no event is longer than 4 */
 
@@ -108,10 +111,15 @@ static void put_counter(struct tarn_trace *trace, const char *name, uint64_t at,
 
 /* --- what is told ---------------------------------------------------------------------------- */
 
-/* The calling thread's track; one of the library's own has no record. */
-static int track_here(tarn_world *world) {
+/* The calling thread's track; one of the library's own has no record, and is named each time. */
+static int track_here(struct tarn_trace *trace, tarn_world *world) {
   const struct tarn_mutator *self = tarn_mutator_self(world);
-  return self ? self->id : tarn_os_thread_id();
+  char name[16];
+  if (self)
+    return self->id;
+  tarn_os_thread_name(name, sizeof name);
+  put_metadata(trace, "thread_name", tarn_os_thread_id(), name);
+  return tarn_os_thread_id();
 }
 
 static void put_collection(struct tarn_trace *trace, const tarn_collection *is) {
@@ -236,10 +244,21 @@ static void put_arena(struct tarn_trace *trace, const struct tarn_told *told) {
 
 static void put_purge(struct tarn_trace *trace, tarn_world *world, const struct tarn_told *told) {
   bool first;
-  begin_span(trace, "gives memory back", track_here(world), told->began, tarn_os_now());
+  int track = track_here(trace, world);
+  begin_span(trace, "gives memory back", track, told->began, tarn_os_now());
   begin_arguments(trace, &first);
   put_number(trace, &first, "bytes", told->bytes);
   end_event(trace, true);
+}
+
+/* For who looks at the file now, or is left with it.  Not each time, where collections are short
+ * and follow each other closely: a write is dearer than what is written. */
+static void hand_on(struct tarn_trace *trace) {
+  uint64_t now = tarn_os_now();
+  if (now - trace->flushed_at < FLUSH_NS)
+    return;
+  (void)tarn_out_flush(&trace->out);
+  trace->flushed_at = now;
 }
 
 static void put_told(struct tarn_trace *trace, tarn_world *world, const struct tarn_told *told) {
@@ -248,9 +267,9 @@ static void put_told(struct tarn_trace *trace, tarn_world *world, const struct t
   case TARN_TOLD_GC_END:
     put_collection(trace, &report->is);
     put_phases(trace, report);
-    put_collecting(trace, track_here(world), &report->is);
+    put_collecting(trace, track_here(trace, world), &report->is);
     put_counters(trace, world, &report->is);
-    (void)tarn_out_flush(&trace->out);
+    hand_on(trace);
     break;
   case TARN_TOLD_STOP_END:
     put_stop(trace, told->what);
@@ -352,6 +371,7 @@ static tarn_status open_file(struct tarn_watchers *watchers) {
   }
   trace->some = false;
   trace->began = tarn_os_now();
+  trace->flushed_at = 0;
   tarn_out_begin_file(&trace->out, trace->path, TARN_OUT_OVER);
   if (trace->out.status != TARN_OK)
     return tarn_out_end(&trace->out);

@@ -56,6 +56,7 @@ struct tarn_trace {
   bool debug;     /* blocked regions, too */
   unsigned count; /* traces of the world so far */
   uint64_t began;
+  uint64_t flushed_at;
   struct tarn_out out;
   tarn_status status; /* of the last one that has ended, */
   int error;          /* and its errno */

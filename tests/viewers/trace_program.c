@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <tarn/tarn.h>
+#include <unistd.h>
 
 #define THREADS 3
 #define BLOCKS 200000
@@ -34,7 +35,7 @@ static void *work(void *data) {
 int main(int count, char **arguments) {
   tarn_options options = TARN_OPTIONS_INIT;
   pthread_t threads[THREADS];
-  static char letters[] = "abc";
+  static char letters[] = "abcd";
   options.set = "min-heap=4M,trace-level=debug";
   options.flags = TARN_OPTIONS_NO_ENVIRONMENT;
   if (count < 2 || tarn_world_create(&options, &world) != TARN_OK ||
@@ -45,7 +46,10 @@ int main(int count, char **arguments) {
       return 1;
   for (unsigned i = 0; i < THREADS; i++)
     (void)pthread_join(threads[i], NULL);
-  if (count > 2)
+  if (count > 2) {
+    (void)usleep(150000); /* the file is brought up to date by a collection after that */
+    (void)work(&letters[3]);
     (void)raise(SIGKILL);
+  }
   return tarn_world_destroy(world) == TARN_OK ? 0 : 1;
 }
