@@ -289,8 +289,12 @@ static void check_cause(const struct cause_scene *scene) {
   static struct notes notes;
   tarn_options options = TARN_OPTIONS_INIT;
   tarn_world *world;
+  char set[128];
   memset(&notes, 0, sizeof notes);
-  options.set = scene->set;
+  /* In zeal builds nearly all would be zeal's. */
+  snprintf(set, sizeof set, "%s%s", scene->set,
+           SUPPORT_ZEAL && scene->cause != TARN_CAUSE_ZEAL ? ",zeal=1000000000" : "");
+  options.set = set;
   options.flags = TARN_OPTIONS_NO_ENVIRONMENT | scene->flags;
   assert_int_equal(tarn_world_create(&options, &world), TARN_OK);
   tarn_thread *self = support_attach(world);
@@ -510,16 +514,11 @@ static void a_listener_may_collect(void **state) {
 /* In a child, which forks. */
 static void fork_with_a_listener(void *data) {
   static struct notes notes;
-  tarn_options options = TARN_OPTIONS_INIT;
   tarn_world *world;
-  tarn_thread *self;
   uint64_t id;
   int status;
   (void)data;
-  options.set = QUIET;
-  options.flags = TARN_OPTIONS_NO_ENVIRONMENT;
-  CHILD_CHECK(tarn_world_create(&options, &world) == TARN_OK);
-  CHILD_CHECK(tarn_thread_attach(world, &self) == TARN_OK);
+  tarn_thread *self = support_child_begin(QUIET, &world);
   CHILD_CHECK(tarn_world_add_listener(world, &everything, &notes, &id) == TARN_OK);
   pid_t child = fork();
   CHILD_CHECK(child >= 0);
@@ -527,8 +526,7 @@ static void fork_with_a_listener(void *data) {
   CHILD_CHECK(tarn_collect(self, 2) == TARN_OK);
   CHILD_CHECK(notes.stops == 1 && notes.stop_ends == 1 && notes.ends == 1 && notes.wrong == 0);
   CHILD_CHECK(tarn_world_remove_listener(world, id) == TARN_OK);
-  CHILD_CHECK(tarn_thread_detach(self) == TARN_OK);
-  CHILD_CHECK(tarn_world_destroy(world) == TARN_OK);
+  support_child_end(world, self);
   if (child != 0)
     CHILD_CHECK(waitpid(child, &status, 0) == child && status == 0);
 }

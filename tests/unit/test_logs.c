@@ -172,14 +172,9 @@ static void *let_go(void *data) {
 
 static void do_everything(void *data) {
   const struct scene *scene = data;
-  tarn_options options = TARN_OPTIONS_INIT;
   tarn_world *world;
-  tarn_thread *self;
   pthread_t other, third;
-  options.set = scene->set;
-  options.flags = TARN_OPTIONS_NO_ENVIRONMENT;
-  CHILD_CHECK(tarn_world_create(&options, &world) == TARN_OK);
-  CHILD_CHECK(tarn_thread_attach(world, &self) == TARN_OK);
+  tarn_thread *self = support_child_begin(scene->set, &world);
   tarn_type_spec spec = TARN_TYPE_SPEC_INIT;
   spec.name = "beast";
   spec.size = sizeof(struct beast);
@@ -203,8 +198,7 @@ static void do_everything(void *data) {
   (void)tarn_finalizers_run(self, 0);
   CHILD_CHECK(tarn_collect(self, 2) == TARN_OK);
   (void)tarn_trim(world, 0);
-  CHILD_CHECK(tarn_thread_detach(self) == TARN_OK);
-  CHILD_CHECK(tarn_world_destroy(world) == TARN_OK);
+  support_child_end(world, self);
 }
 
 static void each_documented_field_is_in_its_line_and_no_other(void **state) {
@@ -241,15 +235,11 @@ static void each_documented_field_is_in_its_line_and_no_other(void **state) {
 
 /* In a child: more lives than the soft limit, and little time is to be spent on that. */
 static void give_up_the_soft_limit(void *data) {
-  tarn_options options = TARN_OPTIONS_INIT;
   tarn_world *world;
-  tarn_thread *self;
   void *keeps = NULL;
   (void)data;
-  options.set = "sweeper=0,min-heap=1M,soft-limit=2M,soft-share=1,log=gc";
-  options.flags = TARN_OPTIONS_NO_ENVIRONMENT;
-  CHILD_CHECK(tarn_world_create(&options, &world) == TARN_OK);
-  CHILD_CHECK(tarn_thread_attach(world, &self) == TARN_OK);
+  tarn_thread *self =
+      support_child_begin("sweeper=0,min-heap=1M,soft-limit=2M,soft-share=1,log=gc", &world);
   void *const slots[] = {&keeps};
   tarn_frame frame;
   tarn_frame_push(self, &frame, slots, 1);
@@ -257,20 +247,14 @@ static void give_up_the_soft_limit(void *data) {
   for (int i = 0; i < 200000; i++)
     (void)tarn_alloc_atomic(self, 1000);
   tarn_frame_pop(self, &frame);
-  CHILD_CHECK(tarn_thread_detach(self) == TARN_OK);
-  CHILD_CHECK(tarn_world_destroy(world) == TARN_OK);
+  support_child_end(world, self);
 }
 
 static void fail_at_the_hard_limit(void *data) {
-  tarn_options options = TARN_OPTIONS_INIT;
   tarn_world *world;
-  tarn_thread *self;
   void *keeps = NULL;
   (void)data;
-  options.set = "sweeper=0,hard-limit=8M,log=gc";
-  options.flags = TARN_OPTIONS_NO_ENVIRONMENT;
-  CHILD_CHECK(tarn_world_create(&options, &world) == TARN_OK);
-  CHILD_CHECK(tarn_thread_attach(world, &self) == TARN_OK);
+  tarn_thread *self = support_child_begin("sweeper=0,hard-limit=8M,log=gc", &world);
   void *const slots[] = {&keeps};
   tarn_frame frame;
   tarn_frame_push(self, &frame, slots, 1);
@@ -278,8 +262,7 @@ static void fail_at_the_hard_limit(void *data) {
   for (int i = 0; i < 10; i++)
     CHILD_CHECK(!tarn_alloc_atomic(self, 6 * MIB));
   tarn_frame_pop(self, &frame);
-  CHILD_CHECK(tarn_thread_detach(self) == TARN_OK);
-  CHILD_CHECK(tarn_world_destroy(world) == TARN_OK);
+  support_child_end(world, self);
 }
 
 static void so_it_is_with_the_lines_about_limits(void **state) {
@@ -340,16 +323,10 @@ static void who_was_waited_for_is_told(void **state) {
 /* In a child. */
 static void have_a_bad_name(void *data) {
   tarn_world *world;
-  tarn_thread *self;
-  tarn_options options = TARN_OPTIONS_INIT;
   (void)data;
-  options.set = PLAIN ",log=thread";
-  options.flags = TARN_OPTIONS_NO_ENVIRONMENT;
-  CHILD_CHECK(tarn_world_create(&options, &world) == TARN_OK);
-  CHILD_CHECK(tarn_thread_attach(world, &self) == TARN_OK);
+  tarn_thread *self = support_child_begin(PLAIN ",log=thread", &world);
   CHILD_CHECK(tarn_thread_set_name(self, "a\ntarn: gc \033[31mb") == TARN_OK);
-  CHILD_CHECK(tarn_thread_detach(self) == TARN_OK);
-  CHILD_CHECK(tarn_world_destroy(world) == TARN_OK);
+  support_child_end(world, self);
 }
 
 static void names_do_not_break_lines(void **state) {
@@ -496,22 +473,16 @@ static void what_a_full_disk_does_not_take_goes_to_standard_error(void **state) 
 
 static void collect_in_both(void *data) {
   const struct scene *scene = data;
-  tarn_options options = TARN_OPTIONS_INIT;
   tarn_world *world;
-  tarn_thread *self;
   int status;
-  options.set = scene->set;
-  options.flags = TARN_OPTIONS_NO_ENVIRONMENT;
-  CHILD_CHECK(tarn_world_create(&options, &world) == TARN_OK);
-  CHILD_CHECK(tarn_thread_attach(world, &self) == TARN_OK);
+  tarn_thread *self = support_child_begin(scene->set, &world);
   CHILD_CHECK(tarn_collect(self, 2) == TARN_OK);
   unsigned before = open_files();
   pid_t child = fork();
   CHILD_CHECK(child >= 0);
   CHILD_CHECK(tarn_collect(self, 2) == TARN_OK);
   CHILD_CHECK(open_files() == before);
-  CHILD_CHECK(tarn_thread_detach(self) == TARN_OK);
-  CHILD_CHECK(tarn_world_destroy(world) == TARN_OK);
+  support_child_end(world, self);
   CHILD_CHECK(open_files() == before - 1);
   if (child == 0)
     _exit(0);
@@ -543,18 +514,12 @@ static void fail_open(void *data) {
 }
 static void fail_write(void *data) {
   const struct scene *scene = data;
-  tarn_options options = TARN_OPTIONS_INIT;
   tarn_world *world;
-  tarn_thread *self;
-  options.set = scene->set;
-  options.flags = TARN_OPTIONS_NO_ENVIRONMENT;
-  CHILD_CHECK(tarn_world_create(&options, &world) == TARN_OK);
-  CHILD_CHECK(tarn_thread_attach(world, &self) == TARN_OK);
+  tarn_thread *self = support_child_begin(scene->set, &world);
   tarn_os_fault_nth(scene->flags, 1);
   for (int i = 0; i < 2; i++)
     CHILD_CHECK(tarn_collect(self, 2) == TARN_OK);
-  CHILD_CHECK(tarn_thread_detach(self) == TARN_OK);
-  CHILD_CHECK(tarn_world_destroy(world) == TARN_OK);
+  support_child_end(world, self);
 }
 #endif
 

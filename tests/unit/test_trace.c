@@ -442,13 +442,8 @@ static void bytes_are_bounded_and_events_whole(void **state) {
 /* --- processes that end, and fork ------------------------------------------------------------ */
 
 static void be_killed(void *data) {
-  tarn_options options = TARN_OPTIONS_INIT;
   tarn_world *world;
-  tarn_thread *self;
-  options.set = data;
-  options.flags = TARN_OPTIONS_NO_ENVIRONMENT;
-  CHILD_CHECK(tarn_world_create(&options, &world) == TARN_OK);
-  CHILD_CHECK(tarn_thread_attach(world, &self) == TARN_OK);
+  tarn_thread *self = support_child_begin(data, &world);
   for (int i = 0; i < 3; i++) {
     (void)usleep(110000);
     CHILD_CHECK(tarn_collect(self, 2) == TARN_OK);
@@ -470,20 +465,14 @@ static void what_a_killed_process_leaves_lacks_the_bracket_alone(void **state) {
 }
 
 static void fork_with_a_trace(void *data) {
-  tarn_options options = TARN_OPTIONS_INIT;
   tarn_world *world;
-  tarn_thread *self;
   int status;
-  options.set = data;
-  options.flags = TARN_OPTIONS_NO_ENVIRONMENT;
-  CHILD_CHECK(tarn_world_create(&options, &world) == TARN_OK);
-  CHILD_CHECK(tarn_thread_attach(world, &self) == TARN_OK);
+  tarn_thread *self = support_child_begin(data, &world);
   CHILD_CHECK(tarn_collect(self, 2) == TARN_OK);
   pid_t child = fork();
   CHILD_CHECK(child >= 0);
   CHILD_CHECK(tarn_collect(self, 2) == TARN_OK);
-  CHILD_CHECK(tarn_thread_detach(self) == TARN_OK);
-  CHILD_CHECK(tarn_world_destroy(world) == TARN_OK);
+  support_child_end(world, self);
   if (child == 0)
     _exit(0);
   CHILD_CHECK(waitpid(child, &status, 0) == child && status == 0);
@@ -514,20 +503,14 @@ static void a_child_of_a_fork_leaves_the_trace_alone_or_has_its_own(void **state
 /* --- files that fail ------------------------------------------------------------------------- */
 
 static void trace_to(void *data) {
-  tarn_options options = TARN_OPTIONS_INIT;
   tarn_world *world;
-  tarn_thread *self;
-  options.set = data;
-  options.flags = TARN_OPTIONS_NO_ENVIRONMENT;
-  CHILD_CHECK(tarn_world_create(&options, &world) == TARN_OK);
-  CHILD_CHECK(tarn_thread_attach(world, &self) == TARN_OK);
+  tarn_thread *self = support_child_begin(data, &world);
   for (int i = 0; i < 5; i++)
     CHILD_CHECK(tarn_collect(self, 2) == TARN_OK);
   tarn_status status = tarn_trace_stop(world);
   CHILD_CHECK(status == TARN_ESYSTEM || status == TARN_ENOTFOUND);
   CHILD_CHECK(status != TARN_ESYSTEM || errno == ENOSPC);
-  CHILD_CHECK(tarn_thread_detach(self) == TARN_OK);
-  CHILD_CHECK(tarn_world_destroy(world) == TARN_OK);
+  support_child_end(world, self);
 }
 
 static void a_file_that_fails_ends_the_trace_with_one_line(void **state) {
@@ -553,13 +536,8 @@ static void a_file_that_fails_ends_the_trace_with_one_line(void **state) {
 static unsigned fault;
 
 static void trace_with_a_fault(void *data) {
-  tarn_options options = TARN_OPTIONS_INIT;
   tarn_world *world;
-  tarn_thread *self;
-  options.set = QUIET;
-  options.flags = TARN_OPTIONS_NO_ENVIRONMENT;
-  CHILD_CHECK(tarn_world_create(&options, &world) == TARN_OK);
-  CHILD_CHECK(tarn_thread_attach(world, &self) == TARN_OK);
+  tarn_thread *self = support_child_begin(QUIET, &world);
   tarn_os_fault_nth(fault, 1);
   tarn_status status = tarn_trace_start(world, data);
   CHILD_CHECK(status == (fault == TARN_FAULT_PAGES  ? TARN_ENOMEM
@@ -569,8 +547,7 @@ static void trace_with_a_fault(void *data) {
     CHILD_CHECK(tarn_trace_start(world, data) == TARN_OK); /* the next time there is some */
   CHILD_CHECK(tarn_collect(self, 2) == TARN_OK);
   (void)tarn_trace_stop(world);
-  CHILD_CHECK(tarn_thread_detach(self) == TARN_OK);
-  CHILD_CHECK(tarn_world_destroy(world) == TARN_OK);
+  support_child_end(world, self);
 }
 #endif
 
