@@ -95,7 +95,7 @@ TARN_LOG=gc GC_PRINT_STATS=1 "${recorder[@]}" "${run[@]}" >"$work/out" 2>"$work/
 
 # Milliseconds and, with libgc, nanoseconds after them.
 case $scheme in
-  tarn) pauses='s/^tarn: gc .* pause \([0-9.]*\)ms .*/\1 0/p' ;;
+  tarn) pauses='s/^tarn: gc .* pause=\([0-9.]*\)ms .*/\1 0/p' ;;
   guile) pauses='s/^World-stopped marking took \([0-9]*\) ms \([0-9]*\) ns .*/\1 \2/p' ;;
 esac
 sed -n "$pauses" "$work/err" | awk '

@@ -4,7 +4,7 @@
  *
  * Tarn is a thread-safe allocator with per-thread arenas, and a stop-the-world collector over the
  * same memory.  Read the headers in this order: base, world, heap, type, thread, inline, root,
- * collect, weak, finalizer, inspect, snapshot, metrics, profile, options.
+ * collect, weak, finalizer, inspect, events, snapshot, metrics, profile, options.
  */
 #ifndef TARN_H
 #define TARN_H
@@ -12,6 +12,7 @@
 #include <tarn/base.h>
 #include <tarn/collect.h>
 #include <tarn/cycles.h>
+#include <tarn/events.h>
 #include <tarn/finalizer.h>
 #include <tarn/heap.h>
 #include <tarn/inline.h>

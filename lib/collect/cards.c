@@ -205,7 +205,12 @@ static void each_dirty(struct tarn_collector *collector, bool (*fn)(struct scan 
   tarn_store_walk_end(store);
 }
 
-void tarn_cards_roots(struct tarn_collector *collector) { each_dirty(collector, scan_unit); }
+static bool scan_counted(struct scan *scan, size_t unit) {
+  scan->collector->report->dirty_units++;
+  return scan_unit(scan, unit);
+}
+
+void tarn_cards_roots(struct tarn_collector *collector) { each_dirty(collector, scan_counted); }
 
 static bool clear_unit(struct scan *scan, size_t unit) {
   (void)scan;

@@ -340,4 +340,8 @@ void tarn_census_swept(struct tarn_store *store) {
                             memory_order_relaxed);
   atomic_fetch_add_explicit(&collector->live_bytes, bytes - collector->unswept_bytes,
                             memory_order_relaxed);
+  if (tarn_is_told(store, TARN_TOLD_SWEPT))
+    tarn_tell(store, (struct tarn_told){.kind = TARN_TOLD_SWEPT,
+                                        .count = (size_t)objects,
+                                        .bytes = (size_t)bytes});
 }

@@ -6,8 +6,14 @@
 #include "collect/collector.h"
 #include "heap/sample.h"
 #include "heap/sweep.h"
+#include "os/probes.h"
 #include <stdlib.h>
 #include <string.h>
+
+/* Relaxed: of figures. */
+static uint64_t look(const _Atomic uint64_t *figure) {
+  return atomic_load_explicit(figure, memory_order_relaxed);
+}
 
 /* --- one collection -------------------------------------------------------------------------- */
 
@@ -15,8 +21,11 @@ static uint8_t other_epoch(uint8_t epoch) {
   return epoch == TARN_MARK_EPOCH_1 ? TARN_MARK_EPOCH_2 : TARN_MARK_EPOCH_1;
 }
 
-/* The order is documented in tarn/collect.h. */
-static size_t mark_everything(struct tarn_collector *collector) {
+static void end_phase(struct tarn_collector *collector, enum tarn_phase phase) {
+  tarn_report_phase_ends(collector->report, phase);
+}
+
+static void mark_from_roots(struct tarn_collector *collector) {
   struct tarn_marker *marker = &collector->marker;
   tarn_generation_spare(collector);
   tarn_mark_roots(marker);
@@ -27,15 +36,26 @@ static size_t mark_everything(struct tarn_collector *collector) {
   tarn_weak_roots(collector);
   tarn_weak_tables_roots(collector);
   tarn_finalizers_roots(collector);
+  end_phase(collector, TARN_PAUSE_ROOTS);
   tarn_mark_drain(marker);
   tarn_ephemeron_resolve(collector);
+  end_phase(collector, TARN_PAUSE_MARK);
+}
+
+/* The order is documented in tarn/collect.h. */
+static size_t mark_everything(struct tarn_collector *collector) {
+  struct tarn_marker *marker = &collector->marker;
+  mark_from_roots(collector);
   size_t cleared = tarn_weak_clear(collector) + tarn_weak_tables_clear(collector);
   tarn_finalizers_find(collector);
+  end_phase(collector, TARN_PAUSE_WEAK);
   tarn_mark_drain(marker);
   tarn_ephemeron_resolve(collector);
+  end_phase(collector, TARN_PAUSE_MARK);
   tarn_ephemeron_clear(collector);
   cleared += tarn_weak_clear(collector);
   tarn_ephemeron_finish(collector);
+  end_phase(collector, TARN_PAUSE_WEAK);
   return cleared;
 }
 
@@ -67,7 +87,7 @@ static void set_marks(struct tarn_collector *collector) {
                                                                 : marker->previous;
   marker->mark = collector->generation == 0 ? tarn_mark_survived(marker->epoch) : marker->epoch;
   marker->tag_mask = world->tag_mask;
-  marker->overflows = marker->marked = marker->marked_bytes = 0;
+  marker->overflows = marker->marked = marker->marked_bytes = marker->parcels = 0;
 }
 
 /* Of a block in use. */
@@ -76,51 +96,102 @@ static bool is_not_marked(uintptr_t block, void *marker) {
 }
 
 /*
- * The world is stopped; `report->stop_ns` holds the time of the request until then.  A function of
- * its own, so that its variables, which change between the two markings, lie in no older frame.
+ * The world is stopped.  A function of its own, so that its variables, which change between the two
+ * markings, lie in no older frame.
  */
 static __attribute__((noinline)) void collect_stopped(struct tarn_collector *collector,
                                                       struct tarn_collect_report *report) {
   tarn_world *world = collector->world;
   struct tarn_store *store = &world->store;
   struct tarn_marker *marker = &collector->marker;
-  uint64_t start = tarn_os_now();
-  report->heap_before = atomic_load_explicit(&store->bytes, memory_order_relaxed);
-  collector->generation = report->generation;
+  collector->generation = report->is.generation;
   tarn_sweep_all(store); /* what was not swept yet has marks of before */
   set_marks(collector);
   tarn_census_prepare(collector);
   if (world->config.verify && collector->events)
     collector->events->before_mark(world, (uintptr_t)__builtin_dwarf_cfa());
-  report->weak_cleared = mark_everything(collector);
-  report->mark_ns = tarn_os_now() - start;
+  end_phase(collector, TARN_PAUSE_PREPARE);
+  report->is.weak_cleared = mark_everything(collector);
   if (TARN_UNLIKELY(store->sampling))
     store->sampling->died(store, is_not_marked, marker);
   store->epoch = marker->epoch;
   tarn_census_take(collector);
-  report->overflows = marker->overflows;
-  report->found_bytes = collector->found_bytes;
+  end_phase(collector, TARN_PAUSE_CENSUS);
+  report->is.overflows = marker->overflows;
+  report->marked = marker->marked;
+  report->parcels = marker->parcels;
+  report->is.found_bytes = collector->found_bytes;
   tarn_pace_collected(collector, report);
   if (world->config.verify && collector->events)
     collector->events->verify(world);
 }
 
-static void finish_report(struct tarn_collector *collector, struct tarn_collect_report *report) {
+void tarn_collector_begin_report(struct tarn_collector *collector,
+                                 struct tarn_collect_report *report, tarn_cause cause,
+                                 int generation) {
+  const tarn_world *world = collector->world;
+  const struct tarn_stop *stop = &world->stop;
+  bool cycles = world->config.counting;
+  *report = (struct tarn_collect_report){.span_count = 0};
+  report->is = (tarn_collection){
+      .struct_size = sizeof report->is,
+      .number = look(cycles ? &collector->cycles.collections : &collector->collections) + 1,
+      .cycles = cycles,
+      .cause = cause,
+      .generation = generation,
+      .began_ns = stop->asked_at,
+      .stop_ns = look(&stop->last_ns),
+      .heap_before = atomic_load_explicit(&world->store.bytes, memory_order_relaxed),
+      .pools_before = atomic_load_explicit(&world->store.pools, memory_order_relaxed)};
+  memcpy(report->is.last_thread, stop->told.last, sizeof report->is.last_thread);
+  report->stamp = stop->asked_at + report->is.stop_ns;
+  report->spans[report->span_count++] =
+      (struct tarn_phase_span){TARN_PAUSE_STOP, stop->asked_at, report->stamp};
+  collector->report = report;
+  TARN_PROBE3(gc__begin, report->is.number, generation, (int)cause);
+  if (tarn_is_told(&world->store, TARN_TOLD_GC_BEGIN))
+    tarn_tell(&collector->world->store,
+              (struct tarn_told){.kind = TARN_TOLD_GC_BEGIN, .what = report});
+}
+
+/* The pause ends here, as far as it can be known before it has ended. */
+void tarn_collector_end_pause(struct tarn_collector *collector,
+                              struct tarn_collect_report *report) {
+  const struct tarn_store *store = &collector->world->store;
+  const struct tarn_pace *pace = &collector->pace;
+  tarn_collection *is = &report->is;
+  is->heap_after = atomic_load_explicit(&store->bytes, memory_order_relaxed);
+  is->pools_after = atomic_load_explicit(&store->pools, memory_order_relaxed);
+  is->live_bytes = look(&collector->live_bytes);
+  is->live_objects = look(&collector->live_objects);
+  is->external_bytes = look(&pace->external);
+  is->next_bytes = look(&pace->due);
+  is->condemned = atomic_load_explicit(&collector->release.pending, memory_order_relaxed);
+  tarn_report_phase_ends(report, TARN_PAUSE_REST);
+  is->pause_ns = report->stamp - is->began_ns;
+  collector->report = NULL;
+}
+
+void tarn_collector_tell(struct tarn_collector *collector, struct tarn_collect_report *report) {
   struct tarn_store *store = &collector->world->store;
-  report->pause_ns = tarn_os_now() - collector->world->stop.asked_at;
-  report->stop_ns = atomic_load_explicit(&collector->world->stop.last_ns, memory_order_relaxed);
-  report->heap_after = atomic_load_explicit(&store->bytes, memory_order_relaxed);
-  report->live_bytes = atomic_load_explicit(&collector->live_bytes, memory_order_relaxed);
-  report->live_objects = atomic_load_explicit(&collector->live_objects, memory_order_relaxed);
-  report->condemned = atomic_load_explicit(&collector->release.pending, memory_order_relaxed);
-  atomic_store_explicit(&collector->mark_last, report->mark_ns, memory_order_relaxed);
-  atomic_fetch_add_explicit(&collector->weak_cleared, report->weak_cleared, memory_order_relaxed);
-  atomic_fetch_add_explicit(&collector->overflows, report->overflows, memory_order_relaxed);
-  if (report->asked)
+  TARN_PROBE4(gc__end, report->is.number, report->is.generation, report->is.pause_ns,
+              report->is.live_bytes);
+  if (tarn_is_told(store, TARN_TOLD_GC_END))
+    tarn_tell(store, (struct tarn_told){.kind = TARN_TOLD_GC_END, .what = report});
+}
+
+static void finish_report(struct tarn_collector *collector, struct tarn_collect_report *report) {
+  tarn_collection *is = &report->is;
+  is->finalizers = collector->finalizers.new_due;
+  tarn_collector_end_pause(collector, report);
+  atomic_store_explicit(&collector->mark_last, is->roots_ns + is->mark_ns + is->weak_ns,
+                        memory_order_relaxed);
+  atomic_fetch_add_explicit(&collector->weak_cleared, is->weak_cleared, memory_order_relaxed);
+  atomic_fetch_add_explicit(&collector->overflows, is->overflows, memory_order_relaxed);
+  if (tarn_report_asked(report))
     atomic_fetch_add_explicit(&collector->asked, 1, memory_order_relaxed);
-  keep_pause(collector, report->pause_ns);
-  count_generation(collector, report->generation);
-  report->number = atomic_load_explicit(&collector->collections, memory_order_relaxed);
+  keep_pause(collector, is->pause_ns);
+  count_generation(collector, is->generation);
 }
 
 /*
@@ -130,8 +201,8 @@ static void finish_report(struct tarn_collector *collector, struct tarn_collect_
  */
 static size_t memory_until_next(const struct tarn_collector *collector,
                                 const struct tarn_collect_report *report) {
-  uint64_t keep = report->live_bytes / 100 * collector->world->config.retain;
-  uint64_t trigger = tarn_pace_trigger(collector), found = report->found_bytes;
+  uint64_t keep = report->is.live_bytes / 100 * collector->world->config.retain;
+  uint64_t trigger = tarn_pace_trigger(collector), found = report->is.found_bytes;
   if (trigger > keep)
     keep = trigger;
   return (size_t)(collector->generations.on && found > keep ? found : keep);
@@ -159,7 +230,7 @@ static void give_back(struct tarn_collector *collector, const struct tarn_collec
                       struct tarn_large *dead) {
   tarn_world *world = collector->world;
   tarn_large_reclaim(&world->store, dead);
-  if (report->generation == TARN_GENERATION_FULL && !report->asked) {
+  if (report->is.generation == TARN_GENERATION_FULL && !tarn_report_asked(report)) {
     if (tarn_sweep_left(&world->store))
       tarn_sweeper_call(collector);
     else
@@ -170,17 +241,18 @@ static void give_back(struct tarn_collector *collector, const struct tarn_collec
 
 /* The whole of a collection whose stop has begun. */
 static tarn_status run_stopped(tarn_world *world, struct tarn_mutator *self, int generation,
-                               bool asked) {
+                               tarn_cause cause) {
   struct tarn_collector *collector = world->collector;
-  struct tarn_collect_report report = {.generation = tarn_generation_choose(collector, generation),
-                                       .asked = asked};
+  struct tarn_collect_report report;
   if (!tarn_store_make_tables(&world->store)) {
     tarn_stop_end(world, self);
     return TARN_ENOMEM;
   }
+  tarn_collector_begin_report(collector, &report, cause,
+                              tarn_generation_choose(collector, generation));
   collect_stopped(collector, &report);
   finish_report(collector, &report);
-  if (report.generation == TARN_GENERATION_FULL)
+  if (report.is.generation == TARN_GENERATION_FULL)
     prepare_sweep(collector, &report);
   struct tarn_large *dead = collector->dead_larges;
   collector->dead_larges = NULL;
@@ -197,8 +269,7 @@ static tarn_status run_stopped(tarn_world *world, struct tarn_mutator *self, int
     tarn_stop_ask(world, TARN_POLL_RELEASE);
   if (self) /* its callback is the program's, and so is the thread that runs it */
     tarn_pace_tell(collector, &report);
-  if (collector->events)
-    collector->events->collected(world, &report);
+  tarn_collector_tell(collector, &report);
   return TARN_OK;
 }
 
@@ -207,18 +278,18 @@ bool tarn_collector_run_idle(tarn_world *world) {
   if (atomic_load_explicit(&world->collect_disabled, memory_order_relaxed) != 0 ||
       !tarn_stop_begin_idle(world))
     return false;
-  return run_stopped(world, NULL, TARN_GENERATION_FULL, false) == TARN_OK;
+  return run_stopped(world, NULL, TARN_GENERATION_FULL, TARN_CAUSE_IDLE) == TARN_OK;
 }
 
 bool tarn_collector_run_outside(tarn_world *world) {
   if (atomic_load_explicit(&world->collect_disabled, memory_order_relaxed) != 0)
     return false;
   tarn_stop_begin_always(world, NULL);
-  return run_stopped(world, NULL, TARN_GENERATION_FULL, false) == TARN_OK;
+  return run_stopped(world, NULL, TARN_GENERATION_FULL, TARN_CAUSE_SNAPSHOT) == TARN_OK;
 }
 
 tarn_status tarn_collector_run(tarn_world *world, struct tarn_mutator *self, int generation,
-                               bool asked) {
+                               tarn_cause cause) {
   struct tarn_collector *collector = world->collector;
   _Atomic uint64_t *count = &collector->at_least[generation > 0 ? generation : 0];
   /* Relaxed: whoever collects while this thread stands still is seen through the stop. */
@@ -230,7 +301,7 @@ tarn_status tarn_collector_run(tarn_world *world, struct tarn_mutator *self, int
     if (atomic_load_explicit(count, memory_order_relaxed) != number)
       return TARN_OK;
   }
-  return run_stopped(world, self, generation, asked);
+  return run_stopped(world, self, generation, cause);
 }
 
 tarn_status tarn_collect(tarn_thread *self, int generation) {
@@ -244,7 +315,7 @@ tarn_status tarn_collect(tarn_thread *self, int generation) {
   struct tarn_mutator *mutator = tarn_mutator_of(self);
   if (mutator->world->config.counting)
     return TARN_EKIND;
-  status = tarn_collector_run(mutator->world, mutator, generation, true);
+  status = tarn_collector_run(mutator->world, mutator, generation, TARN_CAUSE_ASKED);
   if (status != TARN_OK)
     return status;
   tarn_sweep_all(&mutator->world->store);
@@ -262,9 +333,10 @@ static bool may_collect(const tarn_world *world, const struct tarn_mutator *self
 }
 
 /* Of the world's kind. */
-static tarn_status run_any(tarn_world *world, struct tarn_mutator *self, int generation) {
-  return world->config.counting ? tarn_cycles_run(world, self, generation, false)
-                                : tarn_collector_run(world, self, generation, false);
+static tarn_status run_any(tarn_world *world, struct tarn_mutator *self, int generation,
+                           tarn_cause cause) {
+  return world->config.counting ? tarn_cycles_run(world, self, generation, cause)
+                                : tarn_collector_run(world, self, generation, cause);
 }
 
 /* At a safepoint of `self`, in the middle of nothing. */
@@ -275,8 +347,9 @@ static void collect_if_due(struct tarn_mutator *self) {
     return; /* who was called stays so */
   if (__atomic_load_n(poll, __ATOMIC_RELAXED) & TARN_POLL_COLLECT)
     (void)__atomic_fetch_and(poll, ~(uint32_t)TARN_POLL_COLLECT, __ATOMIC_RELAXED);
-  if (tarn_pace_is_due(world->collector))
-    (void)run_any(world, self, TARN_GENERATION_ANY);
+  tarn_cause cause = tarn_pace_is_due(world->collector);
+  if (cause != TARN_CAUSE_NONE)
+    (void)run_any(world, self, TARN_GENERATION_ANY, cause);
 }
 
 static bool before_refill(struct tarn_local *local, size_t bytes) {
@@ -292,8 +365,8 @@ static bool before_refill(struct tarn_local *local, size_t bytes) {
   tarn_sweeper_make(self->world->collector);
   if (!self->world->config.counting)
     collect_if_due(self);
-  else if (tarn_pace_is_due(
-               self->world->collector)) /* it would call functions of the program here */
+  else if (tarn_pace_is_due(self->world->collector) !=
+           TARN_CAUSE_NONE) /* it would call functions of the program here */
     (void)__atomic_fetch_or(&local->pub.tarn_poll, TARN_POLL_COLLECT, __ATOMIC_RELAXED);
   return true;
 }
@@ -303,7 +376,9 @@ static bool exhausted(struct tarn_local *local, size_t bytes, unsigned tries) {
   tarn_world *world = self->world;
   /* Also where the option `collect` says no: that is about what comes by itself. */
   if (may_collect(world, self) && tarn_pace_exhausted(world->collector, bytes, tries) &&
-      run_any(world, self, TARN_GENERATION_FULL) == TARN_OK)
+      run_any(world, self, TARN_GENERATION_FULL,
+              tarn_pace_failure(world, bytes) == TARN_ELIMIT ? TARN_CAUSE_HARD_LIMIT
+                                                             : TARN_CAUSE_NO_MEMORY) == TARN_OK)
     return true;
   tarn_thread_fail(&local->pub, tarn_pace_failure(world, bytes));
   return false;
@@ -349,12 +424,19 @@ static void release(struct tarn_local *local, void *object) {
   tarn_type_release(local, object);
 }
 
+/* For world/ and heap/; watchers come with the collector. */
+static void told(struct tarn_store *store, const struct tarn_told *told) {
+  tarn_world *world = tarn_world_of_store(store);
+  world->collector->events->told(world, told);
+}
+
 const struct tarn_hooks tarn_collector_heap_hooks = {.before_refill = before_refill,
                                                      .exhausted = exhausted,
                                                      .fail = fail,
                                                      .corrupt = corrupt,
                                                      .release = release,
-                                                     .swept = tarn_census_swept};
+                                                     .swept = tarn_census_swept,
+                                                     .told = told};
 
 /* --- what the world layer calls -------------------------------------------------------------- */
 
@@ -373,12 +455,16 @@ static void before_fork(tarn_world *world) {
   tarn_sweeper_lock(collector);
   tarn_finalized_lock(collector);
   tarn_handles_lock(collector);
+  if (collector->events)
+    collector->events->fork(world, TARN_FORK_BEFORE);
 }
 
 static void parent_fork(tarn_world *world) {
   struct tarn_collector *collector = world->collector;
   if (!collector)
     return;
+  if (collector->events)
+    collector->events->fork(world, TARN_FORK_PARENT);
   tarn_handles_unlock(collector);
   tarn_finalized_unlock(collector);
   tarn_sweeper_unlock(collector);
@@ -392,6 +478,8 @@ static void after_fork(tarn_world *world) {
   struct tarn_collector *collector = world->collector;
   if (!collector)
     return;
+  if (collector->events)
+    collector->events->fork(world, TARN_FORK_CHILD);
   tarn_handles_unlock(collector);
   tarn_finalized_unlock(collector);
   tarn_cycles_after_fork(collector);

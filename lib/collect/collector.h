@@ -6,6 +6,7 @@
  * only, while the world is stopped.
  *
  *   collect.c     the order of a collection; the hooks of the lower layers
+ *   report.c      what a collection comes to, and its phases
  *   pace.c        when to start one, and what to do at a limit
  *   scan.c        which words of an object are references
  *   mark.c        the mark stack, marking, roots
@@ -43,6 +44,7 @@
 #include "collect/markers.h"
 #include "collect/pace.h"
 #include "collect/release.h"
+#include "collect/report.h"
 #include "collect/sweeper.h"
 #include "collect/weak.h"
 #include "collect/weak_table.h"
@@ -54,20 +56,8 @@
 
 #define TARN_PAUSES_KEPT 1024u
 
-/* What one collection came to, for logs. */
-struct tarn_collect_report {
-  uint64_t number;
-  int generation;
-  bool asked;
-  uint64_t stop_ns, mark_ns, pause_ns;
-  size_t heap_before, heap_after; /* bytes held */
-  size_t live_bytes, live_objects;
-  size_t found_bytes; /* in use before, and dead */
-  unsigned news;      /* TARN_NEWS_ bits */
-  size_t condemned;   /* pools and large objects that wait for `free` functions */
-  size_t weak_cleared;
-  uint64_t overflows;
-};
+/* For the locks of who watches. */
+enum tarn_fork { TARN_FORK_BEFORE, TARN_FORK_PARENT, TARN_FORK_CHILD };
 
 /* How the collector calls up, to inspect/.  Installed once, before the first collection. */
 struct tarn_collect_events {
@@ -76,22 +66,25 @@ struct tarn_collect_events {
   void (*before_mark)(tarn_world *world, uintptr_t frame);
   /* At the end of a collection, the world still stopped: the option `verify`. */
   void (*verify)(tarn_world *world);
-  /* After a collection of cycles. */
-  void (*cycles)(tarn_world *world, const struct tarn_cycles_report *report);
   /* Before the process ends because of an address: says what else is known of it. */
   void (*explain)(uintptr_t address, bool calls);
-  /* After a collection, with the world running. */
-  void (*collected)(tarn_world *world, const struct tarn_collect_report *report);
+  /* Something happened that somebody wants to know of (heap/told.h). */
+  void (*told)(tarn_world *world, const struct tarn_told *told);
+  /* Around a fork, the last before it and the first after it. */
+  void (*fork)(tarn_world *world, enum tarn_fork when);
 };
 
 struct tarn_profile;
+struct tarn_watchers;
 
 struct tarn_collector {
   tarn_world *world;
-  int generation; /* of the running collection */
+  int generation;                     /* of the running collection */
+  struct tarn_collect_report *report; /* the same */
   struct tarn_generations generations;
   const struct tarn_collect_events *events;
-  struct tarn_marker marker; /* the collecting thread's */
+  struct tarn_watchers *watchers; /* of inspect/; NULL: there are none yet */
+  struct tarn_marker marker;      /* the collecting thread's */
   struct tarn_markers markers;
   struct tarn_weak_part weak;
   struct tarn_ephemeron_part ephemerons;
@@ -161,11 +154,21 @@ extern const struct tarn_collect_hooks tarn_collector_hooks;
 
 /*
  * One whole collection of a generation, or TARN_GENERATION_ANY, for `self`, who is running and
- * holds nothing off.  `asked`: by tarn_collect.  TARN_OK also when another thread's collection was
+ * holds nothing off.  TARN_OK also when another thread's collection was
  * joined, of the same generation or more.
  */
 tarn_status tarn_collector_run(tarn_world *world, struct tarn_mutator *self, int generation,
-                               bool asked);
+                               tarn_cause cause);
+
+/*
+ * The report of a collection whose stop is on: begun, in the stop, and told of; at the end of the
+ * pause, still in the stop, what is known then; and with the world running the whole is told.
+ */
+void tarn_collector_begin_report(struct tarn_collector *collector,
+                                 struct tarn_collect_report *report, tarn_cause cause,
+                                 int generation);
+void tarn_collector_end_pause(struct tarn_collector *collector, struct tarn_collect_report *report);
+void tarn_collector_tell(struct tarn_collector *collector, struct tarn_collect_report *report);
 
 /* A full one by the sweeper, of a world that lies idle; false: it was not to be. */
 bool tarn_collector_run_idle(tarn_world *world);

@@ -67,6 +67,7 @@ static bool find(struct tarn_collector *collector) {
     cycles->rooted = mark_known_roots(collector);
   cycles->skips = cycles->rooted || (cycles->generation != TARN_GENERATION_FULL && cycles->epoch);
   since = note_phase(cycles, TARN_PHASE_ROOTS, since);
+  tarn_report_phase_ends(collector->report, TARN_PAUSE_ROOTS);
   if (!tarn_trial_choose(collector)) {
     tarn_trial_drop(cycles);
     return false;
@@ -75,8 +76,10 @@ static bool find(struct tarn_collector *collector) {
   since = note_phase(cycles, TARN_PHASE_COUNTS, since);
   bool all_live = tarn_trial_revive(collector);
   since = note_phase(cycles, TARN_PHASE_LIVING, since);
+  tarn_report_phase_ends(collector->report, TARN_PAUSE_MARK);
   tarn_trial_gather(collector, all_live);
   (void)note_phase(cycles, TARN_PHASE_GARBAGE, since);
+  tarn_report_phase_ends(collector->report, TARN_PAUSE_CENSUS);
   return true;
 }
 
@@ -108,25 +111,23 @@ static void count_stop(struct tarn_cycles *cycles) {
 static void pace(struct tarn_collector *collector, struct tarn_collect_report *report) {
   struct tarn_cycles *cycles = &collector->cycles;
   judge_yield(cycles, cycles->looked_at + (cycles->rooted ? collector->marker.marked : 0));
-  report->found_bytes = cycles->found_bytes;
-  atomic_store_explicit(&collector->live_bytes, report->heap_before - cycles->found_bytes,
+  report->is.found_bytes = cycles->found_bytes;
+  atomic_store_explicit(&collector->live_bytes, report->is.heap_before - cycles->found_bytes,
                         memory_order_relaxed);
   tarn_pace_collected(collector, report);
 }
 
 /* The world is stopped.  False: no memory. */
-static bool collect_stopped(struct tarn_collector *collector, int generation, bool asked) {
+static bool collect_stopped(struct tarn_collector *collector, struct tarn_collect_report *report) {
   tarn_world *world = collector->world;
   struct tarn_cycles *cycles = &collector->cycles;
-  struct tarn_collect_report report = {
-      .asked = asked,
-      .generation = tarn_generation_choose(collector, generation),
-      .heap_before = atomic_load_explicit(&world->store.bytes, memory_order_relaxed)};
-  cycles->generation = collector->generation = report.generation;
+  cycles->generation = collector->generation = report->is.generation;
+  tarn_report_phase_ends(report, TARN_PAUSE_PREPARE);
   if (!find(collector))
     return false;
   count_stop(cycles);
-  pace(collector, &report);
+  pace(collector, report);
+  report->is.looked_at = cycles->looked_at;
   if (world->config.verify && collector->events)
     collector->events->verify(world);
   return true;
@@ -143,52 +144,61 @@ static void give_back(struct tarn_collector *collector, bool now) {
 
 /* The world runs. */
 static void finish(struct tarn_collector *collector, struct tarn_mutator *self,
-                   struct tarn_cycles_report *report) {
+                   struct tarn_collect_report *report) {
   struct tarn_cycles *cycles = &collector->cycles;
   uint64_t since = tarn_os_now();
   tarn_markers_tend(collector);
-  report->found = cycles->found;
+  report->is.garbage = cycles->found;
   tarn_handles_tell(collector, tarn_thread_of(self), &cycles->gone);
   if (cycles->found)
     tarn_trash_treat(collector, self);
-  report->resurrected = report->found - cycles->found;
+  report->is.resurrected = report->is.garbage - cycles->found;
   tarn_trial_drop(cycles);
-  give_back(collector, report->asked && report->generation == TARN_GENERATION_FULL);
-  (void)note_phase(cycles, TARN_PHASE_FREEING, since);
-  report->number = atomic_fetch_add_explicit(&cycles->collections, 1, memory_order_relaxed) + 1;
-  if (collector->events)
-    collector->events->cycles(collector->world, report);
+  give_back(collector, tarn_report_asked(report) && report->is.generation == TARN_GENERATION_FULL);
+  report->is.freeing_ns = note_phase(cycles, TARN_PHASE_FREEING, since) - since;
+  (void)atomic_fetch_add_explicit(&cycles->collections, 1, memory_order_relaxed);
+  tarn_collector_tell(collector, report);
 }
 
 /* Relaxed: figures; under the lock. */
-uint64_t tarn_cycles_note_pause(struct tarn_collector *collector) {
+static void note_pause(struct tarn_collector *collector, uint64_t pause) {
   struct tarn_cycles *cycles = &collector->cycles;
-  uint64_t pause = tarn_os_now() - collector->world->stop.asked_at;
   atomic_store_explicit(&cycles->pause_last, pause, memory_order_relaxed);
   atomic_fetch_add_explicit(&cycles->pause_total, pause, memory_order_relaxed);
   tarn_histogram_add(&cycles->pause_histogram, pause);
   if (pause > atomic_load_explicit(&cycles->pause_max, memory_order_relaxed))
     atomic_store_explicit(&cycles->pause_max, pause, memory_order_relaxed);
-  return pause;
+}
+
+void tarn_cycles_note_pause(struct tarn_collector *collector) {
+  note_pause(collector, tarn_os_now() - collector->world->stop.asked_at);
+}
+
+/* In its stop, which ends.  There was no memory, and nothing has changed. */
+static void fail(struct tarn_collector *collector, struct tarn_mutator *self,
+                 struct tarn_collect_report *report) {
+  report->is.failed = true;
+  tarn_collector_end_pause(collector, report);
+  tarn_stop_end(collector->world, self);
+  tarn_collector_tell(collector, report);
 }
 
 /* With the lock. */
-static tarn_status run(tarn_world *world, struct tarn_mutator *self, int generation, bool asked) {
+static tarn_status run(tarn_world *world, struct tarn_mutator *self, int generation,
+                       tarn_cause cause) {
   struct tarn_collector *collector = world->collector;
-  struct tarn_cycles *cycles = &collector->cycles;
+  struct tarn_collect_report report;
   if (generation == TARN_GENERATION_FULL)
     tarn_markers_foresee(collector);
   tarn_stop_begin_always(world, self);
-  if (!tarn_refs_start() || !collect_stopped(collector, generation, asked)) {
-    tarn_stop_end(world, self);
+  tarn_collector_begin_report(collector, &report, cause,
+                              tarn_generation_choose(collector, generation));
+  if (!tarn_refs_start() || !collect_stopped(collector, &report)) {
+    fail(collector, self, &report);
     return TARN_ENOMEM;
   }
-  struct tarn_cycles_report report = {
-      .generation = cycles->generation,
-      .asked = asked,
-      .stop_ns = atomic_load_explicit(&world->stop.last_ns, memory_order_relaxed),
-      .pause_ns = tarn_cycles_note_pause(collector),
-      .looked_at = cycles->looked_at};
+  tarn_collector_end_pause(collector, &report);
+  note_pause(collector, report.is.pause_ns);
   tarn_stop_end(world, self);
   finish(collector, self, &report);
   return TARN_OK;
@@ -243,7 +253,7 @@ static void begin(struct tarn_collector *collector, struct tarn_mutator *self) {
 }
 
 tarn_status tarn_cycles_run(tarn_world *world, struct tarn_mutator *self, int generation,
-                            bool asked) {
+                            tarn_cause cause) {
   struct tarn_cycles *cycles = &world->collector->cycles;
   _Atomic uint64_t *stops = &cycles->stops[generation > 0 ? generation : 0];
   tarn_status status = TARN_OK;
@@ -256,7 +266,7 @@ tarn_status tarn_cycles_run(tarn_world *world, struct tarn_mutator *self, int ge
     return TARN_OK;
   if (atomic_load_explicit(stops, memory_order_relaxed) == before) {
     begin(world->collector, self);
-    status = run(world, self, generation, asked);
+    status = run(world, self, generation, cause);
   }
   give_lock_back(cycles);
   return status;
@@ -273,7 +283,7 @@ tarn_status tarn_collect_cycles(tarn_thread *self, int generation) {
     return TARN_EKIND;
   if (self->tarn_holds)
     return TARN_EHELD;
-  return tarn_cycles_run(mutator->world, mutator, generation, true);
+  return tarn_cycles_run(mutator->world, mutator, generation, TARN_CAUSE_ASKED);
 }
 
 /* --- start, end, fork ------------------------------------------------------------------------ */

@@ -32,6 +32,7 @@
 #include "collect/scan.h"
 #include "collect/vector.h"
 #include "os/histogram.h"
+#include <tarn/events.h>
 
 struct tarn_collector;
 struct tarn_mutator;
@@ -54,15 +55,6 @@ enum {
   TARN_PHASE_GARBAGE,
   TARN_PHASE_FREEING,
   TARN_PHASES
-};
-
-/* What one collection came to, for logs. */
-struct tarn_cycles_report {
-  uint64_t number;
-  int generation;
-  bool asked;
-  uint64_t stop_ns, pause_ns;             /* until all stood still; and until they ran again */
-  uint64_t looked_at, found, resurrected; /* objects */
 };
 
 struct tarn_cycles {
@@ -119,7 +111,7 @@ void tarn_cycles_end(struct tarn_collector *collector);
 
 /* One collection of a generation, or TARN_GENERATION_ANY; as tarn_collector_run. */
 tarn_status tarn_cycles_run(tarn_world *world, struct tarn_mutator *self, int generation,
-                            bool asked);
+                            tarn_cause cause);
 
 /*
  * In the child of a fork: a collection of another thread never ends there.  Garbage that was going
@@ -168,8 +160,8 @@ static TARN_ALWAYS_INLINE void tarn_trash_each(struct tarn_cycles *cycles, bool 
   }
 }
 
-/* Counts the stop that is to end now among the pauses; its nanoseconds. */
-uint64_t tarn_cycles_note_pause(struct tarn_collector *collector);
+/* Counts the stop that is to end now among the pauses. */
+void tarn_cycles_note_pause(struct tarn_collector *collector);
 
 /* --- trash.c --- */
 

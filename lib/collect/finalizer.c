@@ -295,10 +295,16 @@ size_t tarn_finalizers_run(tarn_thread *self, size_t most) {
   if (most == 0 || most > due)
     most = due;
   size_t ran = 0;
+  uint64_t began = most && tarn_is_told(&world->store, TARN_TOLD_FINALIZE) ? tarn_os_now() : 0;
   while (ran < most && run_one(self, world)) {
     ran++;
     tarn_safepoint(self); /* a long queue of short finalizers must not keep the others waiting */
   }
+  if (began && ran && tarn_is_told(&world->store, TARN_TOLD_FINALIZE))
+    tarn_tell(&world->store, (struct tarn_told){.kind = TARN_TOLD_FINALIZE,
+                                                .began = began,
+                                                .count = ran,
+                                                .what = tarn_mutator_of(self)});
   return ran;
 }
 

@@ -125,6 +125,7 @@ void tarn_markers_share(struct tarn_marker *marker) {
 static void work(struct tarn_markers *markers, struct tarn_marker *marker,
                  struct tarn_parcel *parcel) {
   tarn_mark_take(marker, parcel->words, parcel->count);
+  marker->parcels++; /* read when nobody works */
   tarn_mark_drain_stack(marker);
   TARN_DELAY();
   lock(markers);
@@ -216,8 +217,13 @@ static void gather(struct tarn_collector *collector) {
     collector->marker.overflows += helper->overflows;
     collector->marker.marked += helper->marked;
     collector->marker.marked_bytes += helper->marked_bytes;
+    collector->marker.parcels += helper->parcels;
+    if (collector->report && helper->marked) {
+      collector->report->markers |= 1u << (i < 31 ? i : 31);
+      collector->report->marked_helpers += helper->marked;
+    }
     helper->overflow = false;
-    helper->overflows = helper->marked = helper->marked_bytes = 0;
+    helper->overflows = helper->marked = helper->marked_bytes = helper->parcels = 0;
   }
 }
 

@@ -124,16 +124,30 @@ static bool is_zealous(struct tarn_collector *collector) {
 }
 #endif
 
-bool tarn_pace_is_due(struct tarn_collector *collector) {
+/* Why is the trigger reached? */
+static tarn_cause cause_of(const struct tarn_collector *collector) {
+  const struct tarn_pace *pace = &collector->pace;
+  uint64_t live = live_of(collector), trigger = trigger_for(collector, live);
+  if (look(&pace->due) < trigger)
+    return TARN_CAUSE_YOUNG;
+  if (trigger < usual_trigger(collector->world, live))
+    return TARN_CAUSE_SOFT_LIMIT;
+  return external_growth(pace) > look(&collector->world->store.debt) ? TARN_CAUSE_EXTERNAL
+                                                                     : TARN_CAUSE_ALLOCATION;
+}
+
+tarn_cause tarn_pace_is_due(struct tarn_collector *collector) {
   struct tarn_pace *pace = &collector->pace;
   if (is_switched_off(collector->world))
-    return false;
-  if (is_zealous(collector) || is_reached(collector))
-    return true;
+    return TARN_CAUSE_NONE;
+  if (is_zealous(collector))
+    return TARN_CAUSE_ZEAL;
+  if (is_reached(collector))
+    return cause_of(collector);
   /* External bytes went before anybody came: who adds some calls again. */
   if (atomic_load_explicit(&pace->called, memory_order_relaxed))
     atomic_store_explicit(&pace->called, false, memory_order_relaxed);
-  return false;
+  return TARN_CAUSE_NONE;
 }
 
 /* --- external bytes -------------------------------------------------------------------------- */
@@ -244,7 +258,7 @@ static void judge_soft(struct tarn_collector *collector, struct tarn_collect_rep
                        bool stretched) {
   struct tarn_pace *pace = &collector->pace;
   uint64_t soft = soft_limit_of(collector);
-  if (stretched && !report->asked && !pace->pressed) {
+  if (stretched && !tarn_report_asked(report) && !pace->pressed) {
     pace->pressed = true;
     report->news |= TARN_NEWS_SOFT;
     count(&pace->soft_given_up);
@@ -266,7 +280,7 @@ static void judge_hard(struct tarn_collector *collector, struct tarn_collect_rep
   uint32_t futile = atomic_load_explicit(&pace->futile, memory_order_relaxed);
   if (at_limit)
     count(&pace->at_limit);
-  if (report->found_bytes > report->heap_before / FUTILE_PART)
+  if (report->is.found_bytes > report->is.heap_before / FUTILE_PART)
     futile = 0;
   else if (at_limit && futile < FUTILE_MOST + BACKOFF_MOST)
     futile++;
@@ -284,7 +298,7 @@ void tarn_pace_collected(struct tarn_collector *collector, struct tarn_collect_r
                                         .allocated = debt_of(collector),
                                         .ran_ns = time_between(pace->ended_at, asked_at),
                                         .stopped_ns = now - asked_at,
-                                        .asked = report->asked};
+                                        .asked = tarn_report_asked(report)};
   bool stretched = is_stretched(collector, live_of(collector)); /* as it was until now */
   note_time(collector, now);
   set(&pace->live, look(&collector->live_bytes));
@@ -300,6 +314,8 @@ void tarn_pace_collected(struct tarn_collector *collector, struct tarn_collect_r
   round.full_due = trigger_for(collector, round.after);
   tarn_generation_collected(collector, &round);
   work_out_due(collector);
+  report->trigger = round.full_due;
+  report->live_external = live_external(collector);
   judge_soft(collector, report, stretched);
   judge_hard(collector, report, now);
 }
@@ -347,6 +363,12 @@ tarn_status tarn_pace_failure(const tarn_world *world, size_t bytes) {
 
 /* --- telling the program --------------------------------------------------------------------- */
 
+static void tell_near(tarn_world *world, size_t limit, uint64_t in_use) {
+  if (tarn_is_told(&world->store, TARN_TOLD_LIMIT))
+    tarn_tell(&world->store,
+              (struct tarn_told){.kind = TARN_TOLD_LIMIT, .bytes = (size_t)in_use, .total = limit});
+}
+
 /* The callback may raise the limit that it is told of. */
 static void tell(struct tarn_collector *collector, _Atomic size_t *which, size_t limit,
                  uint64_t in_use) {
@@ -356,6 +378,8 @@ static void tell(struct tarn_collector *collector, _Atomic size_t *which, size_t
   tarn_near_limit_fn callback = world->near_limit;
   void *data = world->near_limit_data;
   (void)pthread_mutex_unlock(&world->near_lock);
+  if (!atomic_load_explicit(&pace->telling, memory_order_relaxed))
+    tell_near(world, limit, in_use);
   /* It may allocate, and so collect: it is not called inside itself.  Acquire and release: one call
    * sees what the last one did. */
   if (!callback || atomic_exchange_explicit(&pace->telling, true, memory_order_acquire))
@@ -371,11 +395,11 @@ void tarn_pace_tell(struct tarn_collector *collector, const struct tarn_collect_
   tarn_world *world = collector->world;
   size_t hard = atomic_load_explicit(&world->store.limit, memory_order_relaxed);
   size_t soft = atomic_load_explicit(&world->soft_limit, memory_order_relaxed);
-  if (report->generation == TARN_GENERATION_FULL && hard != SIZE_MAX &&
-      report->live_bytes >= hard / 100 * world->config.near_limit)
-    tell(collector, &world->store.limit, hard, report->live_bytes);
+  if (report->is.generation == TARN_GENERATION_FULL && hard != SIZE_MAX &&
+      report->is.live_bytes >= hard / 100 * world->config.near_limit)
+    tell(collector, &world->store.limit, hard, report->is.live_bytes);
   if ((report->news & TARN_NEWS_SOFT) && soft != 0)
-    tell(collector, &world->soft_limit, soft, report->live_bytes + live_external(collector));
+    tell(collector, &world->soft_limit, soft, report->is.live_bytes + live_external(collector));
 }
 
 /* --- start ----------------------------------------------------------------------------------- */

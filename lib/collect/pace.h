@@ -43,6 +43,7 @@
 #define TARN_COLLECT_PACE_H
 
 #include "world/world.h"
+#include <tarn/events.h>
 
 struct tarn_collector;
 struct tarn_collect_report;
@@ -86,8 +87,8 @@ enum {
 
 void tarn_pace_start(struct tarn_collector *collector);
 
-/* Should the caller, who may collect, do so now?  Any attached thread. */
-bool tarn_pace_is_due(struct tarn_collector *collector);
+/* Should the caller, who may collect, do so now, and why?  Any attached thread. */
+tarn_cause tarn_pace_is_due(struct tarn_collector *collector);
 
 /* The trigger for so many live bytes, external ones among them.  Any thread. */
 uint64_t tarn_pace_trigger_for(const struct tarn_collector *collector, uint64_t live);

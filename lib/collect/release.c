@@ -102,12 +102,17 @@ static bool work(struct tarn_collector *collector, struct tarn_mutator *self, si
 
 size_t tarn_release_run(struct tarn_collector *collector, struct tarn_mutator *self, size_t most) {
   size_t ran = 0;
+  struct tarn_store *store = &collector->world->store;
   if (self->running_free)
     return 0;
+  uint64_t began = tarn_is_told(store, TARN_TOLD_RELEASE) ? tarn_os_now() : 0;
   self->running_free = 1;
   while ((most == 0 || ran < most) && work(collector, self, &ran))
     tarn_stop_poll(self);
   self->running_free = 0;
+  if (began && ran && tarn_is_told(store, TARN_TOLD_RELEASE))
+    tarn_tell(store, (struct tarn_told){
+                         .kind = TARN_TOLD_RELEASE, .began = began, .count = ran, .what = self});
   return ran;
 }
 

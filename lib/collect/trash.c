@@ -216,7 +216,7 @@ static void look_again(struct treat *treat) {
   uint64_t before = collector->cycles.found;
   tarn_stop_begin_always(collector->world, treat->self);
   tarn_trial_again(collector);
-  (void)tarn_cycles_note_pause(collector);
+  tarn_cycles_note_pause(collector);
   tarn_stop_end(collector->world, treat->self);
   atomic_fetch_add_explicit(&collector->cycles.resurrected, before - collector->cycles.found,
                             memory_order_relaxed);

@@ -11,6 +11,7 @@
 #include "inspect/metrics.h"
 #include "inspect/options.h"
 #include "inspect/profile.h"
+#include "inspect/watch.h"
 #include <string.h>
 #include <tarn/tarn.h>
 
@@ -32,12 +33,15 @@ tarn_status tarn_world_create(const tarn_options *options, tarn_world **out) {
     return status;
   status = tarn_collector_start(world, &tarn_inspect_events);
   if (status == TARN_OK)
+    status = tarn_watchers_start(world);
+  if (status == TARN_OK)
     tarn_profile_begin(world);
   if (status == TARN_OK && !tarn_worlds_add(world))
     status = TARN_ENOMEM;
   if (status != TARN_OK) {
     if (world->collector)
       tarn_profile_forget(world);
+    tarn_watchers_end(world);
     tarn_collector_end(world);
     tarn_world_drop(world);
     return status;
@@ -83,6 +87,7 @@ tarn_status tarn_world_destroy(tarn_world *world) {
   self->tarn_holds =
       0; /* no tarn_gc_release: that is a safepoint, and everything has been released */
   detach_caller(world);
+  tarn_watchers_end(world);
   tarn_collector_end(world);
   tarn_world_drop(world);
   return TARN_OK;

@@ -6,6 +6,7 @@
  */
 #include "heap/find.h"
 #include "heap/sample.h"
+#include "os/probes.h"
 #include <string.h>
 
 /* From this size on an object that has to be zero gets its pages anew: who asks for so much may use
@@ -126,6 +127,10 @@ void *tarn_large_make(struct tarn_heap *heap, tarn_flavour flavour, size_t size,
     cds_list_add_rcu(&large->node, &heap->larges);
     (void)pthread_mutex_unlock(&heap->large_lock);
   }
+  TARN_PROBE2(alloc__large, large->base, bytes);
+  if (tarn_is_told(store, TARN_TOLD_LARGE))
+    tarn_tell(store, (struct tarn_told){
+                         .kind = TARN_TOLD_LARGE, .bytes = bytes, .what = (void *)large->base});
   return (void *)large->base;
 }
 

@@ -204,22 +204,42 @@ static void drop_empty_arenas(struct pass *pass) {
   struct tarn_store *store = pass->store;
   struct tarn_arena *arena;
   do {
+    uintptr_t base = 0;
+    size_t bytes = 0;
     (void)pthread_mutex_lock(&store->purge.lock);
     arena = take_empty(pass);
-    if (arena)
+    if (arena) {
+      base = arena->base;
+      bytes = arena->units * TARN_UNIT_SIZE;
       tarn_store_drop_arena(store, arena);
+    }
     (void)pthread_mutex_unlock(&store->purge.lock);
+    if (arena)
+      tarn_store_tell_dropped(store, base, bytes);
     give_way(&store->purge);
   } while (arena);
 }
 
 /* --- giving back at once --------------------------------------------------------------------- */
 
+/* No lock is held. */
+static void tell(struct tarn_store *store, size_t given, uint64_t began) {
+  if (given && tarn_is_told(store, TARN_TOLD_PURGE))
+    tarn_tell(store, (struct tarn_told){.kind = TARN_TOLD_PURGE, .bytes = given, .began = began});
+}
+
+/* When a purge began, if somebody wants to know. */
+static uint64_t time_to_tell(const struct tarn_store *store) {
+  return tarn_is_told(store, TARN_TOLD_PURGE) ? tarn_os_now() : 0;
+}
+
 size_t tarn_store_trim(struct tarn_store *store, size_t keep) {
   struct pass pass = {.store = store, .keep = keep, .now = tarn_os_ticks()};
+  uint64_t began = time_to_tell(store);
   while (do_batch(&pass)) {
   }
   drop_empty_arenas(&pass);
+  tell(store, pass.given, began);
   return pass.given;
 }
 
@@ -258,11 +278,13 @@ static size_t beyond_keep(struct tarn_store *store, uint32_t now) {
 static bool purge_old(struct tarn_store *store, size_t most, size_t *given) {
   uint32_t now = tarn_os_ticks();
   struct pass pass = {.store = store, .aged = true, .now = now, .most = beyond_keep(store, now)};
+  uint64_t began = time_to_tell(store);
   bool more = true;
   for (size_t i = 0; i < most && more; i++)
     more = do_batch(&pass);
   if (!more)
     drop_empty_arenas(&pass);
+  tell(store, pass.given, began);
   *given += pass.given;
   return !more;
 }

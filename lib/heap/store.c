@@ -4,6 +4,7 @@
  */
 #include "heap/store.h"
 #include "heap/heap.h"
+#include "os/probes.h"
 #include <string.h>
 
 #define HEADERS_MOST 64u
@@ -93,6 +94,8 @@ static void link_arena(struct tarn_store *store, struct tarn_arena *arena) {
   while (*link && (*link)->base < arena->base)
     link = &(*link)->next;
   arena->next = *link;
+  atomic_fetch_add_explicit(&store->arena_bytes, arena->units * TARN_UNIT_SIZE,
+                            memory_order_relaxed);
   __atomic_store_n(link, arena, __ATOMIC_RELEASE); /* pairs with tarn_store_each_pool */
   for (size_t i = 0; i < arena->units / TARN_ARENA_UNITS; i++)
     *tarn_arena_slot(arena->base + i * TARN_ARENA_SIZE) = arena;
@@ -104,6 +107,8 @@ void tarn_store_unlink_arena(struct tarn_store *store, struct tarn_arena *arena)
   while (*link != arena)
     link = &(*link)->next;
   *link = arena->next;
+  atomic_fetch_sub_explicit(&store->arena_bytes, arena->units * TARN_UNIT_SIZE,
+                            memory_order_relaxed);
   for (size_t i = 0; i < arena->units / TARN_ARENA_UNITS; i++)
     *tarn_arena_slot(arena->base + i * TARN_ARENA_SIZE) = NULL;
   for (unsigned i = 0; i < TARN_RUN_HINTS; i++)
@@ -327,8 +332,7 @@ static struct tarn_arena *find_for_pool(struct tarn_store *store, unsigned size_
 }
 
 /* Under the lock.  NULL: no memory. */
-static struct tarn_arena *find(struct tarn_store *store, const struct tarn_wanted *want,
-                               size_t *first) {
+static struct tarn_arena *find(struct tarn_store *store, struct tarn_wanted *want, size_t *first) {
   struct tarn_arena *arena = NULL;
   if (want->kin)
     return tarn_kin_take(&store->kin, want->size_class, first);
@@ -338,8 +342,11 @@ static struct tarn_arena *find(struct tarn_store *store, const struct tarn_wante
     arena = find_dirty(store, first);
   if (!arena)
     arena = find_units(store, want->units, want->alignment, first);
-  if (!arena && (arena = add_arena(store, want->units, want->alignment)))
+  if (!arena && (arena = add_arena(store, want->units, want->alignment))) {
     *first = 0;
+    want->arena = arena->base;
+    want->arena_bytes = arena->units * TARN_UNIT_SIZE;
+  }
   return arena;
 }
 
@@ -376,7 +383,7 @@ static enum taking take(struct tarn_store *store, struct tarn_wanted *want) {
   return result;
 }
 
-bool tarn_store_take(struct tarn_store *store, struct tarn_wanted *want) {
+static bool take_at_last(struct tarn_store *store, struct tarn_wanted *want) {
   enum taking result = take(store, want);
   if (result != NO_UNITS || want->kin)
     return result == TAKEN;
@@ -392,6 +399,33 @@ bool tarn_store_take(struct tarn_store *store, struct tarn_wanted *want) {
     else if (keep == 0)
       break;
   return result == TAKEN;
+}
+
+/* No lock is held. */
+static void tell_arena(struct tarn_store *store, uintptr_t base, size_t bytes, bool gone) {
+  size_t total = look(&store->arena_bytes);
+  if (gone)
+    TARN_PROBE2(arena__give, base, bytes);
+  else
+    TARN_PROBE2(arena__take, base, bytes);
+  if (tarn_is_told(store, TARN_TOLD_ARENA))
+    tarn_tell(store, (struct tarn_told){.kind = TARN_TOLD_ARENA,
+                                        .gone = gone,
+                                        .bytes = bytes,
+                                        .total = total,
+                                        .what = (void *)base});
+}
+
+bool tarn_store_take(struct tarn_store *store, struct tarn_wanted *want) {
+  want->arena = 0;
+  bool good = take_at_last(store, want);
+  if (TARN_UNLIKELY(want->arena != 0))
+    tell_arena(store, want->arena, want->arena_bytes, false);
+  return good;
+}
+
+void tarn_store_tell_dropped(struct tarn_store *store, uintptr_t base, size_t bytes) {
+  tell_arena(store, base, bytes, true);
 }
 
 /* The units are free from `now` on: counts their dirty bytes; how many of them are dirty. */

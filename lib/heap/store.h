@@ -18,6 +18,7 @@
 #include "heap/kin.h"
 #include "heap/meta.h"
 #include "heap/purge.h"
+#include "heap/told.h"
 #include "heap/trap.h"
 #include <pthread.h>
 
@@ -48,6 +49,9 @@ struct tarn_hooks {
   /* The last unswept pool has been swept (heap/sweep.h), by the caller, who holds no lock.  May be
    * NULL. */
   void (*swept)(struct tarn_store *store);
+  /* Something happened that somebody wants to know of: see heap/told.h.  May be NULL, if the
+   * store's `watched` stays 0. */
+  void (*told)(struct tarn_store *store, const struct tarn_told *told);
   /*
    * The world has no collector.  Then its threads need no safepoints and count as blocked from the
    * moment they attach; nobody walks its directories without their locks, so nothing of it waits
@@ -72,6 +76,7 @@ struct tarn_store {
   bool abandoned;       /* there may be abandoned pools; set in the child of a fork only */
   uint8_t freed_marked; /* atomic: objects that a collection had marked were freed by hand since */
   uint32_t purge_due;   /* atomic: not 0: somebody should call tarn_purge_tend; see purge.c */
+  uint32_t watched;     /* atomic: TARN_TOLD_BIT of what somebody wants to know */
   struct tarn_apart apart;
   struct tarn_sampling *sampling; /* NULL: no profile is on.  Written in stops, under the lock */
   pthread_mutex_t sampling_lock;  /* of profiles (inspect/profile.c); a leaf */
@@ -106,8 +111,9 @@ struct tarn_store {
   /* The next ones are written under the lock, but for the limit. */
   _Atomic size_t bytes; /* held by pools and large objects */
   _Atomic size_t bytes_max;
-  _Atomic size_t limit; /* the hard limit; SIZE_MAX for none */
-  _Atomic size_t pools; /* in use */
+  _Atomic size_t arena_bytes; /* of address space */
+  _Atomic size_t limit;       /* the hard limit; SIZE_MAX for none */
+  _Atomic size_t pools;       /* in use */
   _Atomic size_t larges;
   _Atomic size_t returned;    /* bytes purged */
   _Atomic size_t dirty;       /* bytes of free units that may be backed; or more for a moment */
@@ -138,6 +144,8 @@ struct tarn_wanted {
   size_t larges;       /* 1: a large object's */
   struct tarn_large *header; /* of one, kept from a dead one and as that left it, or NULL */
   size_t unit;               /* the first one; the answer */
+  uintptr_t arena;           /* one that was added for them, and its bytes; the answer, or 0 */
+  size_t arena_bytes;
 };
 
 /*
@@ -156,6 +164,15 @@ void tarn_store_give(struct tarn_store *store, struct tarn_wanted *was);
 void tarn_store_put(struct tarn_store *store, struct tarn_wanted *was);
 /* What the units are for is gone before they are given back: does not count any more. */
 void tarn_store_uncharge(struct tarn_store *store, const struct tarn_wanted *was);
+
+/* Does somebody want to know?  Relaxed: who watches from now on misses what happens now. */
+static inline bool tarn_is_told(const struct tarn_store *store, enum tarn_told_kind kind) {
+  return __builtin_expect(
+      (__atomic_load_n(&store->watched, __ATOMIC_RELAXED) & TARN_TOLD_BIT(kind)) != 0, 0);
+}
+static inline void tarn_tell(struct tarn_store *store, struct tarn_told told) {
+  store->hooks->told(store, &told);
+}
 
 /* Counts an allocation of `bytes` (of a stretch, not of each block). */
 void tarn_store_allocated(struct tarn_store *store, size_t bytes);
@@ -179,6 +196,9 @@ void tarn_store_unclaim(struct tarn_store *store, struct tarn_arena *arena, size
 void tarn_store_unlink_arena(struct tarn_store *store, struct tarn_arena *arena);
 /* Then, without a lock: it goes back to the space. */
 void tarn_store_drop_arena(struct tarn_store *store, struct tarn_arena *arena);
+
+/* Then, with no lock at all: tells of it. */
+void tarn_store_tell_dropped(struct tarn_store *store, uintptr_t base, size_t bytes);
 
 /* The units of an arena, by their numbers. */
 struct tarn_span {

@@ -1,90 +1,314 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * inspect/log.c: one line per collection (TARN_LOG=gc).  The line per stop (TARN_LOG=safepoint) is
- * written by world/stop.c.
+ * inspect/log.c: the lines of the option `log`, and where they go.
  *
- *   tarn: gc 12 asked: pause 1.204ms stop 0.011ms mark 0.913ms heap 24.0M -> 9.1M live 8.7M
- *         (271034 objects) condemned 0 weak 12 last thread worker-3
- *
- * all on one line; times in milliseconds, sizes in MiB, `condemned` in pools and large objects.
- * After it one line when the soft limit is given up, or allocations at the hard limit begin to fail
- * without a collection.
+ * A line is "tarn: ", its kind, and fields NAME=VALUE with one blank before each, in an order that
+ * stays; a number has its unit behind it, always the same one.  The last field may be a name, which
+ * goes to the end of the line.  doc/logs.md lists all of them, and test_logs reads that list.
  */
-#include "inspect/events.h"
+#include "inspect/watch.h"
+#include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
+
+#define LINE_ROOM 1024
+
+/* --- where lines go -------------------------------------------------------------------------- */
+
+/* The file is told of once.  What it did not take is not lost. */
+static void say_failure(const struct tarn_log *log, const char *what, int error) {
+  char room[128];
+  tarn_os_say("tarn: log file %s: %s: %s; its lines go to standard error from now on", log->path,
+              what, strerror_r(error, room, sizeof room));
+}
+
+static void open_file(struct tarn_watchers *watchers) {
+  struct tarn_log *log = &watchers->log;
+  const char *pattern = watchers->world->config.log_file;
+  log->file = -1;
+  __atomic_store_n(&log->failed, false, __ATOMIC_RELAXED); /* nobody else is there */
+  if (!pattern[0])
+    return;
+  bool fits = tarn_out_path(pattern, watchers->world->number, 1, log->path, sizeof log->path);
+  errno = ENAMETOOLONG;
+  log->file = fits ? tarn_os_create(log->path, true) : -1;
+  if (log->file < 0)
+    say_failure(log, "cannot be opened", errno);
+}
+
+static bool put(struct tarn_log *log, const char *line, size_t size) {
+  /* Relaxed: only a wish not to try again. */
+  if (log->file < 0 || __atomic_load_n(&log->failed, __ATOMIC_RELAXED))
+    return false;
+  if (tarn_os_write(log->file, line, size))
+    return true;
+  int error = errno;
+  if (!__atomic_exchange_n(&log->failed, true, __ATOMIC_RELAXED))
+    say_failure(log, "cannot be written", error);
+  return false; /* it stays open: another thread may be writing */
+}
+
+/* One line; the newline is added.  errno is kept, for this may be inside of any call. */
+__attribute__((format(printf, 2, 3))) static void say(struct tarn_watchers *watchers,
+                                                      const char *format, ...) {
+  char line[LINE_ROOM];
+  va_list arguments;
+  int kept = errno;
+  va_start(arguments, format);
+  int length = vsnprintf(line, sizeof line - 1, format, arguments);
+  va_end(arguments);
+  if (length < 0)
+    return;
+  size_t size = (size_t)length < sizeof line - 1 ? (size_t)length : sizeof line - 2;
+  line[size] = '\n';
+  if (!put(&watchers->log, line, size + 1))
+    tarn_os_say("%.*s", (int)size, line);
+  errno = kept;
+}
+
+static void close_file(struct tarn_log *log) {
+  if (log->file >= 0 && !tarn_os_close(log->file) && !log->failed)
+    say_failure(log, "may not have all lines", errno);
+  log->file = -1;
+}
+
+void tarn_log_start(struct tarn_watchers *watchers) {
+  watchers->log.file = -1;
+  if (watchers->world->config.log)
+    open_file(watchers);
+}
+
+void tarn_log_end(struct tarn_watchers *watchers) { close_file(&watchers->log); }
+
+bool tarn_path_names_process(const char *pattern) {
+  for (const char *at = pattern; (at = strchr(at, '%')); at += 2)
+    if (at[1] == 'p')
+      return true;
+  return false;
+}
+
+void tarn_log_after_fork(struct tarn_watchers *watchers) {
+  if (!watchers->world->config.log || !tarn_path_names_process(watchers->world->config.log_file))
+    return;
+  close_file(&watchers->log);
+  open_file(watchers);
+}
+
+/* --- lines ----------------------------------------------------------------------------------- */
+
+#define LARGE ((size_t)1 << 20) /* heap=debug: large objects from here on */
+
+typedef unsigned long long ull;
 
 static double milliseconds(uint64_t ns) { return (double)ns / 1e6; }
 static double mebibytes(uint64_t bytes) { return (double)bytes / (1 << 20); }
 
-static void last_thread(tarn_world *world, char name[32]) {
-  (void)pthread_mutex_lock(&world->stop.names_lock);
-  (void)snprintf(name, 32, "%s", world->stop.last_thread);
-  (void)pthread_mutex_unlock(&world->stop.names_lock);
+static bool logs(const struct tarn_watchers *watchers, unsigned bit) {
+  return (watchers->world->config.log & bit) != 0;
 }
 
-static void limits(tarn_world *world, const struct tarn_collect_report *report) {
+/* A name as a field: what would end the line, or steer a terminal, is replaced. */
+struct name {
+  char text[32];
+};
+static struct name clean(const char *from) {
+  struct name name;
+  (void)snprintf(name.text, sizeof name.text, "%s", from[0] ? from : "-");
+  for (char *at = name.text; *at; at++)
+    if ((unsigned char)*at < ' ' || *at == 0x7f)
+      *at = '?';
+  return name;
+}
+
+static struct name name_of(const struct tarn_mutator *mutator) {
+  char name[32];
+  tarn_watch_name(mutator, name);
+  return clean(name);
+}
+
+static const char *kind_of(const tarn_collection *is) { return is->cycles ? "cycles" : "gc"; }
+
+/* The line of level info. */
+static void collected(struct tarn_watchers *watchers, const tarn_collection *is) {
+  char more[128] = "";
+  if (is->cycles)
+    (void)snprintf(
+        more, sizeof more, " looked_at=%llu garbage=%llu resurrected=%llu freeing=%.3fms",
+        (ull)is->looked_at, (ull)is->garbage, (ull)is->resurrected, milliseconds(is->freeing_ns));
+  say(watchers,
+      "tarn: %s number=%llu cause=%s generation=%d pause=%.3fms stop=%.3fms prepare=%.3fms "
+      "roots=%.3fms mark=%.3fms weak=%.3fms census=%.3fms rest=%.3fms before=%.1fM after=%.1fM "
+      "pools_before=%zu pools_after=%zu live=%.1fM objects=%zu found=%.1fM external=%.1fM "
+      "next=%.1fM condemned=%zu weak_cleared=%zu finalizers=%zu overflows=%llu%s%s last=%s",
+      kind_of(is), (ull)is->number, tarn_cause_name(is->cause), is->generation,
+      milliseconds(is->pause_ns), milliseconds(is->stop_ns), milliseconds(is->prepare_ns),
+      milliseconds(is->roots_ns), milliseconds(is->mark_ns), milliseconds(is->weak_ns),
+      milliseconds(is->census_ns), milliseconds(is->rest_ns), mebibytes(is->heap_before),
+      mebibytes(is->heap_after), is->pools_before, is->pools_after, mebibytes(is->live_bytes),
+      is->live_objects, mebibytes(is->found_bytes), mebibytes(is->external_bytes),
+      mebibytes(is->next_bytes), is->condemned, is->weak_cleared, is->finalizers,
+      (ull)is->overflows, more, is->failed ? " failed=no-memory" : "", clean(is->last_thread).text);
+}
+
+static void limits(struct tarn_watchers *watchers, const struct tarn_collect_report *report) {
+  tarn_world *world = watchers->world;
+  const tarn_collection *is = &report->is;
   if (report->news & TARN_NEWS_SOFT)
-    tarn_os_say(
-        "tarn: gc %llu: the soft limit of %.1fM would take more than %u%% of the time; live "
-        "%.1fM, external %.1fM",
-        (unsigned long long)report->number,
-        mebibytes(atomic_load_explicit(&world->soft_limit, memory_order_relaxed)),
-        world->config.soft_share, mebibytes(report->live_bytes),
-        mebibytes(atomic_load_explicit(&world->collector->pace.external, memory_order_relaxed)));
+    say(watchers,
+        "tarn: gc-soft-limit number=%llu limit=%.1fM share=%u%% live=%.1fM external=%.1fM",
+        (ull)is->number, mebibytes(atomic_load_explicit(&world->soft_limit, memory_order_relaxed)),
+        world->config.soft_share, mebibytes(is->live_bytes), mebibytes(is->external_bytes));
   if (report->news & TARN_NEWS_HARD)
-    tarn_os_say("tarn: gc %llu: collections find next to nothing; allocations that do not fit fail "
-                "without one for a while",
-                (unsigned long long)report->number);
+    say(watchers, "tarn: gc-hard-limit number=%llu limit=%.1fM live=%.1fM", (ull)is->number,
+        mebibytes(atomic_load_explicit(&world->store.limit, memory_order_relaxed)),
+        mebibytes(is->live_bytes));
 }
 
-static void collected(tarn_world *world, const struct tarn_collect_report *report) {
-  char name[32];
-  if (!(world->config.log & TARN_LOG_GC))
+static unsigned count_bits(unsigned bits) { return (unsigned)__builtin_popcount(bits); }
+
+/* What it follows from, and what it took. */
+static void collected_more(struct tarn_watchers *watchers,
+                           const struct tarn_collect_report *report) {
+  const tarn_collection *is = &report->is;
+  say(watchers,
+      "tarn: %s-pace number=%llu live=%.1fM live_external=%.1fM growth=%u%% full=%.1fM next=%.1fM",
+      kind_of(is), (ull)is->number, mebibytes(is->live_bytes), mebibytes(report->live_external),
+      watchers->world->config.growth, mebibytes(report->trigger), mebibytes(is->next_bytes));
+  if (is->cycles)
     return;
-  last_thread(world, name);
-  tarn_os_say(
-      "tarn: gc %llu generation %d %s: pause %.3fms stop %.3fms mark %.3fms heap %.1fM -> %.1fM "
-      "live "
-      "%.1fM (%zu objects) condemned %zu weak %zu last thread %s",
-      (unsigned long long)report->number, report->generation, report->asked ? "asked" : "auto",
-      milliseconds(report->pause_ns), milliseconds(report->stop_ns), milliseconds(report->mark_ns),
-      mebibytes(report->heap_before), mebibytes(report->heap_after), mebibytes(report->live_bytes),
-      report->live_objects, report->condemned, report->weak_cleared, name[0] ? name : "-");
-  limits(world, report);
+  uint64_t own = report->marked - report->marked_helpers;
+  say(watchers,
+      "tarn: gc-mark number=%llu marked=%llu own=%.0f%% helpers=%u parcels=%llu dirty_units=%llu",
+      (ull)is->number, (ull)report->marked,
+      report->marked ? 100.0 * (double)own / (double)report->marked : 100.0,
+      count_bits(report->markers), (ull)report->parcels, (ull)report->dirty_units);
 }
 
-static void cycles(tarn_world *world, const struct tarn_cycles_report *report) {
-  char name[32];
-  if (!(world->config.log & TARN_LOG_GC))
+static void swept(struct tarn_watchers *watchers, const struct tarn_told *told) {
+  char name[16]; /* it may be one of the library's own */
+  tarn_os_thread_name(name, sizeof name);
+  say(watchers, "tarn: gc-swept live=%.1fM objects=%zu thread=%s", mebibytes(told->bytes),
+      told->count, clean(name).text);
+}
+
+static void released(struct tarn_watchers *watchers, const struct tarn_told *told,
+                     const char *kind) {
+  say(watchers, "tarn: %s count=%zu took=%.3fms thread=%s", kind, told->count,
+      milliseconds(tarn_os_now() - told->began), name_of(told->what).text);
+}
+
+static void stopped(struct tarn_watchers *watchers, const struct tarn_stop_told *stop) {
+  say(watchers, "tarn: stop number=%llu to_safepoint=%.3fms stopped=%.3fms%s last=%s",
+      (ull)stop->number, milliseconds(stop->stood_at - stop->asked_at),
+      milliseconds(tarn_os_now() - stop->stood_at), stop->forks ? " for=fork" : "",
+      clean(stop->last).text);
+}
+
+/* The last ones that were waited for, each for so long after the one before. */
+static void waited(struct tarn_watchers *watchers, const struct tarn_stop_told *stop) {
+  unsigned kept = stop->waited_count < TARN_WAITED_KEPT ? stop->waited_count : TARN_WAITED_KEPT;
+  for (unsigned i = kept; i-- > 0;)
+    say(watchers, "tarn: stop-waited number=%llu for=%u of=%u took=%.3fms id=%d thread=%s",
+        (ull)stop->number, stop->waited_count - i, stop->waited_count,
+        milliseconds(stop->waited[i].ns), stop->waited[i].id, clean(stop->waited[i].name).text);
+}
+
+static void came_or_went(struct tarn_watchers *watchers, const struct tarn_told *told) {
+  const struct tarn_mutator *mutator = told->what;
+  size_t count = atomic_load_explicit(&watchers->world->registry.count, memory_order_relaxed);
+  if (!told->gone)
+    say(watchers, "tarn: thread-attached threads=%zu id=%d thread=%s", count, mutator->id,
+        name_of(mutator).text);
+  else
+    say(watchers, "tarn: thread-%s threads=%zu after=%.3fms id=%d thread=%s",
+        mutator->died ? "died" : "detached", count - 1,
+        milliseconds(tarn_os_now() - mutator->attached_at), mutator->id, name_of(mutator).text);
+}
+
+static void arena(struct tarn_watchers *watchers, const struct tarn_told *told) {
+  say(watchers, "tarn: heap-arena-%s bytes=%.1fM arenas=%.1fM base=%p",
+      told->gone ? "given" : "taken", mebibytes(told->bytes), mebibytes(told->total), told->what);
+}
+
+static void purged(struct tarn_watchers *watchers, const struct tarn_told *told) {
+  const struct tarn_store *store = &watchers->world->store;
+  say(watchers, "tarn: heap-purged bytes=%.1fM took=%.3fms dirty=%.1fM", mebibytes(told->bytes),
+      milliseconds(tarn_os_now() - told->began),
+      mebibytes(atomic_load_explicit(&store->dirty, memory_order_relaxed)));
+}
+
+static void large(struct tarn_watchers *watchers, const struct tarn_told *told) {
+  if (told->bytes >= LARGE)
+    say(watchers, "tarn: heap-large bytes=%.1fM at=%p", mebibytes(told->bytes), told->what);
+}
+
+/* --- what is told ---------------------------------------------------------------------------- */
+
+/* Of which subject and level each kind is. */
+static const unsigned bits_of[] = {
+    [TARN_TOLD_GC_END] = TARN_LOG_GC,
+    [TARN_TOLD_SWEPT] = TARN_LOG_DEBUG(TARN_LOG_GC),
+    [TARN_TOLD_RELEASE] = TARN_LOG_DEBUG(TARN_LOG_GC),
+    [TARN_TOLD_FINALIZE] = TARN_LOG_DEBUG(TARN_LOG_GC),
+    [TARN_TOLD_STOP_END] = TARN_LOG_SAFEPOINT,
+    [TARN_TOLD_WAITED] = TARN_LOG_DEBUG(TARN_LOG_SAFEPOINT),
+    [TARN_TOLD_THREAD] = TARN_LOG_THREAD | TARN_LOG_DEBUG(TARN_LOG_SAFEPOINT),
+    [TARN_TOLD_ARENA] = TARN_LOG_HEAP,
+    [TARN_TOLD_PURGE] = TARN_LOG_HEAP,
+    [TARN_TOLD_LARGE] = TARN_LOG_DEBUG(TARN_LOG_HEAP),
+    [TARN_TOLD_LIMIT] = 0, /* the last one; those that are left out are 0 */
+};
+
+uint32_t tarn_log_wants(const struct tarn_watchers *watchers) {
+  uint32_t wants = 0;
+  for (unsigned kind = 0; kind < sizeof bits_of / sizeof bits_of[0]; kind++)
+    if (logs(watchers, bits_of[kind]))
+      wants |= TARN_TOLD_BIT(kind);
+  return wants;
+}
+
+static void gc_told(struct tarn_watchers *watchers, const struct tarn_collect_report *report) {
+  collected(watchers, &report->is);
+  limits(watchers, report);
+  if (logs(watchers, TARN_LOG_DEBUG(TARN_LOG_GC)))
+    collected_more(watchers, report);
+}
+
+void tarn_log_told(struct tarn_watchers *watchers, const struct tarn_told *told) {
+  if (!logs(watchers, bits_of[told->kind]))
     return;
-  last_thread(world, name);
-  const struct tarn_cycles *cycles = &world->collector->cycles;
-  tarn_os_say(
-      "tarn: cycles %llu generation %d %s: pause %.3fms stop %.3fms looked at %llu found %llu "
-      "resurrected %llu freed in %.3fms last thread %s",
-      (unsigned long long)report->number, report->generation, report->asked ? "asked" : "auto",
-      milliseconds(report->pause_ns), milliseconds(report->stop_ns),
-      (unsigned long long)report->looked_at, (unsigned long long)report->found,
-      (unsigned long long)report->resurrected,
-      milliseconds(atomic_load_explicit(&cycles->phases[TARN_PHASE_FREEING], memory_order_relaxed)),
-      name[0] ? name : "-");
+  switch (told->kind) {
+  case TARN_TOLD_GC_END:
+    gc_told(watchers, told->what);
+    break;
+  case TARN_TOLD_SWEPT:
+    swept(watchers, told);
+    break;
+  case TARN_TOLD_RELEASE:
+    released(watchers, told, "gc-released");
+    break;
+  case TARN_TOLD_FINALIZE:
+    released(watchers, told, "gc-finalized");
+    break;
+  case TARN_TOLD_STOP_END:
+    stopped(watchers, told->what);
+    if (logs(watchers, TARN_LOG_DEBUG(TARN_LOG_SAFEPOINT)))
+      waited(watchers, told->what);
+    break;
+  case TARN_TOLD_THREAD:
+    came_or_went(watchers, told);
+    break;
+  case TARN_TOLD_ARENA:
+    arena(watchers, told);
+    break;
+  case TARN_TOLD_PURGE:
+    purged(watchers, told);
+    break;
+  case TARN_TOLD_LARGE:
+    large(watchers, told);
+    break;
+  default:
+    break;
+  }
 }
-
-static void before_mark(tarn_world *world, uintptr_t frame) {
-  tarn_barriers_check(world);
-  tarn_shadow_note(world, frame);
-}
-
-static void verify(tarn_world *world) {
-  char message[512];
-  tarn_shadow_check(world);
-  tarn_dangling_check(world);
-  if (!tarn_verify_stopped(world, message, sizeof message))
-    tarn_os_die("tarn: verify after collection: %s", message);
-}
-
-const struct tarn_collect_events tarn_inspect_events = {.before_mark = before_mark,
-                                                        .verify = verify,
-                                                        .explain = tarn_explain,
-                                                        .collected = collected,
-                                                        .cycles = cycles};

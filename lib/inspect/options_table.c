@@ -22,6 +22,14 @@
 static const struct tarn_option_flag log_subjects[] = {
     {"gc", TARN_LOG_GC},
     {"safepoint", TARN_LOG_SAFEPOINT},
+    {"heap", TARN_LOG_HEAP},
+    {"thread", TARN_LOG_THREAD},
+    {NULL, 0},
+};
+
+static const struct tarn_option_flag trace_levels[] = {
+    {"info", TARN_TRACE_INFO},
+    {"debug", TARN_TRACE_DEBUG},
     {NULL, 0},
 };
 
@@ -297,8 +305,9 @@ const struct tarn_option tarn_option_table[] = {
     {.name = "log",
      .help =
          "Lines on standard error, or in the file that is named behind `:file=` or by log-file: "
-         "gc writes one for each collection, safepoint one for each stop of the world, with "
-         "the thread that was last.",
+         "gc writes one for each collection with its cause and phases, safepoint one for each stop "
+         "of the world with the thread that was last, heap one when memory comes or goes, thread "
+         "one when a thread does. Each has more at level debug; doc/logs.md has their fields.",
      .kind = TARN_KIND_LEVELS,
      .group = TARN_GROUP_DIAGNOSTICS,
      .flags = log_subjects,
@@ -369,6 +378,22 @@ const struct tarn_option tarn_option_table[] = {
      .minimum = 1,
      .maximum = TIB,
      FIELD(profile_rate)},
+    {.name = "trace",
+     .help = "A file of what happens when, with every phase of every pause and what threads waited "
+             "for, in the Trace Event Format, which Perfetto, speedscope and the tools of browsers "
+             "open.",
+     .kind = TARN_KIND_PATH,
+     .group = TARN_GROUP_DIAGNOSTICS,
+     .zero = "none",
+     FIELD(trace)},
+    {.name = "trace-level",
+     .help =
+         "With debug a trace has the blocked regions of threads as well, which may be very many.",
+     .kind = TARN_KIND_CHOICE,
+     .group = TARN_GROUP_DIAGNOSTICS,
+     .flags = trace_levels,
+     .initial = TARN_TRACE_INFO,
+     FIELD(trace_level)},
     {.name = "verify",
      .help = "Check every invariant of the heap after each collection. Slow.",
      .kind = TARN_KIND_BOOL,

@@ -20,7 +20,13 @@
 /* Bits of tarn_config.log: two for each subject.  The first: lines of level info; both: debug. */
 #define TARN_LOG_GC 1u        /* one line per collection */
 #define TARN_LOG_SAFEPOINT 4u /* one line per stop: time to safepoint and the last thread */
+#define TARN_LOG_HEAP 16u     /* arenas, memory that goes back */
+#define TARN_LOG_THREAD 64u   /* threads that come and go */
 #define TARN_LOG_DEBUG(subject) ((subject) << 1)
+
+/* Values of tarn_config.trace_level. */
+#define TARN_TRACE_INFO 0u
+#define TARN_TRACE_DEBUG 1u
 
 /* Room for a path, with its NUL. */
 #define TARN_PATH_ROOM 256u
@@ -66,6 +72,8 @@ struct tarn_config {
   unsigned log;                  /* TARN_LOG_* bits */
   char log_file[TARN_PATH_ROOM]; /* where its lines go; a pattern, see inspect/out.h; "": standard
                                   * error */
+  char trace[TARN_PATH_ROOM];    /* the file of a trace; the same; "": none */
+  unsigned trace_level;          /* TARN_TRACE_* */
 
   unsigned snapshot_signal;      /* number of the signal that asks for one; 0: none */
   bool snapshot_at_exit;         /* at the end of the world, or of the process */

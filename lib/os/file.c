@@ -45,11 +45,21 @@ size_t tarn_os_read_at(int file, void *to, size_t room, uint64_t offset) {
   return got > 0 ? (size_t)got : 0;
 }
 
+/* In a program without its standard files: what it writes to one of them is not to go to ours. */
+static int move_up(int file) {
+  int moved = open_fails() ? -1 : fcntl(file, F_DUPFD_CLOEXEC, STDERR_FILENO + 1), kept = errno;
+  (void)close(file);
+  errno = kept;
+  return moved;
+}
+
 static int create(const char *path, int flags, mode_t mode) {
   int file;
   do
     file = open_fails() ? -1 : open(path, flags | O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, mode);
   while (file < 0 && errno == EINTR);
+  if (file >= 0 && file <= STDERR_FILENO)
+    file = move_up(file);
   return file;
 }
 

@@ -28,6 +28,7 @@
  * the thread stores after its entry, so the requester after it sees the entry.  Threads that are
  * not overtaken pay nothing.
  */
+#include "os/probes.h"
 #include "os/tools.h"
 #include "world/stop.h"
 #include "world/straggler.h"
@@ -212,6 +213,18 @@ static bool try_to_run(struct tarn_mutator *self) {
   return !(__atomic_load_n(&self->local.pub.tarn_poll, __ATOMIC_SEQ_CST) & TARN_POLL_STOP);
 }
 
+/* A thread that runs again has stood still since `began`. */
+static void tell_stood(struct tarn_mutator *self, uint64_t began) {
+  struct tarn_store *store = &self->world->store;
+  if (began && tarn_is_told(store, TARN_TOLD_STOOD))
+    tarn_tell(store, (struct tarn_told){.kind = TARN_TOLD_STOOD, .began = began, .what = self});
+}
+
+/* Now, if somebody wants to know how long it takes. */
+static uint64_t time_to_tell(const struct tarn_mutator *self) {
+  return tarn_is_told(&self->world->store, TARN_TOLD_STOOD) ? tarn_os_now() : 0;
+}
+
 static __attribute__((noinline)) void run_after_stops(struct tarn_mutator *self) {
   uint32_t overtaken = 0;
   TARN_DELAY();
@@ -224,12 +237,20 @@ static __attribute__((noinline)) void run_after_stops(struct tarn_mutator *self)
 }
 
 /* The one way back to running, from blocked and from stopped. */
-void tarn_stop_enter(struct tarn_mutator *self) {
-  if (!try_to_run(self))
-    run_after_stops(self);
+static inline void run(struct tarn_mutator *self) {
   tarn_tools_see(self->world);
   self->stack_low = 0;
   tarn_thread_set_inlined(self, true);
+}
+
+void tarn_stop_enter(struct tarn_mutator *self) {
+  uint64_t began = 0;
+  if (!try_to_run(self)) {
+    began = time_to_tell(self);
+    run_after_stops(self);
+  }
+  run(self);
+  tell_stood(self, began);
 }
 
 void tarn_stop_leave(struct tarn_mutator *self) {
@@ -246,9 +267,13 @@ void tarn_stop_poll(struct tarn_mutator *self) {
   if (self->local.pub.tarn_holds != 0 || tarn_own_state(self) != TARN_STATE_RUNNING ||
       !(__atomic_load_n(&self->local.pub.tarn_poll, __ATOMIC_RELAXED) & TARN_POLL_STOP))
     return;
+  uint64_t began = time_to_tell(self);
   tarn_stop_save_stack(self);
   (void)stand_still(self);
-  tarn_stop_enter(self);
+  if (!try_to_run(self))
+    run_after_stops(self);
+  run(self);
+  tell_stood(self, began);
 }
 
 /* --- waiting for the others: the requester's side -------------------------------------------- */
@@ -327,6 +352,17 @@ static bool must_give_way(const struct wait *wait) {
          (wait->mode == MODE_IDLE && tarn_os_now() - stop->asked_at > IDLE_MOST);
 }
 
+/* For who wants to know: the last ones, the last one first. */
+static void note_waited(const struct wait *wait, const struct tarn_mutator *mutator,
+                        uint64_t began) {
+  struct tarn_stop_told *told = &wait->world->stop.told;
+  memmove(told->waited + 1, told->waited, sizeof told->waited - sizeof told->waited[0]);
+  told->waited[0].id = mutator->id;
+  told->waited[0].ns = tarn_os_now() - began;
+  memcpy(told->waited[0].name, wait->last, sizeof told->waited[0].name);
+  told->waited_count++;
+}
+
 /*
  * Waits until all stand still, one after the other: who stood still with the flag up stays so.  The
  * last one that was waited for was then also the last one of all.  False: must give way.
@@ -334,10 +370,12 @@ static bool must_give_way(const struct wait *wait) {
 static bool wait_for_all(struct wait *wait) {
   struct tarn_stop *stop = &wait->world->stop;
   struct tarn_mutator *mutator;
-  bool good = true;
+  bool good = true, notes = tarn_is_told(&wait->world->store, TARN_TOLD_WAITED);
+  stop->told.waited_count = 0;
   cds_list_for_each_entry(mutator, &wait->world->registry.list, node) {
     if (mutator == wait->self || stands(wait, mutator))
       continue;
+    uint64_t began = notes ? tarn_os_now() : 0;
     wait->pauses = PAUSES;
     while (good && !stands(wait, mutator)) {
       wait_a_little(wait, mutator);
@@ -346,6 +384,8 @@ static bool wait_for_all(struct wait *wait) {
     if (!good)
       break;
     copy_name(stop, wait->last, mutator->name);
+    if (notes)
+      note_waited(wait, mutator, began);
   }
   __atomic_store_n(&stop->awaited, NULL, __ATOMIC_RELAXED);
   return good;
@@ -462,21 +502,40 @@ static void note_time(struct wait *wait) {
   (void)pthread_mutex_unlock(&stop->names_lock);
 }
 
-static void log_stop(const struct tarn_stop *stop, uint64_t nanoseconds, const char *name) {
-  tarn_os_say("tarn: stop %llu: %llu.%03llu us to safepoint%s%s",
-              (unsigned long long)atomic_load_explicit(&stop->count, memory_order_relaxed),
-              (unsigned long long)(nanoseconds / 1000), (unsigned long long)(nanoseconds % 1000),
-              name[0] ? ", last thread " : "", name);
+/* All stand still. */
+static void tell_begin(const struct wait *wait) {
+  tarn_world *world = wait->world;
+  struct tarn_stop *stop = &world->stop;
+  struct tarn_stop_told *told = &stop->told;
+  told->number = atomic_load_explicit(&stop->count, memory_order_relaxed);
+  told->asked_at = stop->asked_at;
+  told->stood_at = stop->asked_at + atomic_load_explicit(&stop->last_ns, memory_order_relaxed);
+  told->forks = wait->mode == MODE_FORK;
+  memcpy(told->last, wait->last, sizeof told->last);
+  stop->pair = (struct tarn_told_pair){.number = 0};
+  TARN_PROBE2(stop__begin, told->number, told->stood_at - told->asked_at);
+  told->pair = &stop->pair;
+  if (tarn_is_told(&world->store, TARN_TOLD_STOP_BEGIN))
+    tarn_tell(&world->store, (struct tarn_told){.kind = TARN_TOLD_STOP_BEGIN, .what = told});
 }
 
-/* `logs`: this stop is worth a line; one that was given up is not. */
-static void end(tarn_world *world, struct tarn_mutator *self, bool logs) {
+/* Both are copies. */
+static void tell_end(tarn_world *world, struct tarn_stop_told *told, struct tarn_told_pair *pair) {
+  told->pair = pair;
+  tarn_tell(&world->store, (struct tarn_told){.kind = TARN_TOLD_STOP_END, .what = told});
+}
+
+/* `tells`: this stop is worth a word; one that was given up is not. */
+static void end(tarn_world *world, struct tarn_mutator *self, bool tells) {
   struct tarn_stop *stop = &world->stop;
-  uint64_t took = atomic_load_explicit(&stop->last_ns, memory_order_relaxed);
-  char name[sizeof stop->last_thread] = "";
-  logs = logs && (world->config.log & TARN_LOG_SAFEPOINT);
-  if (logs)
-    copy_name(stop, name, stop->last_thread);
+  struct tarn_stop_told told;
+  struct tarn_told_pair pair;
+  tells = tells && tarn_is_told(&world->store, TARN_TOLD_STOP_END);
+  if (tells) { /* the next requester may have them before this one has told */
+    told = stop->told;
+    pair = stop->pair;
+  }
+  TARN_PROBE2(stop__end, stop->told.number, (int)stop->told.forks);
   if (self && tarn_own_state(self) == TARN_STATE_RUNNING)
     self->stack_low = 0;
   stop->requester = NULL;
@@ -486,8 +545,8 @@ static void end(tarn_world *world, struct tarn_mutator *self, bool logs) {
   lower_flags(world, number);
   (void)pthread_mutex_unlock(&world->registry.lock);
   tarn_os_wake_all(&stop->serial); /* last: those who wake may take this processor */
-  if (logs)
-    log_stop(stop, took, name);
+  if (tells)
+    tell_end(world, &told, &pair);
 }
 
 void tarn_stop_end(tarn_world *world, struct tarn_mutator *self) {
@@ -565,6 +624,7 @@ static bool begin(tarn_world *world, struct tarn_mutator *self, enum mode mode) 
   tarn_tools_see(world);
   if (mode != MODE_FORK) /* nothing is looked at in that one */
     settle(world);
+  tell_begin(&wait);
   return true;
 }
 

@@ -17,6 +17,26 @@
 #include "world/thread.h"
 
 #define TARN_STOPS_KEPT 1024u
+#define TARN_WAITED_KEPT 4u
+
+/* One that the requester waited for. */
+struct tarn_waited {
+  char name[32];
+  int id;
+  uint64_t ns;
+};
+
+/* What is told of a stop (heap/told.h). */
+struct tarn_stop_told {
+  uint64_t number;   /* among those that came about, from 1 */
+  uint64_t asked_at; /* when it was asked for, and when all stood still */
+  uint64_t stood_at;
+  bool forks;                                  /* for a fork */
+  char last[32];                               /* who was last; "": nobody was waited for */
+  unsigned waited_count;                       /* if wanted: how many were waited for, */
+  struct tarn_waited waited[TARN_WAITED_KEPT]; /* and the last of them, the last one first */
+  struct tarn_told_pair *pair;
+};
 
 struct tarn_stop {
   /* The GC lock and the number of stops in one: even, nobody has it; odd, a stop is on or about to
@@ -40,6 +60,8 @@ struct tarn_stop {
   _Atomic uint32_t overtaken_max; /* stops that a thread on its way back stood still for, at most;
                                    * written by such threads */
   uint64_t asked_at;          /* when the present stop was asked for; under the registry's lock */
+  struct tarn_stop_told told; /* of the present one; under the registry's lock */
+  struct tarn_told_pair pair; /* the same */
   pthread_mutex_t names_lock; /* guards the two names and those of the threads; a leaf */
   char last_thread[32], max_thread[32];
 };

@@ -13,6 +13,7 @@
  * (setting a thread key can) comes when the record can be used already.
  */
 #include "world/thread.h"
+#include "os/probes.h"
 #include "world/stop.h"
 #include "world/world.h"
 #include <limits.h>
@@ -251,6 +252,9 @@ static tarn_status fill_record(tarn_world *world, struct tarn_mutator *mutator) 
   mutator->running_free = 0;
   mutator->dying = NULL;
   mutator->releasing = NULL;
+  mutator->attached_at = mutator->blocked_at = 0;
+  mutator->pair = (struct tarn_told_pair){.number = 0};
+  mutator->died = false;
   __atomic_store_n(&mutator->came_by, 0, __ATOMIC_RELAXED); /* nobody reads them yet */
   __atomic_store_n(&mutator->held_at, 0, __ATOMIC_RELAXED);
   mutator->stack_high = mutator->stack_low = 0;
@@ -258,6 +262,7 @@ static tarn_status fill_record(tarn_world *world, struct tarn_mutator *mutator) 
   if (is_uncollected(world))
     return TARN_OK; /* nobody asks for its stack or its name, and each costs a system call */
   mutator->id = tarn_os_thread_id();
+  mutator->attached_at = tarn_os_now();
   mutator->scan_stack = world->config.scan_stack;
   set_name(mutator, NULL);
   return mutator->scan_stack && !find_stack(mutator) ? TARN_ESYSTEM : TARN_OK;
@@ -304,6 +309,19 @@ static bool detaches_at_exit(void) {
 
 static bool detach_now(struct tarn_mutator *mutator);
 
+static void tell_thread(struct tarn_mutator *mutator, bool gone) {
+  struct tarn_store *store = &mutator->world->store;
+  if (gone)
+    TARN_PROBE2(thread__detach, mutator->id, (int)mutator->died);
+  else
+    TARN_PROBE1(thread__attach, mutator->id);
+  if (tarn_is_told(store, TARN_TOLD_THREAD))
+    tarn_tell(store, (struct tarn_told){.kind = TARN_TOLD_THREAD,
+                                        .gone = gone,
+                                        .began = mutator->attached_at,
+                                        .what = mutator});
+}
+
 static tarn_status attach_new(tarn_world *world, struct tarn_mutator **out) {
   if (!tarn_worlds_add(world))
     return TARN_ENOMEM;
@@ -327,6 +345,7 @@ static tarn_status attach_new(tarn_world *world, struct tarn_mutator **out) {
     (void)detach_now(mutator);
     return TARN_ENOMEM;
   }
+  tell_thread(mutator, false);
   *out = mutator;
   return TARN_OK;
 }
@@ -418,6 +437,7 @@ static bool detach_now(struct tarn_mutator *mutator) {
   forget_record(mutator);
   leave_registry(mutator);
   tarn_store_tend(&world->store); /* its pools may have become free */
+  tell_thread(mutator, true);
   put_record(world, mutator);
   return balanced;
 }
@@ -447,8 +467,10 @@ tarn_status tarn_thread_detach(tarn_thread *self) {
  * round and knows the last one, after which it cannot clean up.  But ThreadSanitizer takes the
  * thread apart in the last round, and nothing of ours may run after that. */
 static void detach_all(void *value) {
-  while (tarn_thread_records)
+  while (tarn_thread_records) {
+    tarn_thread_records->died = true;
     (void)detach_now(tarn_thread_records);
+  }
   if (exit_rounds < PTHREAD_DESTRUCTOR_ITERATIONS)
     exit_rounds++;
   if (exit_rounds < PTHREAD_DESTRUCTOR_ITERATIONS && !TARN_TSAN)
@@ -512,9 +534,13 @@ tarn_world *tarn_thread_world(const tarn_thread *self) {
 
 tarn_status tarn_thread_set_name(tarn_thread *self, const char *name) {
   tarn_status status = name ? tarn_thread_check(self) : TARN_EINVAL;
-  if (status == TARN_OK)
-    set_name(tarn_mutator_of(self), name);
-  return status;
+  if (status != TARN_OK)
+    return status;
+  struct tarn_mutator *mutator = tarn_mutator_of(self);
+  set_name(mutator, name);
+  if (tarn_is_told(&mutator->world->store, TARN_TOLD_NAMED))
+    tarn_tell(&mutator->world->store, (struct tarn_told){.kind = TARN_TOLD_NAMED, .what = mutator});
+  return TARN_OK;
 }
 
 tarn_status tarn_thread_status(tarn_thread *self) {
@@ -586,6 +612,20 @@ void tarn_safepoint_outline(tarn_thread *self) {
     tarn_safepoint(self);
 }
 
+/* A blocked region begins in earnest. */
+static void leave(struct tarn_mutator *mutator) {
+  mutator->blocked_at = tarn_is_told(&mutator->world->store, TARN_TOLD_BLOCKED) ? tarn_os_now() : 0;
+  tarn_stop_leave(mutator);
+}
+
+/* It has ended. */
+static inline void tell_blocked(struct tarn_mutator *mutator) {
+  struct tarn_store *store = &mutator->world->store;
+  if (mutator->blocked_at && tarn_is_told(store, TARN_TOLD_BLOCKED))
+    tarn_tell(store, (struct tarn_told){
+                         .kind = TARN_TOLD_BLOCKED, .began = mutator->blocked_at, .what = mutator});
+}
+
 void tarn_block_begin(tarn_thread *self) {
   struct tarn_mutator *mutator = mutator_if_good(self);
   if (!mutator)
@@ -593,7 +633,7 @@ void tarn_block_begin(tarn_thread *self) {
   TARN_CAME_BY(self);
   mutator->blocked++;
   if (self->tarn_holds == 0 && tarn_own_state(mutator) == TARN_STATE_RUNNING)
-    tarn_stop_leave(mutator);
+    leave(mutator);
 }
 
 void tarn_block_end(tarn_thread *self) {
@@ -607,8 +647,10 @@ void tarn_block_end(tarn_thread *self) {
   TARN_CAME_BY(self);
   mutator->blocked--;
   /* Inside a hold the region never left the running state. */
-  if (mutator->blocked == 0 && tarn_own_state(mutator) != TARN_STATE_RUNNING)
+  if (mutator->blocked == 0 && tarn_own_state(mutator) != TARN_STATE_RUNNING) {
     tarn_stop_enter(mutator);
+    tell_blocked(mutator);
+  }
 }
 
 void tarn_gc_hold(tarn_thread *self) {
@@ -633,7 +675,7 @@ void tarn_gc_release(tarn_thread *self) {
   TARN_CAME_BY(self);
   /* A blocked region that was begun inside the hold begins in earnest here. */
   if (mutator->blocked != 0 && tarn_own_state(mutator) == TARN_STATE_RUNNING)
-    tarn_stop_leave(mutator);
+    leave(mutator);
   else if (__atomic_load_n(&self->tarn_poll, __ATOMIC_RELAXED) != 0) /* as in tarn_safepoint */
     attend(mutator);
 }

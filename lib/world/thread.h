@@ -77,6 +77,10 @@ struct tarn_mutator {
       saved[TARN_SAVED_WORDS]; /* a copy of the stack from that place on, registers included */
   void *fake_stack;            /* where AddressSanitizer keeps locals; NULL: on the stack */
   char name[32];
+  /* For who is told of it; the owner's alone. */
+  uint64_t attached_at, blocked_at;
+  struct tarn_told_pair pair;
+  bool died; /* is being detached because it exits */
   /* For reports; atomic.  The caller of the last call in which the thread could have been stopped,
    * fast paths excepted, and of the outermost hold that is open; 0: none. */
   uintptr_t came_by, held_at;

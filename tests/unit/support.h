@@ -150,6 +150,21 @@ static inline void support_run(void *(*fn)(void *), void *data) {
     }                                                                    \
   } while (0)
 
+/* A child's world, without the environment's options, and its thread; and the end of both. */
+static inline tarn_thread *support_child_begin(const char *set, tarn_world **world) {
+  tarn_options options = TARN_OPTIONS_INIT;
+  tarn_thread *self;
+  options.set = set;
+  options.flags = TARN_OPTIONS_NO_ENVIRONMENT;
+  CHILD_CHECK(tarn_world_create(&options, world) == TARN_OK);
+  CHILD_CHECK(tarn_thread_attach(*world, &self) == TARN_OK);
+  return self;
+}
+static inline void support_child_end(tarn_world *world, tarn_thread *self) {
+  CHILD_CHECK(tarn_thread_detach(self) == TARN_OK);
+  CHILD_CHECK(tarn_world_destroy(world) == TARN_OK);
+}
+
 /* Runs `fn` in a child; `text` gets what it wrote on standard error.  The result of waitpid. */
 static inline int support_child(void (*fn)(void *), void *data, char *text, size_t size) {
   int ends[2], status = 0;

@@ -177,7 +177,7 @@ static const struct {
   const char *begin, *last;
   unsigned least; /* lines */
 } forms[] = {
-    {"tarn: gc ", " last thread ", 2}, {"tarn: stop ", " us to safepoint", 3},
+    {"tarn: gc ", " last=", 2},        {"tarn: stop ", " last=", 3},
     {"tarn: thread \"", " ms: ", 1},   {"tarn: tarn_options.set: ", "ignored", 1},
     {"tarn: configuration (", ")", 1}, {"  ", "  ", 25}, /* NAME VALUE SOURCE */
 };

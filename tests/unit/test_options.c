@@ -352,6 +352,9 @@ static const struct {
     {"log", "gc+safepoint", OK, TARN_LOG_GC | TARN_LOG_SAFEPOINT},
     {"log", " GC , safepoint ,", OK, TARN_LOG_GC | TARN_LOG_SAFEPOINT},
     {"log", "gc,gc", OK, TARN_LOG_GC},
+    {"log", "heap+thread", OK, TARN_LOG_HEAP | TARN_LOG_THREAD},
+    {"trace-level", "debug", OK, TARN_TRACE_DEBUG},
+    {"trace-level", "loud", BAD, 0},
     {"log", "none,gc", OK, TARN_LOG_GC},
     {"log", "gcc", BAD, 0},
     {"log", "gc,foo", BAD, 0},
@@ -578,7 +581,7 @@ static void subjects_of_logs_have_levels_also_in_lists(void **state) {
   assert_int_equal(got.config.log, TARN_LOG_SAFEPOINT);
   resolve_variables("TARN_LOG=gc=loud", NULL, NULL);
   assert_int_equal(got.report.errors, 1);
-  assert_said("accepted: gc, safepoint, each alone or with =info, =debug or =off");
+  assert_said("accepted: gc, safepoint, heap, thread, each alone or with =info, =debug or =off");
   assert_int_equal(got.config.log, 0);
   for (const struct tarn_option_flag *flag = option("log")->flags; flag->name; flag++)
     assert_null(tarn_option_find(flag->name, strlen(flag->name))); /* a list would be ambiguous */
@@ -761,7 +764,8 @@ static void a_bad_value_gets_one_line_with_all_that_is_needed(void **state) {
   resolve_variables("TARN_STOP_TIMEOUT=5", NULL, NULL);
   assert_said("a unit is missing");
   resolve_variables("TARN_LOG=gc,foo", NULL, NULL);
-  assert_said("not a list of levels; accepted: gc, safepoint, each alone or with =info, =debug or "
+  assert_said("not a list of levels; accepted: gc, safepoint, heap, thread, each alone or with "
+              "=info, =debug or "
               "=off, separated by commas, or none; using none\n");
   resolve_variables("TARN_GENERATIONS=pools,foo", NULL, NULL);
   assert_said("not a list of flags; accepted: pools, first-pool, separated by commas, or none; "
