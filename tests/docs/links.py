@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""usage: links.py MANPAGE
+What the documentation refers to is there: targets of links, their headings, names of files, options
+(MANPAGE prints their table), constants, functions of Tarn, and "NAME in FILE". tests/docs/names has
+the names that are right all the same, with the reason.
+
+From the root of the sources."""
+import functools
+import pathlib
+import re
+import subprocess
+import sys
+
+from words import ROOT, Words, documents, name_of, read_list
+
+NAMES = ROOT / "tests/docs/names"
+TOPS = ("lib", "doc", "tests", "bench", "examples", "include", "stress", "tools", "cmake")
+LAYERS = ("os", "heap", "world", "collect", "inspect", "doors")
+FILE = re.compile(r"[\w*/.\[\]-]+\.(?:c|h|hpp|cc|md|sh|py|scm|pml|patch|cmake|awk|json|txt|7|in)$")
+IN_FILE = re.compile(r"((?:`[A-Za-z_]\w*`(?:, | and )?)+) in `([\w/]+\.[ch])`")
+
+
+@functools.lru_cache(None)
+def files():
+    return [path.relative_to(ROOT) for top in TOPS for path in (ROOT / top).rglob("*") if path.is_file()]
+
+
+def text_of(*places):
+    return "\n".join(path.read_text(encoding="utf-8", errors="replace")
+                     for place in places for path in sorted(ROOT.glob(place)) if path.is_file())
+
+
+def slug(heading):
+    """The anchor that a heading gets."""
+    heading = re.sub(r"[^\w\- ]", "", heading.strip().lower().replace("`", ""))
+    return heading.replace(" ", "-")
+
+
+def anchors(path):
+    lines = Words(path).prose
+    return {slug(line.lstrip("#")) for line in lines if line and line.startswith("#")}
+
+
+def check_links(document, words):
+    for number, line in enumerate(words.prose, 1):
+        for target in re.findall(r"\]\(([^()\s]+)\)", line or ""):
+            if re.match(r"https?://|mailto:", target):
+                continue
+            name, _, anchor = target.partition("#")
+            path = (document.parent / name).resolve() if name else document
+            if not path.exists():
+                yield number, f"there is no {name}"
+            elif anchor and path.suffix == ".md" and anchor not in anchors(path):
+                yield number, f"{name} has no heading #{anchor}"
+
+
+def is_file(document, name):
+    """Does the name, which may be short or a pattern, stand for a file or directory?"""
+    pattern = re.sub(r"(?<![A-Za-z])[A-Z]{4,}(?=\.[a-z])", "*", name.rstrip("/"))
+    bases = [document.parent, ROOT, ROOT / "lib", ROOT / "include", ROOT / "examples/scheme/programs"]
+    if any(list(base.glob(pattern)) for base in bases):
+        return True
+    return "/" not in name and any(path.match(pattern) for path in files())
+
+
+def looks_like_file(code):
+    first = code.split("/")[0]
+    if "/" in code and first in TOPS + LAYERS and re.fullmatch(r"[\w*/.\[\]-]+", code):
+        return True
+    return bool(FILE.match(code)) and not code.startswith((".", "/", "build/"))
+
+
+def check_files(document, words):
+    for number, code in words.inline():
+        if looks_like_file(code) and not is_file(document, code):
+            yield number, f"there is no file {code}", code
+
+
+def check_in_file(document, words):
+    """`name` in `file.c`: such a file has the name."""
+    text = "\n".join(line or "" for line in words.prose)
+    for match in IN_FILE.finditer(text):
+        number = text.count("\n", 0, match.start()) + 1
+        found = [path for path in files() if str(path).endswith("/" + match.group(2))]
+        for name in re.findall(r"`(\w+)`", match.group(1)):
+            if not any(re.search(rf"\b{name}\b", (ROOT / path).read_text()) for path in found):
+                yield number, f"{match.group(2)} has no {name}", name
+
+
+def check_index(index):
+    """The index names every document beside it."""
+    text = index.read_text(encoding="utf-8")
+    for path in sorted(index.parent.glob("*.md")):
+        if path != index and f"]({path.name})" not in text:
+            yield f"{name_of(index)}: has no link to {path.name}"
+
+
+def known_names(manpage):
+    table = subprocess.run([manpage, "--markdown"], check=True, capture_output=True, encoding="utf-8")
+    options = set(re.findall(r"\bTARN_[A-Z_]+(?==)", table.stdout)) | {"TARN_OPTIONS"}
+    headers = set(re.findall(r"\bTARN_[A-Z0-9_]+", text_of("include/tarn/*")))
+    build = set(re.findall(r"\b(?:TARN_[A-Z_]+|tarn_\w+)", text_of("CMakeLists.txt", "CMakePresets.json", "*/CMakeLists.txt",
+                                                      "tests/*/CMakeLists.txt")))
+    functions = set(re.findall(r"\btarn_\w+", text_of("include/tarn/*", "lib/*/*.[ch]")))
+    return options | headers | build | functions
+
+
+def check_names(document, known):
+    for number, line in enumerate(document.read_text(encoding="utf-8").split("\n"), 1):
+        for name in re.findall(r"(?<![\w./-])(?:TARN_[A-Z][A-Z0-9_]*|tarn_[a-z]\w*)\*?", line):
+            if name.endswith(("_", "_*")):
+                if any(other.startswith(name.rstrip("*")) for other in known):
+                    continue
+            elif name.rstrip("*") in known:
+                continue
+            yield number, f"nothing of Tarn is called {name}", name
+
+
+def main():
+    known = known_names(sys.argv[1])
+    excused = {what: [number, False] for number, what, _ in read_list(NAMES)}
+    faults, count = [], 0
+    for document in documents():
+        words = Words(document)
+        count += 1
+        found = [(number, fault, None) for number, fault in check_links(document, words)]
+        found += check_files(document, words)
+        found += check_in_file(document, words)
+        found += check_names(document, known)
+        for number, fault, name in found:
+            if name in excused:
+                excused[name][1] = True
+            else:
+                faults.append(f"{name_of(document)}:{number}: {fault}")
+    faults += check_index(ROOT / "doc/README.md")
+    for name, (number, is_used) in excused.items():
+        if not is_used:
+            faults.append(f"{name_of(NAMES)}:{number}: no fault needs this excuse: {name}")
+    for fault in faults:
+        print(fault)
+    print(f"{count} documents, {len(faults)} faults")
+    return 1 if faults or not count else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
