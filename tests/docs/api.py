@@ -13,6 +13,8 @@ import re
 import sys
 import xml.etree.ElementTree as tree
 
+from words import report
+
 
 def has_words(element):
     return any("".join(part.itertext()).strip()
@@ -82,10 +84,7 @@ def main():
                 faults.append(f"{header.name}: Doxygen did not see the function {name}")
         if notes is not None and f"tarn/{header.name}" not in notes:
             faults.append(f"{sys.argv[3]}: does not say what tarn/{header.name} is about")
-    for fault in faults:
-        print(fault)
-    print(f"{len(headers)} headers, {count} declarations, {len(faults)} faults")
-    return 1 if faults or not headers or count < 100 else 0
+    return report(faults, f"{len(headers)} headers, {count} declarations", count > 100)
 
 
 if __name__ == "__main__":

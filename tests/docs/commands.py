@@ -16,11 +16,10 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 import time
 
-from words import ROOT, Words, documents, name_of, read_list
+from words import ROOT, Words, documents, name_of, outcome, read_list, report
 
 LIST = ROOT / "tests/docs/commands"
 RELEASE = ROOT / "build/release"
@@ -31,8 +30,9 @@ PROGRAM = r"(?:stress|test|gc|alloc|cycles|fuzz|bench)_\w+ "
 FIRST = (r"\./run\b|(?:\.\./)*build/|cmake |ctest |cc |tarn |valgrind |setarch |strace |taskset |"
          r"(?:tests|stress|bench|examples|cmake)/[\w/.-]+\.sh\b|" + PROGRAM)
 COMMAND = re.compile(rf"(?:{ASSIGNMENT} )*(?:{FIRST})|(?:{ASSIGNMENT} )+(?:\./)?[Pp][Rr]?[Oo]?\w+")
-IS_FILE = re.compile(r"build/$|build/release/\w+$|(?!build/)[\w/.-]+\.sh$") # in words; links.py looks at those
-PLACEHOLDER = re.compile(r"^(?:[A-Z][A-Z_]*|N|\.\.\.|<.*>|program|\./program|arguments|program\.[co])$")
+# In words these are the names of directories and scripts, of which nothing is said to be run.
+IS_FILE = re.compile(r"build/$|build/release/\w+$|(?!build/)[\w/.-]+\.sh$")
+PLACEHOLDER = re.compile(r"^(?:[A-Z][A-Z_]*|\.\.\.|<.*>|(?:\./)?program(?:\.[co])?|arguments)$")
 
 
 class Wrong(Exception):
@@ -74,6 +74,18 @@ def commands():
     return found
 
 
+def synopses():
+    """Lines such as "wordgraph [--threads N] [FILE]...", of programs of the examples."""
+    for document in documents():
+        for block in Words(document).blocks:
+            for i, line in enumerate(block.lines):
+                name = line.split(" ")[0]
+                programs = [path for path in (RELEASE / "examples" / name,
+                                              RELEASE / "examples/scheme" / name) if path.is_file()]
+                if block.language is None and " [" in line and programs:
+                    yield block.place(i), line, programs[0]
+
+
 def settings():
     for document in documents():
         for number, code in Words(document).inline():
@@ -85,21 +97,13 @@ def settings():
 
 @functools.lru_cache(None)
 def output_of(*command, **environment):
-    result = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, timeout=60, check=False,
-                            env=dict(clean_environment(), **environment), encoding="utf-8",
-                            errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    return result.stdout
-
-
-def clean_environment():
-    return {name: value for name, value in os.environ.items()
-            if not name.startswith(("TARN_", "PROGRAM_", "LD_PRELOAD"))}
+    return outcome(command, **environment)[1]
 
 
 @functools.lru_cache(None)
 def options():
-    return set(re.findall(r"^`TARN_([A-Z_]+)=<", output_of(str(RELEASE / "tarn-manpage"), "--markdown"),
-                          re.M))
+    table = output_of(str(RELEASE / "tarn-manpage"), "--markdown")
+    return set(re.findall(r"^`TARN_([A-Z_]+)=<", table, re.M))
 
 
 @functools.lru_cache(None)
@@ -142,7 +146,8 @@ def need(condition, words):
 
 
 def steps():
-    return re.search(r"^all_steps=\((.*?)\)", (ROOT / "run").read_text(), re.M | re.S).group(1).split()
+    text = (ROOT / "run").read_text()
+    return re.search(r"^all_steps=\((.*?)\)", text, re.M | re.S).group(1).split()
 
 
 def check_preset(kind, name):
@@ -248,7 +253,7 @@ def check_ctest(words):
 
 
 def find_program(word):
-    """The program of the release build that a word names, whatever its preset; None if there is none."""
+    """The program of the release build that a word names, whatever its preset; None: it has none."""
     name = re.sub(r"^(?:\.\./)*build/[^/]+/", "", word)
     if re.search(r"_[A-Z]+$", name): # any of several
         found = sorted(RELEASE.glob("bench/" + re.sub(r"[A-Z]+$", "*", name)))
@@ -260,7 +265,8 @@ def find_program(word):
         return None
     found = [path for place in ("bench", "stress", "tests", "examples", "examples/scheme", "")
              for path in [RELEASE / place / os.path.basename(name)] if path.is_file()]
-    need(name == word and found or list(ROOT.glob(f"tests/fuzz/{name}.c")), f"there is no program {word}")
+    need(name == word and found or (ROOT / f"tests/fuzz/{name}.c").exists(),
+         f"there is no program {word}")
     return found[0] if found else None
 
 
@@ -298,7 +304,8 @@ def check_words(words):
         path = ROOT / first
         need(os.access(path, os.X_OK), f"{first} is no script")
         for word in rest:
-            need(word.isdigit() or word in path.read_text() or (ROOT / f"tests/fuzz/fuzz_{word}.c").exists(),
+            is_target = (ROOT / f"tests/fuzz/fuzz_{word}.c").exists()
+            need(word.isdigit() or word in path.read_text() or is_target,
                  f"{first} knows no {word}")
     else:
         check_program(find_program(first), rest)
@@ -387,21 +394,16 @@ def check():
     for place, text in settings():
         count += 1
         attempt(faults, f"{place}: {text}", check_settings, text)
-    for fault in faults:
-        print(fault)
-    print(f"{len(found)} commands, {count} settings, {len(faults)} faults")
-    return 1 if faults or len(found) < 50 else 0
+    for place, line, program in synopses():
+        words = re.findall(r"--[a-z-]+", line)
+        attempt(faults, f"{place}: {line}", check_options, words,
+                output_of(str(program), "--help"), program.name)
+    return report(faults, f"{len(found)} commands, {count} settings", len(found) > 50)
 
 
 def run_one(text, directory):
     start = time.monotonic()
-    try:
-        result = subprocess.run(["bash", "-c", text], cwd=ROOT / directory, stdin=subprocess.DEVNULL,
-                                env=clean_environment(), timeout=60, check=False, encoding="utf-8",
-                                errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        status, said = result.returncode, result.stdout
-    except subprocess.TimeoutExpired:
-        status, said = "none after 60 s", ""
+    status, said = outcome(["bash", "-c", text], ROOT / directory)
     print(f"{time.monotonic() - start:5.1f} s  {text}", flush=True)
     if status != 0:
         print(f"FAILED: status {status}; its last lines:\n" + "\n".join(said.split("\n")[-15:]))

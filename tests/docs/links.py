@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 
-from words import ROOT, Words, documents, name_of, read_list
+from words import ROOT, Excuses, Words, documents, name_of, report
 
 NAMES = ROOT / "tests/docs/names"
 TOPS = ("lib", "doc", "tests", "bench", "examples", "include", "stress", "tools", "cmake")
@@ -23,7 +23,8 @@ IN_FILE = re.compile(r"((?:`[A-Za-z_]\w*`(?:, | and )?)+) in `([\w/]+\.[ch])`")
 
 @functools.lru_cache(None)
 def files():
-    return [path.relative_to(ROOT) for top in TOPS for path in (ROOT / top).rglob("*") if path.is_file()]
+    return [path.relative_to(ROOT) for top in TOPS
+            for path in (ROOT / top).rglob("*") if path.is_file()]
 
 
 def text_of(*places):
@@ -100,8 +101,8 @@ def known_names(manpage):
     table = subprocess.run([manpage, "--markdown"], check=True, capture_output=True, encoding="utf-8")
     options = set(re.findall(r"\bTARN_[A-Z_]+(?==)", table.stdout)) | {"TARN_OPTIONS"}
     headers = set(re.findall(r"\bTARN_[A-Z0-9_]+", text_of("include/tarn/*")))
-    build = set(re.findall(r"\b(?:TARN_[A-Z_]+|tarn_\w+)", text_of("CMakeLists.txt", "CMakePresets.json", "*/CMakeLists.txt",
-                                                      "tests/*/CMakeLists.txt")))
+    recipes = text_of("CMakeLists.txt", "CMakePresets.json", "*/CMakeLists.txt", "tests/*/CMakeLists.txt")
+    build = set(re.findall(r"\b(?:TARN_[A-Z_]+|tarn_\w+)", recipes))
     functions = set(re.findall(r"\btarn_\w+", text_of("include/tarn/*", "lib/*/*.[ch]")))
     return options | headers | build | functions
 
@@ -119,8 +120,7 @@ def check_names(document, known):
 
 def main():
     known = known_names(sys.argv[1])
-    excused = {what: [number, False] for number, what, _ in read_list(NAMES)}
-    faults, count = [], 0
+    excuses, faults, count = Excuses(NAMES), [], 0
     for document in documents():
         words = Words(document)
         count += 1
@@ -129,18 +129,10 @@ def main():
         found += check_in_file(document, words)
         found += check_names(document, known)
         for number, fault, name in found:
-            if name in excused:
-                excused[name][1] = True
-            else:
+            if not excuses.cover(name):
                 faults.append(f"{name_of(document)}:{number}: {fault}")
     faults += check_index(ROOT / "doc/README.md")
-    for name, (number, is_used) in excused.items():
-        if not is_used:
-            faults.append(f"{name_of(NAMES)}:{number}: no fault needs this excuse: {name}")
-    for fault in faults:
-        print(fault)
-    print(f"{count} documents, {len(faults)} faults")
-    return 1 if faults or not count else 0
+    return report(faults + excuses.faults(), f"{count} documents", count)
 
 
 if __name__ == "__main__":

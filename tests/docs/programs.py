@@ -9,14 +9,12 @@ them, that is what it prints, to the letter; a program without one prints nothin
 
 Any other block of ```c is a copy of a stretch of a file below examples/, tests/ or include/, or its
 first line is in tests/docs/fragments, with the reason why it is not."""
-import os
 import pathlib
 import re
-import subprocess
 import sys
 import tempfile
 
-from words import ROOT, Words, documents, name_of, read_list
+from words import ROOT, Excuses, Words, documents, name_of, outcome, report
 
 FRAGMENTS = ROOT / "tests/docs/fragments"
 WARNINGS = ("-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O1")
@@ -30,7 +28,8 @@ def blocks_of_c():
             if block.language != "c":
                 continue
             end = block.number + len(block.lines) # the line of the closing fence
-            if following and any((line or "").strip() for line in words.prose[end:following.number - 2]):
+            if following and any(line and line.strip()
+                                 for line in words.prose[end:following.number - 2]):
                 following = None
             yield block, following
 
@@ -39,24 +38,13 @@ def is_program(block):
     return re.search(r"^int main\(", block.text(), re.M)
 
 
-def clean_environment():
-    return {name: value for name, value in os.environ.items() if not name.startswith("TARN_")}
-
-
-def outcome(command):
-    result = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, env=clean_environment(),
-                            timeout=60, check=False, encoding="utf-8", errors="replace",
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    return result.returncode, result.stdout
-
-
 def fault_of_program(block, following, compiler, link):
     expected = following.text() if following and following.language == "text" else ""
     with tempfile.TemporaryDirectory() as directory:
         source, program = pathlib.Path(directory, "program.c"), pathlib.Path(directory, "program")
         source.write_text(block.text(), encoding="utf-8")
-        status, said = outcome([compiler, *WARNINGS, f"-I{ROOT}/include", str(source), "-o", str(program),
-                                *link])
+        status, said = outcome([compiler, *WARNINGS, f"-I{ROOT}/include", str(source),
+                                "-o", str(program), *link])
         if status != 0:
             return f"it does not compile:\n{said}"
         status, said = outcome([str(program)])
@@ -73,16 +61,12 @@ def sources():
 
 def check_fragments(fragments):
     texts = list(sources())
-    listed = {what: [number, False] for number, what, _ in read_list(FRAGMENTS)}
+    excuses = Excuses(FRAGMENTS)
     for block in fragments:
         first = f"{name_of(block.document)}: {block.lines[0].strip() if block.lines else ''}"
-        if first in listed:
-            listed[first][1] = True
-        elif not any(block.text() in text for text in texts):
+        if not excuses.cover(first) and not any(block.text() in text for text in texts):
             yield f"{block.place()}: no file below examples/, tests/ or include/ has this as it stands"
-    for what, (number, is_used) in listed.items():
-        if not is_used:
-            yield f"{name_of(FRAGMENTS)}:{number}: this fragment is nowhere: {what}"
+    yield from excuses.faults()
 
 
 def main():
@@ -97,10 +81,7 @@ def main():
         if fault:
             faults.append(f"{block.place()}: {fault}")
     faults += check_fragments(fragments)
-    for fault in faults:
-        print(fault)
-    print(f"{programs} programs, {len(fragments)} fragments, {len(faults)} faults")
-    return 1 if faults or not programs else 0
+    return report(faults, f"{programs} programs, {len(fragments)} fragments", programs)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""What stands in the documentation: blocks of code, and code in words, each with its place."""
+"""What stands in the documentation: blocks of code, and code in words, each with its place. And what
+the tests of it share: lists of what is known, programs run with their output, the report."""
+import os
 import pathlib
 import re
+import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PLACES = ("README.md", "doc/*.md", "examples/**/*.md", "bench/*.md")
@@ -89,3 +92,41 @@ def read_list(path):
             if not arrow:
                 raise SystemExit(f"{name_of(path)}:{number}: no \" => \" in it")
             yield number, what.strip(), how.strip()
+
+
+class Excuses:
+    """Lines of such a list that excuse a fault; one that excuses none is a fault itself."""
+
+    def __init__(self, path):
+        self.path = path
+        self.unused = {what: number for number, what, _ in read_list(path)}
+        self.known = set(self.unused)
+
+    def cover(self, what):
+        self.unused.pop(what, None)
+        return what in self.known
+
+    def faults(self):
+        return [f"{name_of(self.path)}:{number}: nothing needs this line: {what}"
+                for what, number in self.unused.items()]
+
+
+def outcome(command, directory=ROOT, **environment):
+    """The status of a program (None: it was not done after a minute), and all that it said."""
+    clean = {name: value for name, value in os.environ.items()
+             if not name.startswith(("TARN_", "PROGRAM_", "LD_PRELOAD"))}
+    try:
+        result = subprocess.run(command, cwd=directory, stdin=subprocess.DEVNULL, timeout=60,
+                                env=dict(clean, **environment), check=False, encoding="utf-8",
+                                errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        return result.returncode, result.stdout
+    except subprocess.TimeoutExpired:
+        return None, "not done after a minute"
+
+
+def report(faults, counted, is_enough):
+    """Prints them; the status to end with."""
+    for fault in faults:
+        print(fault)
+    print(f"{counted}, {len(faults)} faults")
+    return 0 if is_enough and not faults else 1

@@ -149,7 +149,9 @@ function code_of(line) { # without comments that begin and end on it, or that be
 
 function count_of(line, what) { return gsub(what, "", line) }
 
-function transparent(line) { return line ~ /^ *# *(if|ifdef|ifndef|else|elif|endif|error|include|undef)/ }
+function transparent(line) { # of the preprocessor, but no macro
+  return line ~ /^ *# *(if|ifdef|ifndef|else|elif|endif|error|include|undef)/
+}
 
 # The declaration that begins at line i; gives its last line, and sets `declared` and `opens`: it
 # ends with the brace of a structure or an enumeration.
@@ -278,7 +280,8 @@ function indent_of(line) {
 }
 
 END {
-  AGGREGATE = "(^|[^A-Za-z0-9_])(struct|enum|union|class|namespace|extern)([^A-Za-z0-9_(]([^()]|\\(\\))*)?[{]"
+  AGGREGATE = "(^|[^A-Za-z0-9_])(struct|enum|union|class|namespace|extern)" \
+              "([^A-Za-z0-9_(]([^()]|\\(\\))*)?[{]"
   depth = 0
   for (i = 1; i <= NR; i++) {
     if (text[i] ~ /^ *$/) {
@@ -291,7 +294,7 @@ END {
       owner = outer[depth]
       print text[i]
       depth--
-    } else if (transparent(text[i]) || text[i] ~ /^ *\/\// || text[i] ~ /^ *TARN_(BEGIN|END)_DECLS$/) {
+    } else if (transparent(text[i]) || text[i] ~ /^ *(\/\/|TARN_(BEGIN|END)_DECLS$)/) {
       print text[i]
     } else {
       i = emit_declaration(i, 0)
