@@ -4,7 +4,8 @@
 Commands of the documentation, and tests/docs/commands, which says for each how it is known to work.
 
 check   every command is on the list and every line of the list is somewhere; what a command names
-        (programs, presets, steps, options, cases, files) is there; settings in words are accepted
+        (programs, presets, steps, options, cases, files) is there; settings in words are accepted;
+        commands of gdb, which need no line, are there
 run     runs those that the list says are to be run, as they stand or with smaller arguments
 list    prints the commands
 
@@ -26,8 +27,9 @@ RELEASE = ROOT / "build/release"
 PRESETS = json.loads((ROOT / "CMakePresets.json").read_text())
 ASSIGNMENT = r"[A-Z][A-Z0-9_]*=(?:\"[^\"]*\"|'[^']*'|\S)*"
 SETTINGS = re.compile(rf"(?:{ASSIGNMENT} )*{ASSIGNMENT}$")
-PROGRAM = r"(?:stress|test|gc|alloc|cycles|fuzz|bench)_\w+ "
-FIRST = (r"\./run\b|(?:\.\./)*build/|cmake |ctest |cc |tarn |valgrind |setarch |strace |taskset |"
+PROGRAM = r"(?:stress|test|gc|alloc|cycles|fuzz|bench|gdb)_\w+ "
+FIRST = (r"\./run\b|(?:\.\./)*build/|cmake |ctest |cc |sh |tarn |"
+         r"gdb |valgrind |setarch |strace |taskset |"
          r"(?:tests|stress|bench|examples|cmake)/[\w/.-]+\.sh\b|" + PROGRAM)
 COMMAND = re.compile(rf"(?:{ASSIGNMENT} )*(?:{FIRST})|(?:{ASSIGNMENT} )+(?:\./)?[Pp][Rr]?[Oo]?\w+")
 # In words these are the names of directories and scripts, of which nothing is said to be run.
@@ -47,8 +49,13 @@ def is_command(text):
 
 def of_block(block):
     """Commands of a block, with the directory that a "cd" in it leads to."""
-    lines = [(i, re.sub(r"\s+# .*$", "", line)) for i, line in enumerate(block.lines)
-             if line.strip() and not line.lstrip().startswith("#")]
+    lines = []
+    for i, line in enumerate(block.lines):
+        line = re.sub(r"\s+# .*$", "", line)
+        if lines and lines[-1][1].endswith(" \\"):
+            lines[-1] = (lines[-1][0], lines[-1][1][:-1] + line.strip())
+        elif line.strip() and not line.lstrip().startswith("#"):
+            lines.append((i, line))
     if block.language not in (None, "", "sh") or not lines or not is_command(lines[0][1].strip()):
         return
     directory = ""
@@ -69,9 +76,27 @@ def commands():
             for place, text, directory in of_block(block):
                 found.setdefault(text, (place, directory))
         for number, code in words.inline():
-            if is_command(code) and not SETTINGS.match(code) and not IS_FILE.match(code):
+            if (is_command(code) and not SETTINGS.match(code) and not IS_FILE.match(code)
+                    and not is_of_gdb(document, code)):
                 found.setdefault(code, (f"{name_of(document)}:{number}", ""))
     return found
+
+
+def is_of_gdb(document, code):
+    return document.name == "gdb.md" and code.startswith("tarn ")
+
+
+def gdb_commands():
+    """Commands "tarn ..." within gdb: of its sessions, and of the words about them."""
+    for document in documents():
+        words = Words(document)
+        for block in words.blocks:
+            for i, line in enumerate(block.lines):
+                if line.startswith("(gdb) tarn "):
+                    yield block.place(i), line[6:]
+        for number, code in words.inline():
+            if is_of_gdb(document, code):
+                yield f"{name_of(document)}:{number}", code
 
 
 def synopses():
@@ -118,7 +143,7 @@ def help_of_run():
     """The help of ./run, by command."""
     parts, name = {}, None
     for line in output_of("./run", "help").split("\n"):
-        match = re.match(r"  ([a-z]+)\b", line)
+        match = re.match(r"  ([a-z0-9]+)\b", line)
         name = match.group(1) if match else name if line.startswith(" ") else None
         if name:
             parts[name] = parts.get(name, "") + line + "\n"
@@ -263,11 +288,26 @@ def find_program(word):
         return RELEASE / name
     if name != word and (ROOT / name).with_suffix(".c").exists():
         return None
-    found = [path for place in ("bench", "stress", "tests", "examples", "examples/scheme", "")
+    found = [path for place in ("bench", "stress", "tests", "tests/gdb", "tools/tarn", "examples",
+                                 "examples/scheme", "")
              for path in [RELEASE / place / os.path.basename(name)] if path.is_file()]
     need(name == word and found or (ROOT / f"tests/fuzz/{name}.c").exists(),
          f"there is no program {word}")
     return found[0] if found else None
+
+
+def check_within_gdb(text):
+    script = (ROOT / "tools/gdb/tarn.py").read_text()
+    name = text.split()[1]
+    need(re.search(rf'\(\s*"{name}",\s*\w+_command', script), f"gdb has no tarn {name}")
+
+
+def check_gdb(words):
+    for i, word in enumerate(words):
+        if word == "-x":
+            need((ROOT / words[i + 1]).is_file(), f"there is no {words[i + 1]}")
+        if word == "--args":
+            check_words(words[i + 1:])
 
 
 def check_program(path, words):
@@ -297,12 +337,22 @@ def check_words(words):
         while index < len(rest) and (rest[index].startswith("-") or rest[index].isdigit()):
             index += 1
         check_words(rest[index:])
+    elif first == "gdb":
+        check_gdb(rest)
+    elif first == "tarn":
+        text = output_of(str(find_program("tarn")), "--help")
+        need(re.search(rf"\b{rest[0]}\b", text), f"tarn has no command {rest[0]}")
+        check_options(rest[1:], text, "tarn")
+    elif first == "sh":
+        check_words(rest)
+    elif first == "apt":
+        need(rest[0] == "install", "apt does no such thing")
     elif first == "cc":
         for word in rest:
             need(not word.startswith("-l") or (RELEASE / f"lib{word[2:]}.so").exists(), f"no {word}")
     elif first.endswith(".sh"):
         path = ROOT / first
-        need(os.access(path, os.X_OK), f"{first} is no script")
+        need(path.is_file(), f"there is no script {first}")
         for word in rest:
             is_target = (ROOT / f"tests/fuzz/fuzz_{word}.c").exists()
             need(word.isdigit() or word in path.read_text() or is_target,
@@ -390,6 +440,8 @@ def check():
         if what not in found:
             faults.append(f"{name_of(LIST)}:{number}: this command is nowhere: {what}")
         attempt(faults, f"{name_of(LIST)}:{number}: {what}", check_line, what, how)
+    for place, text in gdb_commands():
+        attempt(faults, f"{place}: {text}", check_within_gdb, text)
     count = 0
     for place, text in settings():
         count += 1

@@ -15,7 +15,7 @@ import sys
 from words import ROOT, Excuses, Words, documents, name_of, report
 
 NAMES = ROOT / "tests/docs/names"
-TOPS = ("lib", "doc", "tests", "bench", "examples", "include", "stress", "tools", "cmake")
+TOPS = ("lib", "doc", "tests", "bench", "examples", "include", "stress", "tools", "cmake", "packaging")
 LAYERS = ("os", "heap", "world", "collect", "inspect", "doors")
 FILE = re.compile(r"[\w*/.\[\]-]+\.(?:c|h|hpp|cc|md|sh|py|scm|pml|patch|cmake|awk|json|txt|7|in)$")
 IN_FILE = re.compile(r"((?:`[A-Za-z_]\w*`(?:, | and )?)+) in `([\w/]+\.[ch])`")
@@ -101,7 +101,8 @@ def known_names(manpage):
     table = subprocess.run([manpage, "--markdown"], check=True, capture_output=True, encoding="utf-8")
     options = set(re.findall(r"\bTARN_[A-Z_]+(?==)", table.stdout)) | {"TARN_OPTIONS"}
     headers = set(re.findall(r"\bTARN_[A-Z0-9_]+", text_of("include/tarn/*")))
-    recipes = text_of("CMakeLists.txt", "CMakePresets.json", "*/CMakeLists.txt", "tests/*/CMakeLists.txt")
+    recipes = text_of("CMakeLists.txt", "CMakePresets.json", "*/CMakeLists.txt",
+                      "tests/*/CMakeLists.txt")
     build = set(re.findall(r"\b(?:TARN_[A-Z_]+|tarn_\w+)", recipes))
     functions = set(re.findall(r"\btarn_\w+", text_of("include/tarn/*", "lib/*/*.[ch]")))
     return options | headers | build | functions
