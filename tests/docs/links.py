@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""usage: links.py MANPAGE
+"""usage: links.py MANPAGE PROGRAM
 What the documentation refers to is there: targets of links, their headings, names of files, options
-(MANPAGE prints their table), constants, functions of Tarn, and "NAME in FILE". tests/docs/names has
-the names that are right all the same, with the reason.
+(MANPAGE prints their table), constants, functions of Tarn, metrics (PROGRAM is any that has a world),
+and "NAME in FILE". tests/docs/names has the names that are right all the same, with the reason.
 
 From the root of the sources."""
 import functools
 import pathlib
 import re
-import subprocess
 import sys
+import tempfile
 
-from words import ROOT, Excuses, Words, documents, name_of, report
+from words import ROOT, Excuses, Words, documents, name_of, outcome, report
 
 NAMES = ROOT / "tests/docs/names"
 TOPS = ("lib", "doc", "tests", "bench", "examples", "include", "stress", "tools", "cmake", "packaging")
@@ -97,15 +97,24 @@ def check_index(index):
             yield f"{name_of(index)}: has no link to {path.name}"
 
 
-def known_names(manpage):
-    table = subprocess.run([manpage, "--markdown"], check=True, capture_output=True, encoding="utf-8")
-    options = set(re.findall(r"\bTARN_[A-Z_]+(?==)", table.stdout)) | {"TARN_OPTIONS"}
+def metrics(program):
+    """Names of what the program's world writes about itself, and of the samples of each."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = pathlib.Path(directory, "metrics.prom")
+        outcome([program], TARN_METRICS=str(path))
+        text = path.read_text(encoding="utf-8")
+    return set(re.findall(r"^(?:# TYPE )?(tarn_\w+)", text, re.M))
+
+
+def known_names(manpage, program):
+    table = outcome([manpage, "--markdown"])[1]
+    options = set(re.findall(r"\bTARN_[A-Z_]+(?==)", table)) | {"TARN_OPTIONS"}
     headers = set(re.findall(r"\bTARN_[A-Z0-9_]+", text_of("include/tarn/*")))
     recipes = text_of("CMakeLists.txt", "CMakePresets.json", "*/CMakeLists.txt",
                       "tests/*/CMakeLists.txt")
     build = set(re.findall(r"\b(?:TARN_[A-Z_]+|tarn_\w+)", recipes))
     functions = set(re.findall(r"\btarn_\w+", text_of("include/tarn/*", "lib/*/*.[ch]")))
-    return options | headers | build | functions
+    return options | headers | build | functions | metrics(program)
 
 
 def check_names(document, known):
@@ -120,7 +129,7 @@ def check_names(document, known):
 
 
 def main():
-    known = known_names(sys.argv[1])
+    known = known_names(*sys.argv[1:3])
     excuses, faults, count = Excuses(NAMES), [], 0
     for document in documents():
         words = Words(document)
