@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Around the declarations of a header: C names, also in C++. */
 #ifdef __cplusplus
 #define TARN_BEGIN_DECLS extern "C" {
 #define TARN_END_DECLS }
@@ -26,12 +27,14 @@
 /* Marks what the shared library exports. */
 #if defined(__GNUC__)
 #define TARN_API __attribute__((visibility("default")))
+/* Say which way a branch of the inlined paths mostly goes. */
 #define TARN_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 #define TARN_LIKELY(condition) __builtin_expect(!!(condition), 1)
 #else
 #error "Tarn needs a compiler with GNU C builtins (gcc or clang)"
 #endif
 
+/* The version of these headers; tarn_version() is that of the library. */
 #define TARN_VERSION_MAJOR 0
 #define TARN_VERSION_MINOR 1
 #define TARN_VERSION_PATCH 0
@@ -40,7 +43,7 @@ TARN_BEGIN_DECLS
 
 /* What a call came to.  The numbers are part of the binary interface and never change. */
 typedef enum tarn_status {
-  TARN_OK = 0,
+  TARN_OK = 0,           /* it was done */
   TARN_EINVAL = 1,       /* an argument is NULL or out of range */
   TARN_ENOMEM = 2,       /* the system gave no memory, also after a full collection */
   TARN_ELIMIT = 3,       /* the hard limit (TARN_HARD_LIMIT) stands in the way */

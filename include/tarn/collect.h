@@ -27,13 +27,14 @@
  * tarn_collect.
  *
  * The order of events in one collection, of which each sees the results of those before it:
+ *
  *   1. everything reachable from roots is marked, with the values of ephemerons whose key is;
  *   2. weak references and weak table entries to what is not marked are cleared;
  *   3. objects with a finalizer that are not marked go to the finalizer queue, in the order in
- * which the finalizers were added, and are marked with all they reach (they are alive until their
- *      finalizer has run, and longer if it stores them somewhere);
+ *      which the finalizers were added, and are marked with all they reach (they are alive until
+ *      their finalizer has run, and longer if it stores them somewhere);
  *   4. ephemerons are looked at again for what step 3 marked; those whose key is still not marked
- * are cleared;
+ *      are cleared;
  *   5. objects that are not marked are dead; those with a `free` function wait for it.
  */
 #ifndef TARN_COLLECT_H

@@ -133,6 +133,8 @@ TARN_API tarn_status tarn_unfreeze(tarn_thread *self);
 typedef struct tarn_weak_handle tarn_weak_handle;
 typedef void (*tarn_weak_gone_fn)(tarn_thread *self, tarn_weak_handle *handle, void *data);
 
+/* Makes a handle to an object, for which the caller has a reference meanwhile; `data` is for
+ * `gone`. */
 TARN_API tarn_status tarn_weak_handle_new(tarn_thread *self, void *object, tarn_weak_gone_fn gone,
                                           void *data, tarn_weak_handle **out);
 

@@ -22,6 +22,8 @@
 
 TARN_BEGIN_DECLS
 
+/* Gets the thread that drains the queue, the object, and what tarn_finalizer_add was given. It may
+ * do whatever a thread may do. */
 typedef void (*tarn_finalizer_fn)(tarn_thread *self, void *object, void *data);
 
 /*

@@ -27,7 +27,11 @@
 
 TARN_BEGIN_DECLS
 
-typedef enum tarn_heap_kind { TARN_HEAP_ATOMIC = 0, TARN_HEAP_CONTAINER = 1 } tarn_heap_kind;
+/* What may lie in a heap. */
+typedef enum tarn_heap_kind {
+  TARN_HEAP_ATOMIC = 0,   /* raw blocks, and objects without a traced slot: never scanned */
+  TARN_HEAP_CONTAINER = 1 /* objects with traced slots */
+} tarn_heap_kind;
 
 /* A block above this many bytes is a large object. */
 #define TARN_LARGE_LIMIT ((size_t)32768)
@@ -57,6 +61,8 @@ TARN_API tarn_status tarn_heap_destroy(tarn_thread *self, tarn_heap *heap);
 
 /* The two heaps that a world starts with; never NULL for a good world. */
 TARN_API tarn_heap *tarn_world_heap(tarn_world *world, tarn_heap_kind kind);
+
+/* Of which kind a heap is.  Any thread, any time. */
 TARN_API tarn_heap_kind tarn_heap_kind_of(const tarn_heap *heap);
 
 /*
@@ -100,9 +106,9 @@ TARN_API void *tarn_alloc_aligned(tarn_thread *self, size_t alignment, size_t si
  * Changes the size of a block of an atomic heap that has no type: the same block if it fits without
  * wasting more than half of it, else a new one of the same heap with the contents, and the old one
  * is freed.  What is added is undefined.  NULL for `block`: as tarn_alloc_raw.  `size` 0 gives a
- * smallest block.  No alignment beyond that of the size class is kept. NULL: as tarn_heap_alloc,
- * and TARN_EINVAL for an object with a type; the block is as it was. A free block, and an address
- * that is not a block's start, are reported and abort, as in tarn_free.
+ * smallest block.  No alignment beyond that of the size class is kept.
+ * NULL: as tarn_heap_alloc, and TARN_EINVAL for an object with a type; the block is as it was. A
+ * free block, and an address that is not a block's start, are reported and abort, as in tarn_free.
  */
 TARN_API void *tarn_realloc(tarn_thread *self, void *block, size_t size);
 

@@ -49,10 +49,10 @@ typedef enum tarn_profile_format {
 } tarn_profile_format;
 
 typedef enum tarn_profile_value {
-  TARN_PROFILE_ALLOC_OBJECTS = 0,
-  TARN_PROFILE_ALLOC_SPACE = 1,
-  TARN_PROFILE_INUSE_OBJECTS = 2,
-  TARN_PROFILE_INUSE_SPACE = 3
+  TARN_PROFILE_ALLOC_OBJECTS = 0, /* blocks that were allocated */
+  TARN_PROFILE_ALLOC_SPACE = 1,   /* their bytes */
+  TARN_PROFILE_INUSE_OBJECTS = 2, /* blocks that are in use */
+  TARN_PROFILE_INUSE_SPACE = 3    /* their bytes */
 } tarn_profile_value;
 
 /*

@@ -31,19 +31,22 @@ static inline void tarn_frame_push(tarn_thread *self, tarn_frame *frame, void *c
   self->tarn_frames = frame;
 }
 
+/* Takes the newest frame away, which must be this one. */
 static inline void tarn_frame_pop(tarn_thread *self, tarn_frame *frame) {
   self->tarn_frames = frame->previous;
 }
 
 /* For TARN_FRAME: pops when the scope ends. */
 struct tarn_frame_scope {
-  tarn_thread *self;
-  tarn_frame frame;
+  tarn_thread *self; /* whose frame it is */
+  tarn_frame frame;  /* which is pushed */
 };
+/* What its end calls. */
 static inline void tarn_frame_leave(struct tarn_frame_scope *scope) {
   tarn_frame_pop(scope->self, &scope->frame);
 }
 
+/* For TARN_FRAME: names that differ from line to line. */
 #define TARN_PASTE2(a, b) a##b
 #define TARN_PASTE(a, b) TARN_PASTE2(a, b)
 

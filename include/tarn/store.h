@@ -9,12 +9,15 @@
  * other world all collections are full ones, and the calls here do nothing but store.
  *
  * The rules.  A reference to an object or block of the world goes into a traced word of an object
+ *
  *   - by tarn_store or tarn_store_range; or
  *   - by any store of the program's own (an atomic one, say), with tarn_barrier or
  *     tarn_barrier_range right before or after it, without a safepoint in between; or
  *   - by a plain store, if there was no safepoint since the object was allocated: by
- * tarn_store_new. An allocation is a safepoint, so this is for filling an object right after
- * `tarn_new`. Traced words are the traced slots of the object, of its elements and of its data
+ *     tarn_store_new.  An allocation is a safepoint, so this is for filling an object right after
+ *     `tarn_new`.
+ *
+ * Traced words are the traced slots of the object, of its elements and of its data
  * block, the word that holds the data block itself, and whatever its trace function visits.  A
  * store of NULL, or of a word that names nothing of the world, may do without.  Roots (frames,
  * tarn_root_add, providers) and weak references need nothing.

@@ -4,7 +4,7 @@
  *
  * Tarn is a thread-safe allocator with per-thread arenas, and a stop-the-world collector over the
  * same memory.  Read the headers in this order: base, world, heap, type, thread, inline, root,
- * collect, weak, finalizer, inspect, events, snapshot, metrics, profile, options.
+ * collect, store, weak, finalizer, cycles, inspect, events, snapshot, metrics, profile, options.
  */
 #ifndef TARN_H
 #define TARN_H

@@ -80,6 +80,7 @@ public:
     return handle;
   }
 
+  /* The world, which stays this object's to end; NULL if it is false. */
   tarn_world *get() const noexcept { return handle_; }
   operator tarn_world *() const noexcept { return handle_; }
   explicit operator bool() const noexcept { return handle_ != nullptr; }
@@ -131,6 +132,7 @@ public:
     return handle;
   }
 
+  /* The handle, which stays this object's to detach; NULL if it is false. */
   tarn_thread *get() const noexcept { return handle_; }
   operator tarn_thread *() const noexcept { return handle_; }
   explicit operator bool() const noexcept { return handle_ != nullptr; }

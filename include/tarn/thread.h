@@ -8,7 +8,8 @@
  *   running   it may touch objects, and is stopped only where it polls (`tarn_safepoint`),
  *             allocates or blocks;
  *   blocked   between `tarn_block_begin` and `tarn_block_end`: it promises not to touch objects,
- * and collections do not wait for it; stopped   a collection is on.
+ *             and collections do not wait for it;
+ *   stopped   a collection is on.
  *
  * A running thread must come to a safepoint often: everybody else waits for it.  Take locks that
  * another running thread may hold across a safepoint only inside a blocked region.
@@ -57,6 +58,7 @@ TARN_API tarn_status tarn_thread_detach(tarn_thread *self);
 /* The calling thread's handle in `world`, or NULL.  A few nanoseconds. */
 TARN_API tarn_thread *tarn_thread_self(tarn_world *world);
 
+/* The world that a handle of the calling thread is of; NULL for any other handle. */
 TARN_API tarn_world *tarn_thread_world(const tarn_thread *self);
 
 /* A name for logs and reports, at most 31 bytes are kept; the default is the system's name. */

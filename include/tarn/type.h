@@ -8,12 +8,17 @@
  *
  * The shapes, which can be combined:
  *
- *   inline slots     | type | slot | slot | ...            words 1 .. size/8-1, traced or raw
- *   an array         | type | ... | element | element ...  after the fixed part, `count` elements;
- *                                                          the count stands in the word
- * `count_word` a data block     | type | data |  -> | slot | slot ... a block of its own that lives
- * and dies with the object (the shape of a GOOPS instance); the pointer to it stands in the word
- * `data_word` a trace function visits whatever it likes
+ *   inline slots       | type | slot | slot | ...
+ *                      words 1 to size/8 - 1, traced or raw
+ *
+ *   an array           | type | ... | element | element | ...
+ *                      after the fixed part as many elements as the word `count_word` says
+ *
+ *   a data block       | type | data | ...    | slot | slot | ...
+ *                      a block of its own that lives and dies with the object (the shape of a
+ *                      GOOPS instance); the word `data_word` is the pointer to it
+ *
+ *   a trace function   visits whatever it likes
  *
  * A type without anything traced puts its objects into the atomic heap by itself.  Types with a
  * `free` function put them into pools of their own, so that the others' dead are never looked at.
@@ -49,6 +54,7 @@ typedef bool (*tarn_try_ref_fn)(tarn_thread *self, void *object); /* under a loc
 /* Writes a short text for the object into `buffer` of `size` bytes, as snprintf does. */
 typedef int (*tarn_print_fn)(const void *object, char *buffer, size_t size);
 
+/* Bits of tarn_type_spec.flags. */
 enum {
   TARN_TYPE_ALL_TRACED = 1u << 0,      /* every inline word but 0, the count and the data word */
   TARN_TYPE_ELEMENTS_TRACED = 1u << 1, /* every word of every element is traced */
@@ -73,16 +79,16 @@ typedef struct tarn_type_spec {
   uint64_t slot_bits;            /* the same as bits: bit n is word n; both may be given */
   size_t element_size;           /* bytes of an array's element; 0: not an array */
   const uint32_t *element_slots; /* traced words of an element */
-  size_t element_slot_count;
-  size_t count_word;          /* where the count stands; 0: word 1 (arrays only) */
-  size_t data_size;           /* bytes of the data block; 0: none */
-  const uint32_t *data_slots; /* traced words of the data block */
-  size_t data_slot_count;
-  size_t data_word;    /* where the pointer to it stands; 0: word 1 */
-  tarn_trace_fn trace; /* in addition to the slots, or instead of them */
-  tarn_free_fn free;
-  tarn_print_fn print;
-  void *user; /* for the runtime; tarn_type_user */
+  size_t element_slot_count;     /* how many */
+  size_t count_word;             /* where the count stands; 0: word 1 (arrays only) */
+  size_t data_size;              /* bytes of the data block; 0: none */
+  const uint32_t *data_slots;    /* traced words of the data block */
+  size_t data_slot_count;        /* how many */
+  size_t data_word;              /* where the pointer to it stands; 0: word 1 */
+  tarn_trace_fn trace;           /* in addition to the slots, or instead of them */
+  tarn_free_fn free;             /* NULL: there is nothing to release */
+  tarn_print_fn print;           /* for tarn_print */
+  void *user;                    /* for the runtime; tarn_type_user */
   /*
    * In worlds that count references, and only there (tarn/cycles.h).  A type with something traced
    * must say where its count stands, another one may: at `refs_at`, `refs_size` bytes, outside of
@@ -93,11 +99,14 @@ typedef struct tarn_type_spec {
    * `finalize` sees its object whole before it dies, once, and may make new references to it.
    * `clear` gives up the references that the object has, and forgets them; the object stays.
    */
-  size_t refs_at;   /* bytes from the start of the object; 0: it does not stand there */
-  size_t refs_size; /* 4 or 8; 0: 8 */
-  tarn_refs_fn refs;
+  size_t refs_at;          /* bytes from the start of the object; 0: it does not stand there */
+  size_t refs_size;        /* 4 or 8; 0: 8 */
+  tarn_refs_fn refs;       /* tells the count */
   tarn_try_ref_fn try_ref; /* for TARN_TYPE_WEAK: adds one if there is any */
-  tarn_count_fn ref, unref, clear, finalize;
+  tarn_count_fn ref;       /* adds one */
+  tarn_count_fn unref;     /* gives one up, with all that follows */
+  tarn_count_fn clear;     /* gives up what the object refers to */
+  tarn_count_fn finalize;  /* sees the object whole before it dies */
 } tarn_type_spec;
 
 #ifdef __cplusplus /* which has designated initialisers since C++20 only */
@@ -108,6 +117,7 @@ static inline tarn_type_spec tarn_type_spec_init() {
 }
 #define TARN_TYPE_SPEC_INIT tarn_type_spec_init()
 #else
+/* A description in which nothing is said but its size. */
 #define TARN_TYPE_SPEC_INIT \
   { .struct_size = sizeof(tarn_type_spec) }
 #endif
@@ -140,6 +150,11 @@ TARN_API const tarn_type *tarn_type_create(tarn_world *world, const tarn_type_sp
 TARN_API tarn_status tarn_type_set_free(const tarn_type *type, tarn_free_fn fn);
 TARN_API tarn_status tarn_type_set_print(const tarn_type *type, tarn_print_fn fn);
 
+/*
+ * What the description said: the name, the parent (NULL if there is none), the bytes of the fixed
+ * part and the user word; the `free` function as it is now; and the world that the type is of.
+ * NULL or 0 for a NULL type.  Any thread, any time.
+ */
 TARN_API const char *tarn_type_name(const tarn_type *type);
 TARN_API const tarn_type *tarn_type_parent(const tarn_type *type);
 TARN_API size_t tarn_type_size(const tarn_type *type);
@@ -163,7 +178,8 @@ TARN_API int tarn_print(const void *object, char *buffer, size_t size);
 
 /* What was visited and not looked at yet.  Programs use none of its fields. */
 struct tarn_visitor {
-  uintptr_t *tarn_next, *tarn_end;
+  uintptr_t *tarn_next; /* where the next reference goes */
+  uintptr_t *tarn_end;  /* where there is no more room */
 };
 
 /* tarn_visit, for foreign-function users and where there is no room. */

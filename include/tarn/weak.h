@@ -47,20 +47,22 @@ TARN_API void tarn_ephemeron_set_value(tarn_thread *self, void *ephemeron, void 
  */
 typedef struct tarn_weak_table tarn_weak_table;
 
+/* What a table holds weakly. */
 typedef enum tarn_weak_kind {
-  TARN_WEAK_SET = 0,
-  TARN_WEAK_KEYS = 1,
-  TARN_WEAK_VALUES = 2
+  TARN_WEAK_SET = 0,   /* its objects */
+  TARN_WEAK_KEYS = 1,  /* the keys */
+  TARN_WEAK_VALUES = 2 /* the values */
 } tarn_weak_kind;
 
+/* A description.  Start from TARN_WEAK_TABLE_SPEC_INIT. */
 typedef struct tarn_weak_table_spec {
-  size_t struct_size;
-  tarn_weak_kind kind;
+  size_t struct_size;  /* sizeof(tarn_weak_table_spec) of the caller */
+  tarn_weak_kind kind; /* what is held weakly */
   /* NULL for both: keys are compared by address.  Called under a shard's lock: must not allocate,
    * block or call Tarn.  `probe` is what the caller looks for, and need not be an object. */
   uint64_t (*hash)(const void *key, void *data);
   bool (*equal)(const void *probe, const void *key, void *data);
-  void *data;
+  void *data; /* for both */
 } tarn_weak_table_spec;
 
 #ifdef __cplusplus /* which has designated initialisers since C++20 only */
@@ -71,12 +73,19 @@ static inline tarn_weak_table_spec tarn_weak_table_spec_init() {
 }
 #define TARN_WEAK_TABLE_SPEC_INIT tarn_weak_table_spec_init()
 #else
+/* A set that compares by address. */
 #define TARN_WEAK_TABLE_SPEC_INIT \
   { .struct_size = sizeof(tarn_weak_table_spec) }
 #endif
 
+/*
+ * Makes a table of the world.
+ * Errors: TARN_EINVAL (NULL, an unknown kind, `hash` without `equal` or the other way round),
+ * TARN_EKIND (the world counts references), TARN_ENOMEM; `*out` is NULL then.  Any thread.
+ */
 TARN_API tarn_status tarn_weak_table_create(tarn_world *world, const tarn_weak_table_spec *spec,
                                             tarn_weak_table **out);
+
 /* No thread may use the table any more.  The world's end destroys what is left. */
 TARN_API void tarn_weak_table_destroy(tarn_weak_table *table);
 
