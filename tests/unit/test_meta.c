@@ -231,7 +231,7 @@ static void a_world_ends_without_traces(void **unused) {
   size_t before = 0;
   for (int round = 0; round < 12; round++) {
     /* Stacks of threads that have ended are the C library's to give back, or to keep. */
-    tarn_world *world = support_world("purger=0,sweeper=0,markers=1");
+    tarn_world *world = support_world("purger=0,sweeper=0,idle-collect=0,markers=1");
     tarn_thread *self = support_attach(world);
     for (int i = 0; i < 200; i++) {
       assert_non_null(support_type(world, "short-lived", 24 + (size_t)i % 5 * 8, 2, NULL));
