@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "cpu_time.h"
 #include "os/os.h"
 #include <tarn/tarn.h>
 
@@ -98,13 +99,6 @@ static void *make_array(const struct fixture *f, size_t count) {
   void *array = tarn_new_array(f->self, f->array, count);
   assert_non_null(array);
   return array;
-}
-
-/* Nanoseconds that this thread has worked: other load on the machine does not count. */
-static uint64_t cpu_time(void) {
-  struct timespec now;
-  assert_int_equal(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now), 0);
-  return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 }
 
 /* Tens of times what linear work takes, and a fraction of what quadratic work would. */
