@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * text.c: messages, sizes, durations, names from elsewhere, the terminal; see tool.h.
+ */
+#include "tool.h"
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+void tool_say(const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  (void)fflush(stdout);
+  (void)fputs("tarn: ", stderr);
+  (void)vfprintf(stderr, format, arguments);
+  (void)fputc('\n', stderr);
+  va_end(arguments);
+}
+
+/* --- memory ---------------------------------------------------------------------------------- */
+
+void tool_no_memory(void) {
+  tool_say("no memory");
+  exit(TOOL_FAILED);
+}
+
+void *tool_make(size_t count, size_t size) {
+  void *made = calloc(count ? count : 1, size);
+  if (!made)
+    tool_no_memory();
+  return made;
+}
+
+void *tool_grow(void *old, size_t count, size_t size) {
+  void *grown = size && count > SIZE_MAX / size ? NULL : realloc(old, count * size);
+  if (!grown)
+    tool_no_memory();
+  return grown;
+}
+
+int tool_finish(int status) {
+  if (fflush(stdout) == 0 && !ferror(stdout))
+    return status;
+  if (errno != EPIPE)
+    tool_say("standard output: %s", strerror(errno));
+  return TOOL_FAILED;
+}
+
+/* --- numbers --------------------------------------------------------------------------------- */
+
+#define TEXTS 16u /* more than one call of printf has */
+#define TEXT_ROOM 32u
+
+static char *next_text(void) {
+  static char texts[TEXTS][TEXT_ROOM];
+  static unsigned last;
+  last = (last + 1) % TEXTS;
+  return texts[last];
+}
+
+static void put_size(char *text, const char *sign, uint64_t bytes) {
+  static const char units[] = "KMGTPE";
+  double number = (double)bytes;
+  int unit = -1;
+  while (number >= 1000 && unit < 5) { /* not 1024: at most four digits */
+    number /= 1024;
+    unit++;
+  }
+  if (unit < 0)
+    (void)snprintf(text, TEXT_ROOM, "%s%u", sign, (unsigned)bytes);
+  else
+    (void)snprintf(text, TEXT_ROOM, "%s%.1f%c", sign, number, units[unit]);
+}
+
+const char *tool_size(uint64_t bytes) {
+  char *text = next_text();
+  put_size(text, "", bytes);
+  return text;
+}
+
+static uint64_t magnitude(int64_t number) {
+  return number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
+}
+static const char *sign_of(int64_t number) { return number < 0 ? "-" : number > 0 ? "+" : ""; }
+
+const char *tool_signed_size(int64_t bytes) {
+  char *text = next_text();
+  put_size(text, sign_of(bytes), magnitude(bytes));
+  return text;
+}
+
+const char *tool_signed_count(int64_t count) {
+  char *text = next_text();
+  (void)snprintf(text, TEXT_ROOM, "%s%llu", sign_of(count), (unsigned long long)magnitude(count));
+  return text;
+}
+
+const char *tool_duration(uint64_t ns) {
+  static const struct {
+    double ns;
+    const char *name;
+  } units[] = {{1e9, "s"}, {1e6, "ms"}, {1e3, "us"}};
+  char *text = next_text();
+  for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
+    if ((double)ns >= units[i].ns) {
+      double number = (double)ns / units[i].ns;
+      int places = number < 10 ? 2 : number < 100 ? 1 : 0;
+      (void)snprintf(text, TEXT_ROOM, "%.*f%s", places, number, units[i].name);
+      return text;
+    }
+  (void)snprintf(text, TEXT_ROOM, ns ? "%uns" : "%u", (unsigned)ns);
+  return text;
+}
+
+const char *tool_percent(double part, double whole) {
+  char *text = next_text();
+  (void)snprintf(text, TEXT_ROOM, "%.2f%%", whole > 0 ? 100 * part / whole : 0.0);
+  return text;
+}
+
+/* --- names and texts ------------------------------------------------------------------------- */
+
+static bool goes_on(unsigned char byte) { return (byte & 0xC0) == 0x80; }
+
+/* Bytes of the character of UTF-8 that a text begins with; 0: of none, or of a control one. */
+static size_t character(const char *text) {
+  const unsigned char *at = (const unsigned char *)text;
+  size_t length = at[0] >= 0xF0 ? 4 : at[0] >= 0xE0 ? 3 : at[0] >= 0xC2 ? 2 : 1;
+  if (length == 1)
+    return at[0] >= ' ' && at[0] < 0x7F;
+  for (size_t i = 1; i < length; i++)
+    if (!goes_on(at[i]))
+      return 0;
+  return at[0] == 0xC2 && at[1] < 0xA0 ? 0 : length; /* control characters again */
+}
+
+static size_t columns(const char *name) {
+  size_t count = 0;
+  for (const char *at = name; *at; count++) {
+    size_t length = character(at);
+    at += length ? length : 1;
+  }
+  return count;
+}
+
+static const char *put_character(FILE *to, const char *at) {
+  size_t length = character(at);
+  if (length)
+    (void)fwrite(at, 1, length, to);
+  else
+    (void)fputc('?', to);
+  return at + (length ? length : 1);
+}
+
+size_t tool_put_name(FILE *to, const char *name, size_t width) {
+  size_t whole = columns(name), count = whole > width ? width : whole;
+  size_t dots = whole > width ? (width < 3 ? width : 3) : 0;
+  const char *at = name;
+  for (size_t i = 0; i < count - dots; i++)
+    at = put_character(to, at);
+  for (size_t i = 0; i < dots; i++)
+    (void)fputc('.', to);
+  return count;
+}
+
+void tool_put_text(FILE *to, const char *text, unsigned indent) {
+  size_t width = tool_width(to), column = 0;
+  for (const char *at = text; *at;) {
+    size_t length = strcspn(at, " ");
+    if (column && column + 1 + length > width) {
+      (void)fputc('\n', to);
+      column = 0;
+    }
+    column += column ? 1 + length : indent + length;
+    if (column == indent + length)
+      (void)fprintf(to, "%*s", (int)indent, "");
+    else
+      (void)fputc(' ', to);
+    (void)fwrite(at, 1, length, to);
+    at += length;
+    at += strspn(at, " ");
+  }
+  (void)fputc('\n', to);
+}
+
+void tool_put_json(FILE *to, const char *text) {
+  (void)fputc('"', to);
+  for (const char *at = text; *at;) {
+    size_t length = character(at);
+    if (length == 1 && (*at == '"' || *at == '\\'))
+      (void)fprintf(to, "\\%c", *at);
+    else if (length)
+      (void)fwrite(at, 1, length, to);
+    else if ((unsigned char)*at < 0x80)
+      (void)fprintf(to, "\\u%04x", (unsigned)*at);
+    else
+      (void)fputs("\\ufffd", to);
+    at += length ? length : 1;
+  }
+  (void)fputc('"', to);
+}
+
+/* --- the terminal ---------------------------------------------------------------------------- */
+
+unsigned tool_width(FILE *to) {
+  struct winsize size;
+  enum { USUAL = 80, LEAST = 40 };
+  if (!isatty(fileno(to)) || ioctl(fileno(to), TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
+    return USUAL;
+  return size.ws_col < LEAST ? LEAST : size.ws_col;
+}
+
+bool tool_colours(FILE *to) {
+  const char *no = getenv("NO_COLOR"), *terminal = getenv("TERM");
+  return isatty(fileno(to)) && !(no && *no) && terminal && *terminal &&
+         strcmp(terminal, "dumb") != 0;
+}
