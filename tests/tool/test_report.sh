@@ -1,0 +1,149 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# `tarn report`: traces and log lines with known figures, and files that are not as they should be.
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+command -v python3 >/dev/null || { echo "no python3"; exit 77; }
+make="python3 $SOURCE_DIR/tests/tool/make_trace.py"
+
+$make trace 1000
+t 0 report trace
+narrow out 80
+has out '^trace: 1000 collections in 10\.0s$'
+has out '^stopped for 5\.04% of the time, 1000 times$'
+has out '^generation 0 +900 +499us +899us +989us +999us +999us +450ms +4\.50%$'
+has out '^generation 2 +100 +500us +900us +990us +5\.00ms +5\.00ms +54\.5ms +0\.55%$'
+has out '^all +1000 +500us +900us +990us +999us +5\.00ms +504ms +5\.04%$'
+has out '^mark +400us .* 80\.00%$'
+has out '^ +9\.99s +5\.00ms +1\.00ms +2 +asked +1\.0G +1\.0G  worker 0$'
+has out '^minimum mutator utilisation: 50\.00% in 10 ms, 86\.04% in 100 ms, 90\.09% in 1 s$'
+[ "$(grep -c '  worker [012]$' out)" = 5 ] || fail "not five pauses"
+t 0 report --worst 2 trace
+[ "$(grep -c '  worker [012]$' out)" = 2 ] || fail "not two pauses"
+
+# For machines: the same, and JSON.
+t 0 report --json trace
+python3 - out <<'CHECK' || fail "the JSON is not as it should be"
+import json, sys
+report = json.load(open(sys.argv[1]))
+assert report["collections"] == 1000 and report["complete"] and report["left_out"] == 0
+assert report["wall"] == 10_000_000_000 and report["stopped"] == sum(range(1, 1000)) * 1000 + 5_000_000
+assert report["pauses"]["generation 0"]["p99.9"] == 999_000
+assert report["pauses"]["all"]["max"] == 5_000_000
+assert report["to_safepoint"]["all"]["max"] == 1_000_000
+assert report["minimum_mutator_utilisation"]["10ms"] == 0.5
+assert [w["pause"] for w in report["worst"]] == [5_000_000, 999_000, 998_000, 997_000, 996_000]
+assert report["worst"][0]["cause"] == "asked" and report["worst"][0]["at"] == 9_990_000_000
+CHECK
+
+# A window is never looked at outside of the trace, and a shorter trace has none.
+$make short 5
+t 0 report short
+has out 'utilisation: 50\.00% in 10 ms, - in 100 ms, - in 1 s$'
+
+# Wrapped in an object, as other tools write them.
+{ printf '{"displayTimeUnit":"ms","traceEvents":'; cat trace; echo ',"otherData":{}}'; } >wrapped
+t 0 report wrapped
+has out '^wrapped: 1000 collections in 10\.0s$'
+
+# No collection at all.
+echo '[]' >none
+t 0 report none
+has out '^none: 0 collections$'
+t 0 report --json none
+python3 -m json.tool out >/dev/null || fail "no JSON"
+$make none 0
+t 0 report none
+has out '^none: 0 collections in 0$'
+
+# A program that was killed: what is there counts.
+head -c $(($(wc -c <trace) / 2)) trace >cut
+t 0 report cut
+has err 'cut ends before its end'
+has out '^cut: (49[0-9]|50[0-9]) collections'
+head -c 1 trace >cut
+t 0 report cut
+$make small 3
+for ((i = 1; i < $(wc -c <small) - 3; i += ${TRUNCATION_STEP:-37})); do
+  head -c "$i" small >cut
+  t 0 report cut
+  has err 'ends before its end'
+done
+size=$(wc -c <small)
+RANDOM=4711
+for ((i = 0; i < 100; i++)); do
+  cp small changed
+  printf "\\x$(printf %x $((RANDOM % 256)))" |
+    dd of=changed bs=1 seek=$((RANDOM % size)) conv=notrunc status=none
+  status=0
+  "$TARN" report changed >out 2>err || status=$?
+  [ "$status" -le 1 ] || fail "status $status for a changed byte"
+  hasnt out $'\033'
+done
+
+# Numbers that cannot be are left out, and that is said.
+sed 's/"dur": 5000.0/"dur": 1e999/' trace >huge
+t 0 report huge
+has err 'huge: 2 events have numbers that cannot be'
+has out '^huge: 999 collections'
+sed 's/"heap_before": 1049624576,/"heap_before": -5,/' trace >negative
+t 0 report negative
+has err 'events? have numbers'
+sed 's/"ts": [0-9.]*/"ts": 99999999999999999999999999/' trace >late
+t 0 report late
+has out '^late: 0 collections$'
+sed 's/worker 0/\\u001b[31mred\\u0000/' trace >steering
+t 0 report steering
+has out '\?\[31mred'
+narrow out 80
+
+# Log lines.
+cat >log <<'LOG'
+the program says something
+tarn: gc number=1 cause=allocation generation=0 pause=1.500ms stop=0.500ms prepare=0.000ms roots=0.100ms mark=0.800ms weak=0.000ms census=0.100ms rest=0.000ms before=24.0M after=9.1M live=8.7M objects=271034 last=worker with\.\.\.$anks
+tarn: stop number=1 to_safepoint=0.500ms stopped=1.000ms last=-
+2026-01-01 tarn: gc number=2 cause=asked generation=2 pause=12.000ms stop=2.000ms mark=10.000ms before=48.0M after=9.1M last=-
+tarn: cycles number=1 cause=asked generation=1 pause=3.000ms stop=1.000ms before=1.0M after=0.5M last=x
+tarn: gc-pace number=2 live=1.0M
+LOG
+t 0 report log
+narrow out 80
+has out '^log: 3 collections$'
+has out '^generation 0 +1 +1\.50ms .* -$'
+has out '^generation 2 +1 +12\.0ms'
+has out '^cycles +1 +3\.00ms'
+has out '^all +3 +3\.00ms +12\.0ms'
+has out 'allocation +24\.0M +9\.1M  worker with\.\.\.$'
+hasnt out 'utilisation'
+t 0 report --json log
+python3 -m json.tool out >/dev/null || fail "no JSON"
+
+# What is neither.
+: >empty
+t 1 report empty
+has err '^tarn: empty: is empty$'
+echo 'hello' >text
+t 1 report text
+has err '^tarn: text: is no trace of events'
+echo '{"a":1}' >other
+t 1 report other
+has err '^tarn: other: is no trace of events'
+echo '[1,2' >other
+t 1 report other
+echo '[{"ph":"X"},]' >other
+t 1 report other
+has err 'no JSON'
+t 1 report missing
+has err '^tarn: missing: No such file'
+t 1 report .
+has err '^tarn: \.: Is a directory'
+t 2 report
+t 2 report trace trace
+t 2 report --worst x trace
+t 2 report --json=yes trace
+has err 'takes no value'
+if [ -w /dev/full ]; then
+  status=0
+  "$TARN" report trace >/dev/full 2>err || status=$?
+  [ "$status" = 1 ] || fail "a full device gives status $status"
+  has err 'standard output: No space left'
+fi
