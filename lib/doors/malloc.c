@@ -54,6 +54,7 @@
 #include "heap/find.h"
 #include "heap/local.h"
 #include "inspect/events.h"
+#include "inspect/live.h"
 #include "inspect/options.h"
 #include "world/world.h"
 #include <elf.h>
@@ -307,6 +308,11 @@ void tarn_door_start(void) {
     (void)enter();
   if (self != &nobody && door.purges_alone)
     tarn_purge_begin(door.store);
+  static bool shown; /* only the constructor comes here, or who calls in its place */
+  if (self != &nobody && !shown) {
+    shown = true;
+    tarn_live_start(door.world);
+  }
 }
 
 /* --- allocation ------------------------------------------------------------------------------ */

@@ -20,14 +20,9 @@ struct figures {
   size_t bytes_max; /* of pools and large objects together */
 };
 
-/* Not seen by the thread sanitizer: see the head of the file. */
-__attribute__((no_sanitize_thread)) static void add_pool(struct tarn_pool *pool, void *data) {
+static void add_pool(struct tarn_pool *pool, void *data) {
   struct figures *figures = data;
-  /* A copy, for functions that the sanitizer does see. */
-  struct tarn_pool seen = {.own.room = pool->own.room,
-                           .list = pool->list,
-                           .capacity = pool->capacity,
-                           .size_class = pool->size_class};
+  struct tarn_pool seen = tarn_pool_peek(pool);
   uint32_t used = tarn_pool_used(&seen), capacity = seen.capacity;
   if (used > capacity)
     used = capacity;

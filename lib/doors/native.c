@@ -7,6 +7,7 @@
 #include "heap/fast.h"
 #include "heap/sample.h"
 #include "inspect/events.h"
+#include "inspect/live.h"
 #include "inspect/monitor.h"
 #include "inspect/metrics.h"
 #include "inspect/options.h"
@@ -50,6 +51,7 @@ tarn_status tarn_world_create(const tarn_options *options, tarn_world **out) {
     tarn_faults_watch();
   tarn_monitor_start(world);
   tarn_metrics_begin(world);
+  tarn_live_start(world);
   *out = world;
   return TARN_OK;
 }
@@ -75,6 +77,7 @@ tarn_status tarn_world_destroy(tarn_world *world) {
     return status;
   tarn_block_begin(self); /* it may be about to stop the world */
   tarn_monitor_end(world);
+  tarn_live_end(world);
   tarn_block_end(self);
   tarn_metrics_end(world);
   tarn_profile_end(world);

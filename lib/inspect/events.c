@@ -4,8 +4,10 @@
  * listeners.  See inspect/watch.h.
  */
 #include "inspect/events.h"
+#include "inspect/live.h"
 #include "inspect/watch.h"
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #define PATIENCE_NS ((uint64_t)1000000) /* from one look at a place's users to the next */
@@ -192,11 +194,29 @@ static bool is_for_fork(const struct tarn_told *told) {
   return (told->kind == TARN_TOLD_STOP_BEGIN || told->kind == TARN_TOLD_STOP_END) && stop->forks;
 }
 
+/* For `tarn top`. */
+static void show(tarn_world *world, const struct tarn_told *told) {
+  const struct tarn_collect_report *report = told->what;
+  if (!world->live || told->kind != TARN_TOLD_GC_END)
+    return;
+  const tarn_collection *is = &report->is;
+  struct tarn_live_collection collection = {.number = is->number,
+                                            .pause_ns = is->pause_ns,
+                                            .stop_ns = is->stop_ns,
+                                            .heap_before = is->heap_before,
+                                            .heap_after = is->heap_after,
+                                            .generation = (uint32_t)is->generation,
+                                            .cycles = is->cycles};
+  (void)snprintf(collection.cause, sizeof collection.cause, "%s", tarn_cause_name(is->cause));
+  tarn_live_collected(world, &collection);
+}
+
 static void told(tarn_world *world, const struct tarn_told *told) {
   struct tarn_watchers *watchers = world->collector->watchers;
   int kept = errno;
   tarn_log_told(watchers, told);
   tarn_trace_told(watchers, told);
+  show(world, told);
   if (!is_for_fork(told)) {
     struct given given = {.world = world, .kind = told->kind, .gone = told->gone};
     give(&watchers->listeners, &given, told);
@@ -236,6 +256,8 @@ void tarn_watchers_work_out(struct tarn_watchers *watchers) {
   struct tarn_listeners *listeners = &watchers->listeners;
   (void)pthread_mutex_lock(&listeners->lock);
   uint32_t bits = tarn_log_wants(watchers) | tarn_trace_wants(watchers) | all_want(listeners);
+  if (watchers->world->config.live)
+    bits |= TARN_TOLD_BIT(TARN_TOLD_GC_BEGIN) | TARN_TOLD_BIT(TARN_TOLD_GC_END);
   __atomic_store_n(&watchers->world->store.watched, bits, __ATOMIC_RELAXED);
   (void)pthread_mutex_unlock(&listeners->lock);
 }

@@ -394,6 +394,14 @@ const struct tarn_option tarn_option_table[] = {
      .flags = trace_levels,
      .initial = TARN_TRACE_INFO,
      FIELD(trace_level)},
+    {.name = "live",
+     .help = "Show what the world does to `tarn top`, and let `tarn snapshot` ask for one: in a "
+             "file that only the owner may read, in /dev/shm or XDG_RUNTIME_DIR, which is removed "
+             "at the end. A thread fills it four times a second.",
+     .kind = TARN_KIND_BOOL,
+     .group = TARN_GROUP_DIAGNOSTICS,
+     .initial = 0,
+     FIELD(live)},
     {.name = "verify",
      .help = "Check every invariant of the heap after each collection. Slow.",
      .kind = TARN_KIND_BOOL,

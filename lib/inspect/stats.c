@@ -120,8 +120,10 @@ tarn_status tarn_stats_get(tarn_world *world, tarn_stats *stats) {
   if (!world || !stats || stats->struct_size < sizeof stats->struct_size)
     return TARN_EINVAL;
   tarn_stats all = {.struct_size = sizeof all};
-  fill_collector(world->collector, &all);
-  fill_cycles(world->collector, &all);
+  if (world->collector) { /* a malloc has none */
+    fill_collector(world->collector, &all);
+    fill_cycles(world->collector, &all);
+  }
   fill_stop(world, &all);
   fill_store(world, &all);
   all.threads = READ(world->registry.count);

@@ -77,6 +77,7 @@ struct tarn_config {
 
   unsigned snapshot_signal;      /* number of the signal that asks for one; 0: none */
   bool snapshot_at_exit;         /* at the end of the world, or of the process */
+  bool live;                     /* the world shows itself: inspect/live.h */
   char snapshot[TARN_PATH_ROOM]; /* their files; a pattern; "": see inspect/monitor.c */
   char metrics[TARN_PATH_ROOM];  /* statistics are written there; a pattern; "": nowhere */
   uint64_t metrics_every_ns;     /* again after so long; 0 = at the end only */

@@ -164,6 +164,21 @@ bool tarn_os_unguard(void *address, size_t bytes, tarn_guard_kind kind);
 /* Asks for huge pages where they fit, or takes that back.  Only advice: nothing depends on it. */
 void tarn_os_huge_pages(void *address, size_t bytes, bool on);
 
+/* --- memory that other processes see (share.c) --- */
+
+/*
+ * Zeroed memory that the processes of the same user may map as the file `path`, which is made for
+ * the purpose; one that is there is removed first.  NULL: errno says why there is none, and there
+ * is no file.  `tarn_os_unmap` and `tarn_os_remove` end it.
+ */
+void *tarn_os_share(const char *path, size_t bytes);
+/* Where such files can be: directories in the order of their merit, NULL behind the last, and for
+ * what a program that is setuid must not use. */
+const char *tarn_os_shared_directory(unsigned which);
+/* When the process began, in the kernel's ticks since the system did; 0: it cannot be told.  With
+ * its number it names the process for good. */
+uint64_t tarn_os_started(void);
+
 /* --- threads (spawn.c) ----------------------------------------------------------------------- */
 
 /*

@@ -19,6 +19,7 @@
 
 struct tarn_collector;
 struct tarn_debugger;
+struct tarn_live;
 
 /* How the world layer calls up to the collector.  Installed before the first thread attaches. */
 struct tarn_collect_hooks {
@@ -52,6 +53,7 @@ struct tarn_world {
   _Atomic size_t soft_limit;
   const struct tarn_collect_hooks *collect_hooks;
   struct tarn_collector *collector;
+  struct tarn_live *live;               /* of inspect/live.c; NULL: the world does not show itself */
   struct tarn_world *next, *previous;   /* the process's worlds */
   bool listed;                          /* is on that list; atomic, written under its lock */
   const struct tarn_debugger *debugger; /* see world/debugger.h */

@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * inspect/live.c: see inspect/live.h.
+ *
+ * The thread touches the world as a visitor: threads under the registry's lock, pools in a visit
+ * (tarn_store_visit).  What a pool has in use is read while its owner may be changing it, so these
+ * figures are about right; the walk is made as seldom as makes it one percent of the time.
+ */
+#include "inspect/live.h"
+#include "collect/collector.h"
+#include "heap/space.h"
+#include "inspect/snapshot.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PERIOD_NS ((uint64_t)250000000)
+#define SOON_NS ((uint64_t)50000000) /* after a collection, but not more often than that */
+#define WALK_SHARE 100u
+#define STOPS_KEPT TARN_LIVE_THREADS
+#define PATH_ROOM 512u
+
+/* The longest stop in which a thread of this name came last. */
+struct stop_of {
+  char name[TARN_LIVE_NAME];
+  uint64_t longest;
+};
+
+struct tarn_live {
+  tarn_world *world;
+  struct tarn_live *next; /* under the lock of the process */
+
+  pthread_mutex_t lock; /* guards the next three; a leaf but for the names' */
+  uint64_t ring_count;
+  struct tarn_live_collection ring[TARN_LIVE_RING];
+  struct stop_of stops[STOPS_KEPT];
+
+  /* Atomic. */
+  uint64_t shown_at; /* when the page was filled last: a hint for those who ring */
+  uint32_t bell;     /* a futex: moves on when there is something to show */
+  uint32_t users;    /* a futex: threads that may still touch this */
+  bool ended;
+
+  /* The thread's; in the child of a fork first the forking one's. */
+  bool child; /* of a fork: the first page can wait */
+  bool failed;
+  struct tarn_live_page *page; /* written under the lock of the process, for the end */
+  char path[PATH_ROOM];        /* the same */
+  uint64_t walk_at;            /* not before */
+  struct tarn_live_view view;
+};
+
+/* For the list, and the pages' names.  No other lock is taken while it is held, but at forks. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct tarn_live *lives;
+static bool leaving; /* under the lock: the process ends, and no page is made any more */
+
+#define READ(field) atomic_load_explicit(&(field), memory_order_relaxed)
+
+static bool is_ended(const struct tarn_live *live) {
+  return __atomic_load_n(&live->ended, __ATOMIC_RELAXED); /* who ends it rings */
+}
+
+/* --- what is shown --------------------------------------------------------------------------- */
+
+static uint64_t stop_of(const struct tarn_live *live, const char *name) {
+  for (unsigned i = 0; i < STOPS_KEPT; i++)
+    if (live->stops[i].longest && strcmp(live->stops[i].name, name) == 0)
+      return live->stops[i].longest;
+  return 0;
+}
+
+/* While the registry is locked threads neither come nor go. */
+static void fill_threads(struct tarn_live *live) {
+  tarn_world *world = live->world;
+  struct tarn_live_view *view = &live->view;
+  struct tarn_mutator *mutator;
+  uint64_t count = 0;
+  (void)pthread_mutex_lock(&world->registry.lock);
+  (void)pthread_mutex_lock(&world->stop.names_lock);
+  cds_list_for_each_entry(mutator, &world->registry.list, node) {
+    if (count < TARN_LIVE_THREADS) {
+      struct tarn_live_thread *thread = &view->threads[count];
+      thread->id = mutator->id;
+      thread->state = __atomic_load_n(&mutator->state, __ATOMIC_RELAXED); /* only a look */
+      memcpy(thread->name, mutator->name, sizeof thread->name);
+      thread->name[sizeof thread->name - 1] = '\0';
+    }
+    count++;
+  }
+  (void)pthread_mutex_unlock(&world->stop.names_lock);
+  (void)pthread_mutex_unlock(&world->registry.lock);
+  view->thread_count = count;
+}
+
+static void fill_collections(struct tarn_live *live) {
+  struct tarn_live_view *view = &live->view;
+  uint64_t shown = view->thread_count < TARN_LIVE_THREADS ? view->thread_count : TARN_LIVE_THREADS;
+  (void)pthread_mutex_lock(&live->lock);
+  view->ring_count = live->ring_count;
+  memcpy(view->ring, live->ring, sizeof view->ring);
+  for (uint64_t i = 0; i < shown; i++)
+    view->threads[i].stop_max_ns = stop_of(live, view->threads[i].name);
+  (void)pthread_mutex_unlock(&live->lock);
+}
+
+static unsigned generation_of(const struct tarn_pool *pool) {
+  uint8_t age = tarn_pool_peek_age(pool);
+  return age & TARN_AGE_YOUNG ? 0 : age & TARN_AGE_AGED ? 1 : 2;
+}
+
+static void add_pool(struct tarn_pool *pool, void *data) {
+  struct tarn_live *live = data;
+  struct tarn_pool seen = tarn_pool_peek(pool);
+  if (seen.size_class >= TARN_LIVE_CLASSES)
+    return;
+  uint64_t used = tarn_pool_used(&seen);
+  struct tarn_live_class *class = &live->view.classes[seen.size_class];
+  used = used < seen.capacity ? used : seen.capacity;
+  class->pools[live->view.flags & TARN_LIVE_SHOWS_AGES ? generation_of(pool) : 2]++;
+  class->used += used;
+  live->view.used_bytes += used * class->block_bytes;
+}
+
+static void fill_classes(struct tarn_live *live) {
+  struct tarn_store *store = &live->world->store;
+  struct tarn_live_view *view = &live->view;
+  uint64_t began = tarn_os_now();
+  if (began < live->walk_at)
+    return;
+  view->used_bytes = 0;
+  view->class_count = TARN_CLASS_COUNT;
+  memset(view->classes, 0, sizeof view->classes);
+  for (unsigned i = 0; i < TARN_CLASS_COUNT; i++)
+    view->classes[i].block_bytes = tarn_class_size(i);
+  tarn_store_visit(store); /* no fork meanwhile, which would leave the child with the walk's lock */
+  tarn_store_each_pool(store, add_pool, live);
+  tarn_store_leave(store);
+  uint64_t pools = (uint64_t)READ(store->pools) * TARN_UNIT_SIZE, bytes = READ(store->bytes);
+  view->used_bytes += bytes > pools ? bytes - pools : 0; /* large objects */
+  uint64_t ended = tarn_os_now();
+  live->walk_at = ended + (ended - began) * WALK_SHARE;
+}
+
+_Static_assert(TARN_CLASS_COUNT <= TARN_LIVE_CLASSES, "all classes are shown");
+
+static void fill(struct tarn_live *live) {
+  tarn_world *world = live->world;
+  struct tarn_live_view *view = &live->view;
+  view->flags = world->collector ? TARN_LIVE_COLLECTED : 0;
+  if (world->config.counting)
+    view->flags |= TARN_LIVE_COUNTING;
+  if (world->collector && world->collector->generations.on)
+    view->flags |= TARN_LIVE_SHOWS_AGES;
+  view->stats.struct_size = sizeof view->stats;
+  (void)tarn_stats_get(world, &view->stats);
+  fill_threads(live);
+  fill_collections(live);
+  fill_classes(live);
+  view->updated_ns = tarn_os_now();
+  view->updates++;
+}
+
+static void publish(struct tarn_live *live) {
+  struct tarn_live_page *page = live->page;
+  uint64_t words[TARN_LIVE_WORDS(sizeof live->view)] = {0};
+  uint64_t sequence = __atomic_load_n(&page->sequence, __ATOMIC_RELAXED);
+  memcpy(words, &live->view, sizeof live->view);
+  __atomic_store_n(&page->sequence, sequence + 1, __ATOMIC_RELAXED);
+  /* Release: a reader that sees one of these words sees the odd number, too. */
+  for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+    __atomic_store_n(&page->view[i], words[i], __ATOMIC_RELEASE);
+  __atomic_store_n(&page->sequence, sequence + 2, __ATOMIC_RELEASE);
+}
+
+static void show(struct tarn_live *live) {
+  fill(live);
+  publish(live);
+  __atomic_store_n(&live->shown_at, live->view.updated_ns, __ATOMIC_RELAXED);
+}
+
+/* --- the page -------------------------------------------------------------------------------- */
+
+static void fill_head(const struct tarn_live *live, struct tarn_live_page *page) {
+  page->version = TARN_LIVE_VERSION;
+  page->view_bytes = sizeof(struct tarn_live_view);
+  page->pid = (uint64_t)getpid();
+  page->started = tarn_os_started();
+  page->world = live->world->number;
+  (void)snprintf(page->library, sizeof page->library, "%s", tarn_version());
+  __atomic_store_n(&page->magic, TARN_LIVE_MAGIC, __ATOMIC_RELEASE);
+}
+
+/* In the first directory that can be had; else errno says why not. */
+static struct tarn_live_page *make_file(const struct tarn_live *live, char path[PATH_ROOM]) {
+  struct tarn_live_page *page = NULL;
+  const char *directory;
+  for (unsigned i = 0; !page && (i == 0 || tarn_os_shared_directory(i)); i++) {
+    directory = tarn_os_shared_directory(i);
+    int length = snprintf(path, PATH_ROOM, "%s/tarn-%u-%d-%u", directory, (unsigned)geteuid(),
+                          (int)getpid(), live->world->number);
+    if (length > 0 && length < (int)PATH_ROOM)
+      page = tarn_os_share(path, sizeof *page);
+    else
+      errno = ENAMETOOLONG;
+  }
+  return page;
+}
+
+/* False: there is no page. */
+static bool have_page(struct tarn_live *live) {
+  char path[PATH_ROOM], why[128];
+  if (live->page || live->failed)
+    return live->page != NULL;
+  struct tarn_live_page *page = make_file(live, path);
+  if (!page) {
+    live->failed = true;
+    tarn_os_say("tarn: live: world %u has nowhere to show itself: %s: %s", live->world->number,
+                path, strerror_r(errno, why, sizeof why));
+    return false;
+  }
+  fill_head(live, page);
+  (void)pthread_mutex_lock(&lock);
+  live->page = page;
+  if (leaving)
+    tarn_os_remove(path);
+  else
+    memcpy(live->path, path, sizeof path);
+  (void)pthread_mutex_unlock(&lock);
+  return true;
+}
+
+/* --- requests -------------------------------------------------------------------------------- */
+
+static void explain(tarn_status status, int error, char *why, size_t size) {
+  char room[128];
+  if (status == TARN_ESYSTEM)
+    (void)snprintf(why, size, "%s", strerror_r(error, room, sizeof room));
+  else if (status == TARN_EBUSY)
+    (void)snprintf(why, size, "some threads did not come to a safepoint");
+  else if (status == TARN_EKIND)
+    (void)snprintf(why, size, "a world without a collector knows no types");
+  else
+    (void)snprintf(why, size, "%s", tarn_strerror(status));
+}
+
+static void answer(struct tarn_live_page *page, tarn_status status, int error,
+                   const tarn_snapshot_info *info) {
+  union {
+    char text[sizeof page->why];
+    uint64_t words[sizeof page->why / 8];
+  } why = {{0}};
+  if (status != TARN_OK)
+    explain(status, error, why.text, sizeof why.text);
+  for (size_t i = 0; i < sizeof page->why / 8; i++)
+    __atomic_store_n(&page->why[i], why.words[i], __ATOMIC_RELAXED);
+  __atomic_store_n(&page->status, (uint64_t)status, __ATOMIC_RELAXED);
+  __atomic_store_n(&page->objects, info->objects, __ATOMIC_RELAXED);
+  __atomic_store_n(&page->bytes, info->bytes, __ATOMIC_RELAXED);
+  __atomic_store_n(&page->stopped_ns, info->stopped_ns, __ATOMIC_RELAXED);
+}
+
+static void do_requests(struct tarn_live *live) {
+  struct tarn_live_page *page = live->page;
+  union {
+    char text[TARN_LIVE_PATH];
+    uint64_t words[TARN_LIVE_PATH / 8];
+  } path;
+  tarn_snapshot_info info = {.struct_size = sizeof info};
+  uint64_t asked = __atomic_load_n(&page->asked, __ATOMIC_ACQUIRE);
+  if (asked == __atomic_load_n(&page->answered, __ATOMIC_RELAXED))
+    return;
+  for (size_t i = 0; i < TARN_LIVE_PATH / 8; i++)
+    path.words[i] = __atomic_load_n(&page->path[i], __ATOMIC_RELAXED);
+  path.text[TARN_LIVE_PATH - 1] = '\0';
+  tarn_status status = TARN_EKIND;
+  if (live->world->collector)
+    status = tarn_snapshot_to_file(live->world, NULL, TARN_SNAPSHOT_PATIENT, path.text, 0, &info);
+  answer(page, status, errno, &info);
+  __atomic_store_n(&page->answered, asked, __ATOMIC_RELEASE);
+}
+
+/* --- the thread ------------------------------------------------------------------------------ */
+
+/* The last touch of a user.  Release: pairs with the acquire in tarn_live_end.  The memory may be
+ * gone when the sleepers are woken: then nobody is, or somebody who copes with that. */
+static void leave(struct tarn_live *live) {
+  uint32_t *users = &live->users;
+  (void)__atomic_fetch_sub(users, 1, __ATOMIC_RELEASE);
+  tarn_os_wake_all(users);
+}
+
+static void *run(void *data) {
+  struct tarn_live *live = data;
+  tarn_os_set_thread_name("tarn-live");
+  bool waits = live->child;
+  while (!is_ended(live)) {
+    /* Acquire: pairs with the release of who rings. */
+    uint32_t bell = __atomic_load_n(&live->bell, __ATOMIC_ACQUIRE);
+    if (!waits && have_page(live)) {
+      do_requests(live);
+      show(live);
+    }
+    waits = false;
+    if (!is_ended(live))
+      tarn_os_wait(&live->bell, bell, live->failed ? 0 : PERIOD_NS);
+  }
+  leave(live);
+  return NULL;
+}
+
+static void ring(struct tarn_live *live) {
+  (void)__atomic_fetch_add(&live->bell, 1, __ATOMIC_RELEASE);
+  tarn_os_wake_one(&live->bell);
+}
+
+static void note_stop(struct tarn_live *live, const struct tarn_live_collection *collection) {
+  struct stop_of *place = &live->stops[0];
+  if (!collection->last[0])
+    return;
+  for (unsigned i = 0; i < STOPS_KEPT; i++) {
+    struct stop_of *each = &live->stops[i];
+    if (strcmp(each->name, collection->last) == 0) {
+      place = each;
+      break;
+    }
+    if (each->longest < place->longest)
+      place = each; /* whose name goes, if need be */
+  }
+  if (strcmp(place->name, collection->last) != 0) {
+    memcpy(place->name, collection->last, sizeof place->name);
+    place->longest = 0;
+  }
+  if (collection->stop_ns > place->longest)
+    place->longest = collection->stop_ns;
+}
+
+void tarn_live_collected(tarn_world *world, const struct tarn_live_collection *collection) {
+  struct tarn_live *live = world->live;
+  struct tarn_live_collection own = *collection;
+  if (!live)
+    return;
+  own.ended_ns = tarn_os_now();
+  (void)pthread_mutex_lock(&world->stop.names_lock);
+  (void)snprintf(own.last, sizeof own.last, "%s", world->stop.last_thread);
+  (void)pthread_mutex_unlock(&world->stop.names_lock);
+  (void)pthread_mutex_lock(&live->lock);
+  live->ring[live->ring_count++ % TARN_LIVE_RING] = own;
+  note_stop(live, &own);
+  (void)pthread_mutex_unlock(&live->lock);
+  if (own.ended_ns - __atomic_load_n(&live->shown_at, __ATOMIC_RELAXED) >= SOON_NS)
+    ring(live);
+}
+
+/* No lock is held. */
+static void make_thread(struct tarn_live *live) {
+  (void)__atomic_fetch_add(&live->users, 1, __ATOMIC_RELAXED);
+  if (tarn_os_start_thread(run, live))
+    return;
+  leave(live);
+  tarn_os_say("tarn: live: no thread to be had: world %u does not show itself",
+              live->world->number);
+}
+
+/* --- forks, and the end of the process ------------------------------------------------------- */
+
+static void before_fork(void) {
+  (void)pthread_mutex_lock(&lock);
+  for (struct tarn_live *live = lives; live; live = live->next)
+    (void)pthread_mutex_lock(&live->lock);
+}
+
+static void after_fork_parent(void) {
+  for (struct tarn_live *live = lives; live; live = live->next)
+    (void)pthread_mutex_unlock(&live->lock);
+  (void)pthread_mutex_unlock(&lock);
+}
+
+/* Worlds run again: their handlers were registered earlier, and come earlier here.  The page is the
+ * parent's. */
+static void after_fork_child(void) {
+  after_fork_parent();
+  for (struct tarn_live *live = lives; live; live = live->next) {
+    if (live->page)
+      tarn_os_unmap(live->page, sizeof *live->page);
+    live->page = NULL;
+    live->path[0] = '\0';
+    live->failed = false;
+    live->child = true;
+    __atomic_store_n(&live->users, 0, __ATOMIC_RELAXED);
+#if !TARN_TSAN /* it ends children of threaded processes that make threads */
+    if (!is_ended(live))
+      make_thread(live);
+#endif
+  }
+}
+
+/* A handler for exit: threads may still run, and the worlds be there. */
+static void at_exit(void) {
+  (void)pthread_mutex_lock(&lock);
+  leaving = true;
+  for (struct tarn_live *live = lives; live; live = live->next)
+    if (live->path[0])
+      tarn_os_remove(live->path);
+  (void)pthread_mutex_unlock(&lock);
+}
+
+/* Once a process; under the lock. */
+static bool has_handlers(void) {
+  static bool registered;
+  registered = registered || (tarn_os_at_fork(before_fork, after_fork_parent, after_fork_child) &&
+                              atexit(at_exit) == 0);
+  return registered;
+}
+
+/* --- beginning and end ----------------------------------------------------------------------- */
+
+static bool enlist(struct tarn_live *live) {
+  (void)pthread_mutex_lock(&lock);
+  bool good = has_handlers();
+  if (good) {
+    live->next = lives;
+    lives = live;
+  }
+  (void)pthread_mutex_unlock(&lock);
+  return good;
+}
+
+static void delist(struct tarn_live *live) {
+  (void)pthread_mutex_lock(&lock);
+  struct tarn_live **at = &lives;
+  while (*at != live)
+    at = &(*at)->next;
+  *at = live->next;
+  if (live->path[0])
+    tarn_os_remove(live->path);
+  (void)pthread_mutex_unlock(&lock);
+}
+
+void tarn_live_start(tarn_world *world) {
+  if (!world->config.live)
+    return;
+  struct tarn_live *live = tarn_os_map(sizeof *live);
+  if (live) {
+    live->world = world;
+    (void)pthread_mutex_init(&live->lock, NULL);
+  }
+  if (!live || !enlist(live)) {
+    if (live)
+      tarn_os_unmap(live, sizeof *live);
+    tarn_os_say("tarn: live: no memory: world %u does not show itself", world->number);
+    return;
+  }
+  world->live = live; /* before any thread that could collect is attached */
+  make_thread(live);
+}
+
+void tarn_live_end(tarn_world *world) {
+  struct tarn_live *live = world->live;
+  uint32_t users;
+  if (!live)
+    return;
+  __atomic_store_n(&live->ended, true, __ATOMIC_RELAXED);
+  ring(live);
+  /* Acquire: pairs with the release of those who leave. */
+  while ((users = __atomic_load_n(&live->users, __ATOMIC_ACQUIRE)) != 0)
+    tarn_os_wait(&live->users, users, 1000000);
+  delist(live);
+  world->live = NULL;
+  if (live->page)
+    tarn_os_unmap(live->page, sizeof *live->page);
+  (void)pthread_mutex_destroy(&live->lock);
+  tarn_os_unmap(live, sizeof *live);
+}

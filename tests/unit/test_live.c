@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The option `live`: what another process would read, while threads allocate and collect; and the
+ * page's beginning and end.  Here the reader is a thread, so that sanitizers see both sides.
+ */
+#include "support.h"
+
+#include "inspect/live.h"
+#include "os/os.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+
+static void page_path(const tarn_world *world, char *path, size_t room) {
+  snprintf(path, room, "/dev/shm/tarn-%u-%d-%u", (unsigned)geteuid(), (int)getpid(), world->number);
+}
+
+static void nap(void) { nanosleep(&(struct timespec){0, 2000000}, NULL); }
+
+static bool there_in_time(const char *path) {
+  for (unsigned i = 0; i < 5000; i++, nap())
+    if (access(path, F_OK) == 0)
+      return true;
+  return false;
+}
+
+/* As the command does it. */
+static struct tarn_live_page *map_page(const char *path) {
+  int file = open(path, O_RDWR | O_CLOEXEC);
+  assert_true(file >= 0);
+  struct tarn_live_page *page = NULL;
+  struct stat status;
+  for (unsigned i = 0; i < 5000 && fstat(file, &status) == 0; i++, nap())
+    if (status.st_size >= (off_t)sizeof *page)
+      break;
+  assert_true(status.st_size >= (off_t)sizeof *page);
+  assert_int_equal(status.st_mode & 0777, 0600);
+  page = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  assert_true(page != MAP_FAILED);
+  close(file);
+  for (unsigned i = 0; i < 5000; i++, nap())
+    if (__atomic_load_n(&page->magic, __ATOMIC_ACQUIRE) == TARN_LIVE_MAGIC)
+      return page;
+  fail_msg("the page has no magic number");
+  return NULL;
+}
+
+static bool read_view(struct tarn_live_page *page, struct tarn_live_view *view) {
+  uint64_t words[TARN_LIVE_WORDS(sizeof *view)];
+  uint64_t before = __atomic_load_n(&page->sequence, __ATOMIC_ACQUIRE);
+  for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+    words[i] = __atomic_load_n(&page->view[i], __ATOMIC_ACQUIRE);
+  if (before % 2 || before == 0 || __atomic_load_n(&page->sequence, __ATOMIC_RELAXED) != before)
+    return false;
+  memcpy(view, words, sizeof *view);
+  return true;
+}
+
+static void await_view(struct tarn_live_page *page, struct tarn_live_view *view,
+                       uint64_t collections) {
+  for (unsigned i = 0; i < 5000; i++, nap())
+    if (read_view(page, view) && view->ring_count >= collections)
+      return;
+  fail_msg("no view with %u collections", (unsigned)collections);
+}
+
+static uint64_t pools_in(const struct tarn_live_view *view) {
+  uint64_t pools = 0;
+  for (unsigned i = 0; i < view->class_count; i++)
+    for (unsigned k = 0; k < 3; k++)
+      pools += view->classes[i].pools[k];
+  return pools;
+}
+
+/* --- what is shown --------------------------------------------------------------------------- */
+
+static void shows_statistics(void **state) {
+  char path[128];
+  struct tarn_live_view view;
+  (void)state;
+  tarn_world *world = support_world("live=1,collect=0");
+  tarn_thread *self = support_attach(world);
+  page_path(world, path, sizeof path);
+  assert_true(there_in_time(path));
+  struct tarn_live_page *page = map_page(path);
+  assert_int_equal(page->version, TARN_LIVE_VERSION);
+  assert_int_equal(page->view_bytes, sizeof view);
+  assert_int_equal(page->pid, getpid());
+  assert_int_equal(page->started, tarn_os_started());
+  assert_true(page->started > 0);
+  void *kept = NULL;
+  void *const slots[] = {&kept};
+  tarn_frame frame;
+  tarn_frame_push(self, &frame, slots, 1);
+  for (unsigned i = 0; i < 1000; i++)
+    assert_non_null(kept = tarn_alloc_atomic(self, 100));
+  for (unsigned i = 0; i < 40; i++)
+    assert_int_equal(tarn_collect(self, TARN_GENERATION_FULL), TARN_OK);
+  tarn_stats stats = support_stats(world);
+  await_view(page, &view, 40);
+  assert_int_equal(view.flags & TARN_LIVE_COLLECTED, TARN_LIVE_COLLECTED);
+  assert_int_equal(view.stats.struct_size, sizeof view.stats);
+  assert_int_equal(view.stats.collections, stats.collections);
+  assert_int_equal(view.ring_count, stats.collections);
+  const struct tarn_live_collection *last = &view.ring[(view.ring_count - 1) % TARN_LIVE_RING];
+  assert_int_equal(last->number, stats.collections);
+  assert_int_equal(last->pause_ns, stats.pause_last_ns);
+  assert_string_equal(last->cause, "asked");
+  assert_int_equal(last->generation, 2);
+  assert_int_equal(view.thread_count, 1);
+  assert_int_equal(view.threads[0].id, tarn_os_thread_id());
+  char name[16];
+  tarn_os_thread_name(name, sizeof name);
+  assert_string_equal(view.threads[0].name, name);
+  /* Pools are looked at less often. */
+  uint64_t pools = 0;
+  for (unsigned i = 0; i < 5000 && (pools = pools_in(&view)) == 0; i++, nap())
+    await_view(page, &view, 40);
+  assert_int_equal(pools, support_stats(world).pools);
+  munmap(page, sizeof *page);
+  tarn_frame_pop(self, &frame);
+  assert_int_equal(tarn_thread_detach(self), TARN_OK);
+  support_end(world);
+  assert_int_equal(access(path, F_OK), -1);
+}
+
+static void is_off_by_itself(void **state) {
+  char path[128];
+  (void)state;
+  tarn_world *world = support_world("");
+  page_path(world, path, sizeof path);
+  assert_null(world->live);
+  assert_int_equal(access(path, F_OK), -1);
+  support_end(world);
+}
+
+/* --- readers and writers at the same time ---------------------------------------------------- */
+
+enum { MUTATORS = 3, ROUNDS = SUPPORT_SANITIZED ? 30 : 100 };
+static _Atomic bool over;
+
+static void *mutate(void *data) {
+  tarn_world *world = data;
+  for (unsigned round = 0; round < ROUNDS; round++) {
+    tarn_thread *self;
+    if (tarn_thread_attach(world, &self) != TARN_OK)
+      return (void *)"attach";
+    for (unsigned i = 0; i < 300; i++)
+      if (!tarn_alloc_atomic(self, 16 + i * 8 % 3000))
+        return (void *)"alloc";
+    if (round % 8 == 0 && tarn_collect(self, TARN_GENERATION_FULL) != TARN_OK)
+      return (void *)"collect";
+    if (tarn_thread_detach(self) != TARN_OK)
+      return (void *)"detach";
+  }
+  return NULL;
+}
+
+/* What it read is a view of one moment: its parts fit each other. */
+static void *watch(void *data) {
+  struct tarn_live_page *page = data;
+  struct tarn_live_view view;
+  uint64_t seen = 0, updates = 0;
+  while (!atomic_load(&over)) {
+    if (!read_view(page, &view))
+      continue;
+    if (view.updates < updates || view.stats.struct_size != sizeof view.stats ||
+        view.thread_count > MUTATORS + 1u)
+      return (void *)"torn";
+    const struct tarn_live_collection *last =
+        &view.ring[(view.ring_count ? view.ring_count - 1 : 0) % TARN_LIVE_RING];
+    if (view.ring_count && (last->generation > 2 || last->ended_ns > tarn_os_now()))
+      return (void *)"ring";
+    updates = view.updates;
+    seen++;
+  }
+  return seen ? NULL : (void *)"nothing seen";
+}
+
+static void readers_and_writers(void **state) {
+  char path[128];
+  pthread_t threads[MUTATORS], watcher;
+  void *result;
+  (void)state;
+  tarn_world *world = support_world("live=1,young=64K");
+  page_path(world, path, sizeof path);
+  assert_true(there_in_time(path));
+  struct tarn_live_page *page = map_page(path);
+  assert_int_equal(pthread_create(&watcher, NULL, watch, page), 0);
+  for (unsigned i = 0; i < MUTATORS; i++)
+    assert_int_equal(pthread_create(&threads[i], NULL, mutate, world), 0);
+  for (unsigned i = 0; i < MUTATORS; i++) {
+    assert_int_equal(pthread_join(threads[i], &result), 0);
+    assert_null(result);
+  }
+  struct tarn_live_view view;
+  await_view(page, &view, 1);
+  atomic_store(&over, true);
+  assert_int_equal(pthread_join(watcher, &result), 0);
+  assert_null(result);
+  munmap(page, sizeof *page);
+  support_end(world);
+}
+
+/* --- requests -------------------------------------------------------------------------------- */
+
+static uint64_t ask(struct tarn_live_page *page, const char *path) {
+  union {
+    char text[TARN_LIVE_PATH];
+    uint64_t words[TARN_LIVE_PATH / 8];
+  } words = {{0}};
+  snprintf(words.text, sizeof words.text, "%s", path);
+  for (size_t i = 0; i < TARN_LIVE_PATH / 8; i++)
+    __atomic_store_n(&page->path[i], words.words[i], __ATOMIC_RELAXED);
+  uint64_t number = __atomic_load_n(&page->answered, __ATOMIC_ACQUIRE) + 1;
+  __atomic_store_n(&page->asked, number, __ATOMIC_RELEASE);
+  for (unsigned i = 0; i < 10000; i++, nap())
+    if (__atomic_load_n(&page->answered, __ATOMIC_ACQUIRE) == number)
+      return __atomic_load_n(&page->status, __ATOMIC_RELAXED);
+  fail_msg("no answer");
+  return 0;
+}
+
+static void answers_requests(void **state) {
+  char path[128], directory[] = "/dev/shm/test_live_XXXXXX", file[256];
+  (void)state;
+  tarn_world *world = support_world("live=1");
+  page_path(world, path, sizeof path);
+  assert_true(there_in_time(path));
+  struct tarn_live_page *page = map_page(path);
+  assert_non_null(mkdtemp(directory));
+  snprintf(file, sizeof file, "%s/snapshot", directory);
+  assert_int_equal(ask(page, file), TARN_OK);
+  struct stat status;
+  assert_int_equal(stat(file, &status), 0);
+  assert_int_equal(status.st_size, __atomic_load_n(&page->bytes, __ATOMIC_RELAXED));
+  unlink(file);
+  snprintf(file, sizeof file, "%s/no/snapshot", directory);
+  assert_int_equal(ask(page, file), TARN_ESYSTEM);
+  char why[sizeof page->why];
+  memcpy(why, page->why, sizeof why);
+  assert_string_equal(why, strerror(ENOENT));
+  rmdir(directory);
+  munmap(page, sizeof *page);
+  support_end(world);
+}
+
+/* --- forks, and what stands in the way -------------------------------------------------------- */
+
+/* The parent's page stays the parent's; a child that lives has its own, and leaves none. */
+static void forks(void **state) {
+#if TARN_TSAN
+  (void)state;
+  support_skip("children of threaded processes make no threads under the thread sanitizer");
+#else
+  char path[128];
+  struct tarn_live_view view;
+  int status;
+  (void)state;
+  tarn_world *world = support_world("live=1");
+  page_path(world, path, sizeof path);
+  assert_true(there_in_time(path));
+  struct tarn_live_page *page = map_page(path);
+  pid_t child = fork();
+  if (child == 0) {
+    page_path(world, path, sizeof path);
+    if (!there_in_time(path))
+      _exit(2);
+    struct tarn_live_page *own = map_page(path);
+    if (own->pid != (uint64_t)getpid() || tarn_world_destroy(world) != TARN_OK)
+      _exit(3);
+    _exit(access(path, F_OK) == 0 ? 4 : 0);
+  }
+  assert_true(child > 0);
+  assert_int_equal(waitpid(child, &status, 0), child);
+  assert_int_equal(status, 0);
+  assert_int_equal(access(path, F_OK), 0);
+  await_view(page, &view, 0);
+  assert_int_equal(page->pid, getpid());
+  munmap(page, sizeof *page);
+  support_end(world);
+#endif
+}
+
+/* A process that exits without ending its world takes the page away as well. */
+static void exits(void **state) {
+#if TARN_TSAN
+  (void)state;
+  support_skip("children of threaded processes make no threads under the thread sanitizer");
+#else
+  static char path[128];
+  int status;
+  (void)state;
+  pid_t child = fork();
+  if (child == 0) {
+    tarn_world *world = support_world("live=1");
+    page_path(world, path, sizeof path);
+    exit(there_in_time(path) ? 0 : 2);
+  }
+  assert_true(child > 0);
+  assert_int_equal(waitpid(child, &status, 0), child);
+  assert_int_equal(status, 0);
+  tarn_world *world = support_world(""); /* has the number that the child's had */
+  snprintf(path, sizeof path, "/dev/shm/tarn-%u-%d-%u", (unsigned)geteuid(), (int)child,
+           world->number);
+  assert_int_equal(access(path, F_OK), -1);
+  support_end(world);
+#endif
+}
+
+/* Something of its name that is not to be removed: the world goes on without a page. */
+static void no_place(void **state) {
+  char path[128];
+  (void)state;
+  unsetenv("XDG_RUNTIME_DIR");
+  tarn_world *first = support_world("");
+  page_path(first, path, sizeof path);
+  unsigned next = first->number + 1;
+  support_end(first);
+  snprintf(path, sizeof path, "/dev/shm/tarn-%u-%d-%u", (unsigned)geteuid(), (int)getpid(), next);
+  assert_int_equal(mkdir(path, 0700), 0);
+  tarn_world *world = support_world("live=1");
+  assert_int_equal(world->number, next);
+  nap();
+  tarn_thread *self = support_attach(world);
+  assert_non_null(tarn_alloc_atomic(self, 10));
+  assert_int_equal(tarn_collect(self, TARN_GENERATION_FULL), TARN_OK);
+  assert_int_equal(tarn_thread_detach(self), TARN_OK);
+  support_end(world);
+  assert_int_equal(rmdir(path), 0);
+}
+
+int main(void) {
+  if (access("/dev/shm", W_OK) != 0)
+    return 77;
+  const struct CMUnitTest tests[] = {cmocka_unit_test(is_off_by_itself),
+                                     cmocka_unit_test(shows_statistics),
+                                     cmocka_unit_test(readers_and_writers),
+                                     cmocka_unit_test(answers_requests),
+                                     cmocka_unit_test(forks),
+                                     cmocka_unit_test(exits),
+                                     cmocka_unit_test(no_place)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
