@@ -18,6 +18,7 @@
 
 #define PERIOD_NS ((uint64_t)250000000)
 #define SOON_NS ((uint64_t)50000000) /* after a collection, but not more often than that */
+#define FAREWELL_NS ((uint64_t)100000000)
 #define WALK_SHARE 100u
 #define STOPS_KEPT TARN_LIVE_THREADS
 #define PATH_ROOM 512u
@@ -41,10 +42,13 @@ struct tarn_live {
   uint64_t shown_at; /* when the page was filled last: a hint for those who ring */
   uint32_t bell;     /* a futex: moves on when there is something to show */
   uint32_t users;    /* a futex: threads that may still touch this */
+  uint32_t shows;    /* a futex: how often the page was filled, or could not be */
   bool ended;
 
   /* The thread's; in the child of a fork first the forking one's. */
   bool child; /* of a fork: the first page can wait */
+  bool failed_to_start;
+  bool said_farewell; /* under the lock of the process */
   bool failed;
   struct tarn_live_page *page; /* written under the lock of the process, for the end */
   char path[PATH_ROOM];        /* the same */
@@ -131,6 +135,7 @@ static void fill_classes(struct tarn_live *live) {
   if (began < live->walk_at)
     return;
   view->used_bytes = 0;
+  view->pool_bytes = TARN_UNIT_SIZE;
   view->class_count = TARN_CLASS_COUNT;
   memset(view->classes, 0, sizeof view->classes);
   for (unsigned i = 0; i < TARN_CLASS_COUNT; i++)
@@ -304,6 +309,8 @@ static void *run(void *data) {
       show(live);
     }
     waits = false;
+    (void)__atomic_fetch_add(&live->shows, 1, __ATOMIC_RELEASE);
+    tarn_os_wake_all(&live->shows);
     if (!is_ended(live))
       tarn_os_wait(&live->bell, bell, live->failed ? 0 : PERIOD_NS);
   }
@@ -359,6 +366,7 @@ static void make_thread(struct tarn_live *live) {
   (void)__atomic_fetch_add(&live->users, 1, __ATOMIC_RELAXED);
   if (tarn_os_start_thread(run, live))
     return;
+  live->failed_to_start = true;
   leave(live);
   tarn_os_say("tarn: live: no thread to be had: world %u does not show itself",
               live->world->number);
@@ -397,8 +405,37 @@ static void after_fork_child(void) {
   }
 }
 
+/* One whose last figures the caller has to wait for, who becomes a user of it. */
+static struct tarn_live *next_farewell(void) {
+  struct tarn_live *live;
+  (void)pthread_mutex_lock(&lock);
+  for (live = lives; live && live->said_farewell; live = live->next) {
+  }
+  if (live) {
+    live->said_farewell = true;
+    (void)__atomic_fetch_add(&live->users, 1, __ATOMIC_RELAXED);
+  }
+  (void)pthread_mutex_unlock(&lock);
+  return live;
+}
+
+/* Who looks at the page sees how the process ended.  The thread may be busy with something long. */
+static void say_farewell(struct tarn_live *live) {
+  uint32_t shows = __atomic_load_n(&live->shows, __ATOMIC_ACQUIRE);
+  uint64_t until = tarn_os_now() + FAREWELL_NS, now;
+  if (live->child || live->failed_to_start)
+    return;
+  ring(live);
+  while (__atomic_load_n(&live->shows, __ATOMIC_ACQUIRE) == shows && (now = tarn_os_now()) < until)
+    tarn_os_wait(&live->shows, shows, until - now);
+}
+
 /* A handler for exit: threads may still run, and the worlds be there. */
 static void at_exit(void) {
+  for (struct tarn_live *live; (live = next_farewell());) {
+    say_farewell(live);
+    leave(live);
+  }
   (void)pthread_mutex_lock(&lock);
   leaving = true;
   for (struct tarn_live *live = lives; live; live = live->next)

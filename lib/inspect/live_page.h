@@ -69,6 +69,7 @@ struct tarn_live_view {
   uint64_t updates;
   uint64_t flags;
   uint64_t used_bytes; /* of blocks handed out in pools, about, and of large objects */
+  uint64_t pool_bytes; /* a pool's */
   uint64_t ring_count; /* collections that were told, of which the last are in the ring */
   uint64_t thread_count, class_count;
   struct tarn_live_collection ring[TARN_LIVE_RING]; /* number n, from 0, is at n % TARN_LIVE_RING */

@@ -5,7 +5,8 @@
 #include "tool.h"
 #include <string.h>
 
-static const struct tool_command *const commands[] = {&tool_report, &tool_diff};
+static const struct tool_command *const commands[] = {&tool_run, &tool_top, &tool_snapshot,
+                                                      &tool_report, &tool_diff};
 #define COMMANDS (sizeof commands / sizeof commands[0])
 
 static const struct tool_command *find(const char *name) {

@@ -1,0 +1,180 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# `tarn top` and `tarn snapshot`: programs that show themselves, and all the others.
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+[ -w /dev/shm ] || { echo "no /dev/shm"; exit 77; }
+unset XDG_RUNTIME_DIR
+
+subject=
+begin() { # HOW: starts the subject, and waits until it is ready
+  mkfifo ready input
+  TARN_LIVE=${LIVE-1} "$SUBJECT" "$1" 60 <input >ready 2>subject.err &
+  subject=$!
+  exec 7>input
+  read -r _ <ready
+  rm ready input
+  sleep 0.4 # it is shown four times a second
+}
+finish() { # lets it end by itself
+  exec 7>&-
+  wait "$subject" || fail "the subject ends with status $?: $(cat subject.err)"
+  subject=
+}
+trap '[ -z "$subject" ] || kill -9 "$subject" 2>/dev/null || true; rm -rf "$work"' EXIT
+
+# What it shows.
+begin collects
+t 0 top --once "$subject"
+narrow out 80
+has out "^process $subject .*, world 1$"
+has out '^heap +[0-9.]+K, at most'
+has out '^gc +[0-9]+ \(generation 0: 0, 1: 0, 2: [0-9]+\)'
+has out '^stops +[0-9]+; to safepoint: median'
+has out 'asked +[0-9.]+(us|ms) '
+has out ' (running|blocked|stopped) '
+has out '^ +16 +1 '
+t 0 top --count 3 --interval 100 "$subject"
+narrow out 80
+[ "$(wc -l <out)" = 4 ] || fail "not three looks and a heading"
+first=$(awk 'NR == 2 { print $6 }' out) last=$(awk 'NR == 4 { print $6 }' out)
+t 0 top
+has out "^ +$subject "
+
+# A snapshot, and what grew until the next one.
+t 0 snapshot "$subject" one
+has out "^$PWD/one: [0-9]{4,} objects, [0-9.]+K, the program was stopped for "
+sleep 0.3
+t 0 snapshot "$subject"
+has out "^$PWD/tarn-$subject-1-1.heapsnapshot: "
+t 0 snapshot "$subject"
+has out "^$PWD/tarn-$subject-1-2.heapsnapshot: "
+t 0 diff one "tarn-$subject-1-2.heapsnapshot"
+sed -n 3p out | grep -Eq '^ +[0-9]+ +[0-9]+ +\+[0-9]+00 .* node$' || fail "the list did not grow"
+has out 'node\.slot 1 \([0-9]+ times\) -> node$'
+t 1 snapshot "$subject" no/where
+has err "^tarn: no snapshot in $PWD/no/where: No such file or directory$"
+t 1 snapshot --world 2 "$subject" two
+has err 'has no world 2'
+t 1 snapshot "$subject" "$(printf 'x%.0s' {1..1100})"
+has err 'too long'
+
+# One at a time.
+flock "/dev/shm/tarn-$(id -u)-$subject-1" sleep 5 & holder=$!
+sleep 0.2
+t 1 snapshot "$subject" three
+has err 'is writing another snapshot'
+kill "$holder"; wait "$holder" 2>/dev/null || true
+
+# On a terminal: drawn, and ended by q, by the program's end; as narrow as it is.
+if command -v script >/dev/null; then
+  TERM=xterm NO_COLOR=1 script -qec "stty cols 50 rows 20; $TARN top --interval 50 --count 3 $subject" \
+    /dev/null >out </dev/null
+  has out $'\033\\[H'
+  hasnt out $'\033\\[1m'
+  tr -d '\r' <out | sed $'s/\033\\[[0-9]*[A-Z]//g' >plain
+  narrow plain 50
+  (sleep 0.5; printf q; sleep 3) | TERM=xterm timeout 10 script -qec \
+    "$TARN top --interval 100 $subject; echo ended \$?" /dev/null >out
+  has out $'\033\\[1m'
+  has out 'ended 0'
+  TERM=dumb script -qec "$TARN top --interval 50 --count 2 $subject" /dev/null >out </dev/null
+  hasnt out $'\033'
+fi
+"$TARN" top --interval 50 "$subject" >out 2>err & watcher=$!
+sleep 0.3
+kill -INT "$watcher" 2>/dev/null || true # ignored in the background of a shell, so
+kill -TERM "$watcher" && wait "$watcher" || fail "a signal ends top with status $?"
+"$TARN" top --interval 50 "$subject" >out 2>err & watcher=$!
+sleep 0.3
+finish
+wait "$watcher" || fail "the program's end ends top with status $?"
+has out 'The program has ended'
+[ ! -e "/dev/shm/tarn-$(id -u)-$$-1" ]
+
+# Two worlds; one that counts references.
+begin two
+t 0 top --once "$subject"
+has out 'world 1$'
+has out 'world 2$'
+t 1 snapshot "$subject" x
+has err 'has 2 worlds: say which'
+t 0 snapshot --world 2 "$subject" x
+finish
+begin counts
+t 0 top --once "$subject"
+has out '^cycles +0 collections'
+t 0 snapshot "$subject" counted
+finish
+
+# A thread that never comes to a safepoint: the program says so, and goes on.
+begin stuck
+t 1 snapshot "$subject" x
+has err 'some threads did not come to a safepoint'
+t 1 snapshot --timeout 1 "$subject" x
+has err 'did not answer in 1 seconds'
+finish
+
+# Killed: the page stays behind, is not believed, and goes.
+begin collects
+page=/dev/shm/tarn-$(id -u)-$subject-1
+[ -e "$page" ] || fail "no page $page"
+kill -9 "$subject"; wait "$subject" 2>/dev/null || true
+[ -e "$page" ] || fail "nothing was left behind"
+t 1 top "$subject"
+has err 'there is no process'
+subject=
+exec 7>&-
+t 0 top
+[ ! -e "$page" ] || fail "the page is still there"
+
+# A page of another process, of another kind, of another version, cut off, and no file at all.
+LIVE=0 begin collects
+page=/dev/shm/tarn-$(id -u)-$subject-1
+t 1 top "$subject"
+has err 'does not show itself: start it with TARN_LIVE=1'
+t 1 snapshot "$subject"
+has err 'does not show itself'
+lie() { # PATTERN
+  t 1 top --once "$subject"
+  has err "cannot be looked at: $1"
+  rm -rf "$page"
+}
+: >"$page"; lie 'its page is of another version'
+head -c 100000 /dev/zero >"$page"; lie 'its page is not ready'
+head -c 100000 /dev/urandom >"$page"; lie 'its page is not ready'
+{ printf 'tarnlive'; head -c 100000 /dev/zero; } >"$page"; lie 'its page is of another version'
+mkdir "$page"; lie 'its page is not its own'
+mkfifo "$page"; lie 'its page is not its own'
+ln -s /etc/passwd "$page"; lie 'its page is gone'
+finish
+
+# Others' processes, none, and what is no number.
+t 1 top 2147483647
+has err '^tarn: there is no process 2147483647$'
+for bad in 0 -1 x 99999999999999999999 ''; do
+  status=0
+  "$TARN" top -- "$bad" >out 2>err || status=$?
+  [ "$status" = 1 ] || fail "top $bad: status $status"
+  has err 'no number'
+done
+t 2 top 1 2
+t 2 top --interval 0 1
+t 2 top --once
+t 2 snapshot
+t 2 snapshot 1 2 3
+t 2 snapshot --timeout 0 1
+if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null && chmod 755 "$work"; then
+  cp "$TARN" "$work/tarn"
+  begin collects
+  for command in top snapshot; do
+    status=0
+    (cd / && setpriv --reuid 65534 --regid 65534 --clear-groups "$work/tarn" $command "$subject") \
+      >out 2>err || status=$?
+    [ "$status" = 1 ] || fail "another user's $command: status $status"
+    has err 'cannot be looked at: it belongs to another user'
+  done
+  finish
+elif [ "$(id -u)" != 0 ]; then
+  t 1 top 1
+  has err 'it belongs to another user'
+fi

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * page.c: see page.h.
+ */
+#include "page.h"
+#include "tool.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* --- processes ------------------------------------------------------------------------------- */
+
+/* "PID (NAME) STATE ...": the name may hold anything; the 22nd field is the start. */
+static bool parse_stat(char *text, struct process *process) {
+  char *open = strchr(text, '('), *close = strrchr(text, ')'), *at = close;
+  if (!open || !close || close < open)
+    return false;
+  *close = '\0';
+  (void)snprintf(process->name, sizeof process->name, "%.63s", open + 1);
+  if (close[1] != ' ' || close[2] == 'Z' || close[2] == 'X')
+    return false;
+  at = close + 1;
+  for (int field = 3; at && field < 22; field++)
+    at = strchr(at + 1, ' ');
+  process->started = at ? strtoull(at + 1, NULL, 10) : 0;
+  return process->started != 0;
+}
+
+bool process_find(pid_t pid, struct process *process) {
+  char path[64], text[1024];
+  struct stat status;
+  (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0)
+    return false;
+  ssize_t got = read(file, text, sizeof text - 1);
+  bool good = got > 0 && fstat(file, &status) == 0;
+  (void)close(file);
+  if (!good)
+    return false;
+  text[got] = '\0';
+  process->pid = pid;
+  process->owner = status.st_uid;
+  return parse_stat(text, process);
+}
+
+bool process_lives(const struct process *process) {
+  struct process now;
+  return process_find(process->pid, &now) && now.started == process->started;
+}
+
+bool page_read_pid(const char *text, struct process *process) {
+  uint64_t pid;
+  if (!tool_read_number("PID", text, 1, INT32_MAX, &pid))
+    return false;
+  if (process_find((pid_t)pid, process))
+    return true;
+  tool_say("there is no process %d", (int)pid);
+  return false;
+}
+
+/* --- files ----------------------------------------------------------------------------------- */
+
+static const char *directory(unsigned which) {
+  const char *own = getenv("XDG_RUNTIME_DIR");
+  return which == 0 ? "/dev/shm" : which == 1 && own && own[0] == '/' ? own : NULL;
+}
+
+/* tarn-UID-PID-WORLD */
+static bool parse_name(const char *name, unsigned *owner, int *pid, unsigned *world) {
+  int end = 0;
+  return sscanf(name, "tarn-%10u-%10d-%10u%n", owner, pid, world, &end) == 3 && !name[end] &&
+         *pid > 0;
+}
+
+static const char left_by_another[] = "its page was left by another process";
+
+static const char *check_file(int file, const struct process *process, ino_t *inode) {
+  struct stat status = {.st_ino = 0};
+  if (fstat(file, &status) != 0 || !S_ISREG(status.st_mode) || status.st_uid != process->owner)
+    return "its page is not its own";
+  *inode = status.st_ino;
+  return status.st_size < (off_t)sizeof(struct tarn_live_page) ? "its page is of another version"
+                                                               : NULL;
+}
+
+static const char *check_head(const struct tarn_live_page *page, const struct process *process) {
+  if (__atomic_load_n(&page->magic, __ATOMIC_ACQUIRE) != TARN_LIVE_MAGIC)
+    return "its page is not ready";
+  if (page->version != TARN_LIVE_VERSION || page->view_bytes != sizeof(struct tarn_live_view))
+    return "its page is of another version";
+  if (page->pid != (uint64_t)process->pid || page->started != process->started)
+    return left_by_another;
+  return NULL;
+}
+
+static const char *map_file(struct page *page, const struct process *process, bool writable) {
+  struct tarn_live_page *map;
+  int file = open(page->path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+  if (file < 0)
+    return errno == EACCES || errno == EPERM ? "it belongs to another user" : "its page is gone";
+  const char *why = check_file(file, process, &page->inode);
+  int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+  map = why ? MAP_FAILED : mmap(NULL, sizeof *map, protection, MAP_SHARED, file, 0);
+  if (!why && map == MAP_FAILED)
+    why = "its page cannot be mapped";
+  if (!why && (why = check_head(map, process)))
+    (void)munmap(map, sizeof *map);
+  if (why || !writable)
+    (void)close(file);
+  page->file = !why && writable ? file : -1;
+  page->map = why ? NULL : map;
+  return why;
+}
+
+static bool has_world(const struct page *pages, unsigned count, unsigned world) {
+  for (unsigned i = 0; i < count; i++)
+    if (pages[i].world == world)
+      return true;
+  return false;
+}
+
+static int compare_pages(const void *a, const void *b) {
+  unsigned first = ((const struct page *)a)->world, second = ((const struct page *)b)->world;
+  return (first > second) - (first < second);
+}
+
+static unsigned find_in(const char *where, const struct process *process, struct page *pages,
+                        unsigned count, bool writable, const char **why) {
+  unsigned owner, world;
+  int pid;
+  DIR *all = opendir(where);
+  if (!all)
+    return count;
+  for (struct dirent *each; (each = readdir(all)) && count < PAGES;) {
+    struct page *page = &pages[count];
+    if (!parse_name(each->d_name, &owner, &pid, &world) || pid != process->pid ||
+        owner != process->owner || has_world(pages, count, world))
+      continue;
+    *page = (struct page){.file = -1};
+    (void)snprintf(page->path, sizeof page->path, "%s/%s", where, each->d_name);
+    page->world = world;
+    const char *wrong = map_file(page, process, writable);
+    if (wrong)
+      *why = wrong;
+    else
+      count++;
+  }
+  (void)closedir(all);
+  return count;
+}
+
+static bool is_replaced(const struct page *page) {
+  struct stat status;
+  return stat(page->path, &status) == 0 && status.st_ino != page->inode;
+}
+
+static unsigned drop_replaced(struct page *pages, unsigned count) {
+  unsigned kept = 0;
+  for (unsigned i = 0; i < count; i++)
+    if (is_replaced(&pages[i]))
+      page_drop(&pages[i]);
+    else
+      pages[kept++] = pages[i];
+  return kept;
+}
+
+unsigned pages_find(const struct process *process, struct page pages[PAGES], unsigned count,
+                    bool writable, const char **why) {
+  *why = process->owner != geteuid() && geteuid() != 0 ? "it belongs to another user" : NULL;
+  count = drop_replaced(pages, count);
+  for (unsigned i = 0; directory(i); i++)
+    count = find_in(directory(i), process, pages, count, writable, why);
+  qsort(pages, count, sizeof *pages, compare_pages);
+  return count;
+}
+
+void page_drop(struct page *page) {
+  if (page->map)
+    (void)munmap(page->map, sizeof *page->map);
+  if (page->file >= 0)
+    (void)close(page->file);
+  free(page->data);
+  *page = (struct page){.file = -1};
+}
+
+void page_say_none(const struct process *process, const char *why) {
+  if (why)
+    tool_say("process %d cannot be looked at: %s", (int)process->pid, why);
+  else
+    tool_say("process %d does not show itself: start it with TARN_LIVE=1 in its environment, or "
+             "with `tarn run --live`",
+             (int)process->pid);
+}
+
+/* --- what is shown --------------------------------------------------------------------------- */
+
+static void end_text(char *text, size_t size) { text[size - 1] = '\0'; }
+
+static void make_good(struct tarn_live_view *view) {
+  if (view->class_count > TARN_LIVE_CLASSES)
+    view->class_count = TARN_LIVE_CLASSES;
+  for (unsigned i = 0; i < TARN_LIVE_RING; i++) {
+    end_text(view->ring[i].cause, sizeof view->ring[i].cause);
+    end_text(view->ring[i].last, sizeof view->ring[i].last);
+  }
+  for (unsigned i = 0; i < TARN_LIVE_THREADS; i++)
+    end_text(view->threads[i].name, sizeof view->threads[i].name);
+  end_text(view->stats.stop_last_thread, sizeof view->stats.stop_last_thread);
+  end_text(view->stats.stop_max_thread, sizeof view->stats.stop_max_thread);
+}
+
+bool page_read(const struct page *page, struct tarn_live_view *view) {
+  const struct tarn_live_page *map = page->map;
+  uint64_t words[TARN_LIVE_WORDS(sizeof *view)];
+  for (unsigned tries = 0; tries < 1000; tries++) {
+    uint64_t before = __atomic_load_n(&map->sequence, __ATOMIC_ACQUIRE);
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+      words[i] = __atomic_load_n(&map->view[i], __ATOMIC_ACQUIRE);
+    if (before && before % 2 == 0 && __atomic_load_n(&map->sequence, __ATOMIC_RELAXED) == before) {
+      memcpy(view, words, sizeof *view);
+      make_good(view);
+      return true;
+    }
+    (void)nanosleep(&(struct timespec){0, 100000}, NULL);
+  }
+  return false;
+}
+
+/* --- all of them ----------------------------------------------------------------------------- */
+
+static bool known(const struct process *processes, unsigned count, pid_t pid) {
+  for (unsigned i = 0; i < count; i++)
+    if (processes[i].pid == pid)
+      return true;
+  return false;
+}
+
+/* Left behind is a page of a process that is not there any more, or of an earlier one. */
+static bool is_left(const char *path, const struct process *process) {
+  struct page page = {.file = -1};
+  (void)snprintf(page.path, sizeof page.path, "%s", path);
+  const char *why = map_file(&page, process, false);
+  page_drop(&page);
+  return why == left_by_another;
+}
+
+static unsigned list_in(const char *where, struct process *processes, unsigned count,
+                        unsigned most) {
+  unsigned owner, world;
+  int pid;
+  DIR *all = opendir(where);
+  if (!all)
+    return count;
+  for (struct dirent *each; (each = readdir(all)) && count < most;) {
+    char path[512];
+    struct process process = {.pid = 0};
+    if (!parse_name(each->d_name, &owner, &pid, &world) || owner != geteuid() ||
+        known(processes, count, pid))
+      continue;
+    (void)snprintf(path, sizeof path, "%s/%s", where, each->d_name);
+    if (!process_find(pid, &process) || is_left(path, &process))
+      (void)unlink(path);
+    else
+      processes[count++] = process;
+  }
+  (void)closedir(all);
+  return count;
+}
+
+static int compare_processes(const void *a, const void *b) {
+  return ((const struct process *)a)->pid - ((const struct process *)b)->pid;
+}
+
+unsigned pages_list(struct process *processes, unsigned most) {
+  unsigned count = 0;
+  for (unsigned i = 0; directory(i); i++)
+    count = list_in(directory(i), processes, count, most);
+  qsort(processes, count, sizeof *processes, compare_processes);
+  return count;
+}
