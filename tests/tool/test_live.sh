@@ -32,7 +32,7 @@ has out '^gc +[0-9]+ \(generation 0: 0, 1: 0, 2: [0-9]+\)'
 has out '^stops +[0-9]+; to safepoint: median'
 has out 'asked +[0-9.]+(us|ms) '
 has out ' (running|blocked|stopped) '
-has out '^ +16 +1 '
+has out '^ +16 +[1-9] '
 t 0 top --count 3 --interval 100 "$subject"
 narrow out 80
 [ "$(wc -l <out)" = 4 ] || fail "not three looks and a heading"
@@ -59,7 +59,7 @@ t 1 snapshot "$subject" "$(printf 'x%.0s' {1..1100})"
 has err 'too long'
 
 # One at a time.
-flock "/dev/shm/tarn-$(id -u)-$subject-1" sleep 5 & holder=$!
+flock "/dev/shm/tarn-$(id -u)-$subject-1" sleep 5 7>&- & holder=$!
 sleep 0.2
 t 1 snapshot "$subject" three
 has err 'is writing another snapshot'
@@ -80,11 +80,11 @@ if command -v script >/dev/null; then
   TERM=dumb script -qec "$TARN top --interval 50 --count 2 $subject" /dev/null >out </dev/null
   hasnt out $'\033'
 fi
-"$TARN" top --interval 50 "$subject" >out 2>err & watcher=$!
+"$TARN" top --interval 50 "$subject" >out 2>err 7>&- & watcher=$!
 sleep 0.3
 kill -INT "$watcher" 2>/dev/null || true # ignored in the background of a shell, so
 kill -TERM "$watcher" && wait "$watcher" || fail "a signal ends top with status $?"
-"$TARN" top --interval 50 "$subject" >out 2>err & watcher=$!
+"$TARN" top --interval 50 "$subject" >out 2>err 7>&- & watcher=$!
 sleep 0.3
 finish
 wait "$watcher" || fail "the program's end ends top with status $?"

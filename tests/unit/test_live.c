@@ -333,6 +333,31 @@ static void no_place(void **state) {
   assert_int_equal(rmdir(path), 0);
 }
 
+/* Whatever the system refuses, the world is as good as one without the option. */
+static void fails_softly(void **state) {
+  (void)state;
+#if TARN_FAULTS
+  static const unsigned kinds[] = {TARN_FAULT_THREAD, TARN_FAULT_OPEN, TARN_FAULT_WRITE};
+  for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+    char path[128];
+    tarn_os_fault_kinds(kinds[i]);
+    tarn_world *world = support_world("live=1,markers=1,sweeper=0,purger=0");
+    for (unsigned k = 0; k < 20; k++)
+      nap();
+    page_path(world, path, sizeof path);
+    assert_int_equal(access(path, F_OK), -1);
+    tarn_thread *self = support_attach(world);
+    assert_non_null(tarn_alloc_atomic(self, 10));
+    assert_int_equal(tarn_collect(self, TARN_GENERATION_FULL), TARN_OK);
+    assert_int_equal(tarn_thread_detach(self), TARN_OK);
+    support_end(world);
+    tarn_os_fault_kinds(0);
+  }
+#else
+  support_skip("needs a build with TARN_FAULTS");
+#endif
+}
+
 int main(void) {
   if (access("/dev/shm", W_OK) != 0)
     return 77;
@@ -342,6 +367,7 @@ int main(void) {
                                      cmocka_unit_test(answers_requests),
                                      cmocka_unit_test(forks),
                                      cmocka_unit_test(exits),
-                                     cmocka_unit_test(no_place)};
+                                     cmocka_unit_test(no_place),
+                                     cmocka_unit_test(fails_softly)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
