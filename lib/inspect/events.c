@@ -251,15 +251,19 @@ static uint32_t all_want(const struct tarn_listeners *listeners) {
   return bits;
 }
 
-/* Relaxed: who has not seen it yet tells a little more, or less. */
-void tarn_watchers_work_out(struct tarn_watchers *watchers) {
-  struct tarn_listeners *listeners = &watchers->listeners;
-  (void)pthread_mutex_lock(&listeners->lock);
+/* Under the listeners' lock.  Relaxed: who has not seen it yet tells a little more, or less. */
+static void work_out(struct tarn_watchers *watchers) {
+  const struct tarn_listeners *listeners = &watchers->listeners;
   uint32_t bits = tarn_log_wants(watchers) | tarn_trace_wants(watchers) | all_want(listeners);
   if (watchers->world->config.live)
     bits |= TARN_TOLD_BIT(TARN_TOLD_GC_BEGIN) | TARN_TOLD_BIT(TARN_TOLD_GC_END);
   __atomic_store_n(&watchers->world->store.watched, bits, __ATOMIC_RELAXED);
-  (void)pthread_mutex_unlock(&listeners->lock);
+}
+
+void tarn_watchers_work_out(struct tarn_watchers *watchers) {
+  (void)pthread_mutex_lock(&watchers->listeners.lock);
+  work_out(watchers);
+  (void)pthread_mutex_unlock(&watchers->listeners.lock);
 }
 
 /* What the program knows of the structure. */
@@ -408,14 +412,15 @@ static void around_fork(tarn_world *world, enum tarn_fork when) {
     tarn_trace_lock(watchers);
     return;
   }
+  if (when ==
+      TARN_FORK_CHILD) { /* the locks of other worlds are held, so ours is not taken again */
+    forget_users(&watchers->listeners);
+    tarn_log_after_fork(watchers);
+    tarn_trace_after_fork(watchers);
+    work_out(watchers);
+  }
   tarn_trace_unlock(watchers);
   (void)pthread_mutex_unlock(&watchers->listeners.lock);
-  if (when == TARN_FORK_PARENT)
-    return;
-  forget_users(&watchers->listeners);
-  tarn_log_after_fork(watchers);
-  tarn_trace_after_fork(watchers);
-  tarn_watchers_work_out(watchers);
 }
 
 const struct tarn_collect_events tarn_inspect_events = {.before_mark = before_mark,

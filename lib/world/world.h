@@ -53,9 +53,9 @@ struct tarn_world {
   _Atomic size_t soft_limit;
   const struct tarn_collect_hooks *collect_hooks;
   struct tarn_collector *collector;
-  struct tarn_live *live;               /* of inspect/live.c; NULL: the world does not show itself */
-  struct tarn_world *next, *previous;   /* the process's worlds */
-  bool listed;                          /* is on that list; atomic, written under its lock */
+  struct tarn_live *live;             /* of inspect/live.c; NULL: the world does not show itself */
+  struct tarn_world *next, *previous; /* the process's worlds */
+  bool listed;                        /* is on that list; atomic, written under its lock */
   const struct tarn_debugger *debugger; /* see world/debugger.h */
 };
 
