@@ -97,6 +97,7 @@ struct compilation {
   struct arena_block *blocks;
   scm *failed; /* forms that were found to be no loops: see expand.c */
   size_t failed_count, failed_capacity;
+  scm plain;      /* a table of parts of a template that have no unquote: see expand.c */
   unsigned depth; /* of forms in forms */
   bool renamed;   /* there are aliases */
 };

@@ -42,14 +42,6 @@ static void visit_classes(tarn_visitor *visitor, void *data) {
     tarn_visit(visitor, (const void *)record->class);
 }
 
-/* Who cannot go on at the start. */
-static void must(bool good) {
-  if (good)
-    return;
-  fprintf(stderr, "scheme: no memory for classes at the start\n");
-  exit(2);
-}
-
 /* --- free functions -------------------------------------------------------------------------- */
 
 static struct free_function {
@@ -135,11 +127,13 @@ bool class_is_a(scm class, scm ancestor) {
 /* A slot of the class's own is a description, or SCM_FALSE.  False: it cannot be. */
 static bool add_slot(struct vm *vm, scm class, scm slot, size_t word) {
   bool raw = slot == SCM_FALSE;
-  if (!raw && !(is_pair(slot) && is_symbol(car(slot)) && is_pair(cdr(slot))))
+  scm name = raw ? SCM_FALSE : is_pair(slot) ? car(slot) : SCM_NIL;
+  scm rest = is_pair(slot) ? cdr(slot) : SCM_NIL;
+  if (!raw && !(is_symbol(name) && is_pair(rest)))
     return wrong_type(vm, "%make-class", 3, slot);
-  if (!raw && class_slot_index(class, car(slot), &raw) >= 0)
-    return raise_error(vm, "error", "%make-class", "two slots have one name", 1, car(slot));
-  if (raw || is_true(car(cdr(slot))))
+  if (!raw && class_slot_index(class, name, &raw) >= 0)
+    return raise_error(vm, "error", "%make-class", "two slots have one name", 1, name);
+  if (raw || is_true(car(rest)))
     class_at(class)->raw |= (uint64_t)1 << word;
   store(vm, class_at(class)->slots, &vector_of(class_at(class)->slots)->items[word - 1], slot);
   return true;
@@ -275,12 +269,12 @@ scm class_of(struct vm *vm, scm v) {
 static void make_builtins(struct vm *vm) {
   for (size_t i = 0; i < KINDS; i++) {
     scm name = intern(vm, builtins[i].name);
-    must(name != 0);
+    must_begin(name != 0);
     ROOTS(vm, (void *)&name);
     builtin[i] = make_class(vm, name, i == TOP ? SCM_FALSE : builtin[builtins[i].super], SCM_NIL,
                             i == OBJECT ? types.instance : NULL, NULL);
-    must(builtin[i] != 0);
-    define_global(vm, name, builtin[i]);
+    must_begin(builtin[i] != 0);
+    must_begin(define_global(vm, name, builtin[i]));
   }
 }
 
@@ -289,8 +283,7 @@ scm class_make_own(struct vm *vm, const char *name, tarn_free_fn release) {
   ROOTS(vm, (void *)&symbol);
   scm slots = symbol ? cons(vm, SCM_FALSE, SCM_NIL) : 0;
   scm class = slots ? class_make(vm, symbol, builtin[OBJECT], slots, release) : 0;
-  must(class != 0);
-  define_global(vm, symbol, class);
+  must_begin(class && define_global(vm, symbol, class));
   return class;
 }
 
@@ -617,7 +610,7 @@ static const struct primitive_def defs[] = {{"%make-class", prim_make_class, 4, 
                                             {NULL, NULL, 0, 0}};
 
 void class_begin(struct vm *vm) {
-  must(tarn_root_provider_add(world, visit_classes, NULL) == TARN_OK);
+  must_begin(tarn_root_provider_add(world, visit_classes, NULL) == TARN_OK);
   class_define_free("none", free_nothing);
   class_define_free("count-free", free_counting);
   class_define_free("free-memory", free_memory);

@@ -553,10 +553,10 @@ unsigned symbol_operation(scm symbol, unsigned count) {
   return operation && named_operations[operation].arguments == count ? operation : 0;
 }
 
-void forget_operation(struct vm *vm, scm symbol) {
+bool forget_operation(struct vm *vm, scm symbol) {
   __atomic_store_n(&symbol_of(symbol)->flags, 0, __ATOMIC_RELAXED);
-  if (__atomic_load_n(&symbol_of(symbol)->syntax, __ATOMIC_RELAXED) != SCM_FALSE)
-    define_syntax(vm, symbol, SCM_FALSE);
+  return __atomic_load_n(&symbol_of(symbol)->syntax, __ATOMIC_RELAXED) == SCM_FALSE ||
+         define_syntax(vm, symbol, SCM_FALSE);
 }
 
 void compile_begin(struct vm *vm) {
@@ -564,8 +564,7 @@ void compile_begin(struct vm *vm) {
   expand_begin(vm);
   for (unsigned i = OP_FIRST_NAMED; i <= OP_LAST_NAMED; i++) {
     scm symbol = intern(vm, named_operations[i].name);
-    if (!symbol)
-      exit(2);
+    must_begin(symbol);
     symbol_of(symbol)->flags = i;
   }
 }

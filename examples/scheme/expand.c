@@ -386,16 +386,17 @@ static struct node *read_open(struct compilation *c, scm symbol, scm form, struc
 static struct node *read_slot(struct compilation *c, scm symbol, scm form, struct place place,
                               unsigned count) {
   bool sets = symbol == slot_set_name, raw;
-  if ((!sets && symbol != slot_ref_name) || count != (sets ? 3u : 2u) || !is_name(car(cdr(form))) ||
+  scm object = car(cdr(form));
+  if ((!sets && symbol != slot_ref_name) || count != (sets ? 3u : 2u) || !is_name(object) ||
       !is_quoted(car(cdr(cdr(form))), place.scope, SPECIAL_QUOTE))
     return NULL;
-  struct variable *variable = meaning_of(car(cdr(form)), place.scope).variable;
+  struct variable *variable = meaning_of(object, place.scope).variable;
   scm name = strip(c, car(cdr(car(cdr(cdr(form))))));
   if (!variable || !variable->class || !name || !is_symbol(name))
     return NULL;
   intptr_t word = class_slot_index(variable->class, name, &raw);
   struct node *node = word < 0 || raw ? NULL : with_parts(c, NODE_SLOT, 1);
-  if (!node || !(node->parts[0] = read_value(c, car(cdr(form)), place)))
+  if (!node || !(node->parts[0] = read_value(c, object, place)))
     return NULL;
   node->operation = (unsigned)word;
   node->value = name;
@@ -407,10 +408,11 @@ static struct node *read_slot(struct compilation *c, scm symbol, scm form, struc
 static struct node *read_call(struct compilation *c, scm form, struct place place) {
   intptr_t count = list_length(cdr(form));
   struct node *node = NULL;
+  scm head = car(form);
   if (count < 0)
     return bad_form(c, form);
-  if (is_name(car(form))) {
-    struct meaning meaning = meaning_of(car(form), place.scope);
+  if (is_name(head)) {
+    struct meaning meaning = meaning_of(head, place.scope);
     if (meaning.variable && meaning.variable->loop)
       return read_again(c, meaning.variable->loop, form, place, (unsigned)count);
     if (meaning.symbol && !meaning.syntax) {
@@ -423,7 +425,7 @@ static struct node *read_call(struct compilation *c, scm form, struct place plac
     }
   }
   node = read_several(c, NODE_CALL, cdr(form), inside(place), false);
-  return node && (node->body = read_value(c, car(form), place)) ? node : NULL;
+  return node && (node->body = read_value(c, head, place)) ? node : NULL;
 }
 
 /* --- lambda ---------------------------------------------------------------------------------- */
@@ -794,30 +796,39 @@ static struct node *quasi_pair(struct compilation *c, scm datum, unsigned depth,
   return two(c, cons_name, quasi(c, first, depth, place), quasi(c, cdr(datum), depth, place));
 }
 
+/* The pairs of a list up to `end`, and that, if it is a vector; false: no memory. */
+static bool note_plain(struct compilation *c, scm list, scm end) {
+  for (; is_pair(list) && !table_ref(c->plain, list); list = cdr(list))
+    if (!table_put(c->vm, c->plain, list, SCM_TRUE))
+      return false;
+  return !is_vector(end) || table_put(c->vm, c->plain, end, SCM_TRUE);
+}
+
 /* Is there anything to put in?  Also true of what is too deep to see, and of a circle, which comes
- * back to the pair after some power of two of steps. */
-static bool has_unquote(scm datum, struct scope *scope, unsigned levels) {
-  scm mark = 0;
+ * back to the pair after some power of two of steps.  Pairs and vectors that have nothing are
+ * noted: shared ones are looked at once. */
+static bool has_unquote(struct compilation *c, scm datum, struct scope *scope, unsigned levels) {
+  scm mark = 0, at = datum;
   if (levels > DEPTH_MOST)
     return true;
-  for (size_t steps = 1; is_pair(datum) && datum != mark; datum = cdr(datum), steps++) {
-    if (is_special(car(datum), scope, SPECIAL_UNQUOTE) ||
-        has_unquote(car(datum), scope, levels + 1) ||
-        is_special(car(datum), scope, SPECIAL_UNQUOTE_SPLICING))
+  for (size_t steps = 1; is_pair(at) && at != mark && !table_ref(c->plain, at); steps++) {
+    if (is_special(car(at), scope, SPECIAL_UNQUOTE) || has_unquote(c, car(at), scope, levels + 1) ||
+        is_special(car(at), scope, SPECIAL_UNQUOTE_SPLICING))
       return true;
     if ((steps & (steps - 1)) == 0)
-      mark = datum;
+      mark = at;
+    at = cdr(at);
   }
-  if (is_pair(datum))
+  if (is_pair(at) && at == mark)
     return true;
-  for (size_t i = 0; is_vector(datum) && i < vector_of(datum)->count; i++)
-    if (has_unquote(vector_of(datum)->items[i], scope, levels + 1))
+  for (size_t i = 0; is_vector(at) && !table_ref(c->plain, at) && i < vector_of(at)->count; i++)
+    if (has_unquote(c, vector_of(at)->items[i], scope, levels + 1))
       return true;
-  return false;
+  return !note_plain(c, datum, at);
 }
 
 static struct node *quasi(struct compilation *c, scm datum, unsigned depth, struct place place) {
-  if (!has_unquote(datum, place.scope, 0))
+  if (!has_unquote(c, datum, place.scope, 0))
     return quoted(c, datum);
   if (is_pair(datum)) {
     if (c->depth >= DEPTH_MOST)
@@ -872,15 +883,17 @@ static struct node *read_define(struct compilation *c, scm form, struct place pl
   struct node *node = symbol ? new_node(c, NODE_DEFINE) : NULL;
   if (!node)
     return NULL;
-  forget_operation(c->vm, symbol);
   node->value = symbol;
-  return (node->body = read_named(c, symbol, value, place)) ? node : NULL;
+  return forget_operation(c->vm, symbol) && (node->body = read_named(c, symbol, value, place))
+             ? node
+             : NULL;
 }
 
 static struct node *read_set(struct compilation *c, scm form, struct place place) {
-  if (!is_name(car(cdr(form))))
+  scm name = car(cdr(form));
+  if (!is_name(name))
     return bad_form(c, form);
-  struct meaning meaning = meaning_of(car(cdr(form)), place.scope);
+  struct meaning meaning = meaning_of(name, place.scope);
   struct node *node, *value = read_value(c, car(cdr(cdr(form))), place);
   if (!value)
     return NULL;
@@ -891,7 +904,8 @@ static struct node *read_set(struct compilation *c, scm form, struct place place
     return syntax_error(c, "this is syntax and cannot be assigned", form);
   } else if ((node = new_node(c, NODE_SET_GLOBAL))) {
     node->value = meaning.symbol;
-    forget_operation(c->vm, meaning.symbol);
+    if (!forget_operation(c->vm, meaning.symbol))
+      return NULL;
   }
   if (node)
     node->body = value;
@@ -919,15 +933,13 @@ static struct node *read_let_syntax(struct compilation *c, scm form, struct plac
 
 /* At the top level it means so from now on. */
 static struct node *read_define_syntax(struct compilation *c, scm form, struct place place) {
-  if (!is_name(car(cdr(form))))
+  scm name = car(cdr(form));
+  if (!is_name(name))
     return bad_form(c, form);
   if (place.scope->outer || place.scope->lambda->outer)
     return syntax_error(c, "a definition stands where only expressions may", form);
-  scm macro = make_macro(c, car(cdr(cdr(form))), NULL), symbol = strip(c, car(cdr(form)));
-  if (!macro || !symbol)
-    return NULL;
-  define_syntax(c->vm, symbol, macro);
-  return constant(c, symbol);
+  scm macro = make_macro(c, car(cdr(cdr(form))), NULL), symbol = strip(c, name);
+  return macro && symbol && define_syntax(c->vm, symbol, macro) ? constant(c, symbol) : NULL;
 }
 
 /* --- bodies ---------------------------------------------------------------------------------- */
@@ -951,10 +963,11 @@ static bool add_definition(struct compilation *c, struct body *body, struct scop
 /* Expands macros at the head of a form until it is something else; 0: failed. */
 static scm expand_head(struct compilation *c, scm form, struct scope *scope, scm *syntax) {
   for (;;) {
+    scm head = car(form);
     *syntax = 0;
-    if (!is_pair(form) || !is_name(car(form)))
+    if (!is_name(head))
       return form;
-    struct meaning meaning = meaning_of(car(form), scope);
+    struct meaning meaning = meaning_of(head, scope);
     *syntax = meaning.syntax;
     if (!meaning.syntax || is_fixnum(meaning.syntax))
       return form;
@@ -1038,7 +1051,11 @@ static struct node *read_quote(struct compilation *c, scm form, struct place pla
 }
 
 static struct node *read_quasiquote(struct compilation *c, scm form, struct place place) {
-  return quasi(c, car(cdr(form)), 1, place);
+  scm outer = c->plain; /* names may mean something else where it stands */
+  struct node *node =
+      (c->plain = keep(c, eq_table(c->vm))) ? quasi(c, car(cdr(form)), 1, place) : NULL;
+  c->plain = outer;
+  return node;
 }
 
 static struct node *read_begin_form(struct compilation *c, scm form, struct place place) {
@@ -1117,19 +1134,15 @@ struct lambda *expand(struct compilation *c, scm form) {
 
 static scm must_intern(struct vm *vm, const char *name) {
   scm symbol = intern(vm, name);
-  if (!symbol) {
-    fprintf(stderr, "scheme: no memory at its start\n");
-    exit(2);
-  }
+  must_begin(symbol);
   return symbol;
 }
 
 void expand_begin(struct vm *vm) {
   for (size_t i = 1; i < sizeof special_forms / sizeof special_forms[0]; i++)
-    define_syntax(vm, must_intern(vm, special_forms[i].name), fixnum((intptr_t)i));
+    must_begin(define_syntax(vm, must_intern(vm, special_forms[i].name), fixnum((intptr_t)i)));
   lambda_alias = make_alias(vm, must_intern(vm, "lambda"), NULL);
-  if (!lambda_alias || tarn_root_add(world, (void **)&lambda_alias) != TARN_OK)
-    exit(2);
+  must_begin(lambda_alias && tarn_root_add(world, (void **)&lambda_alias) == TARN_OK);
   struct {
     const char *name;
     scm *symbol;
@@ -1141,7 +1154,6 @@ void expand_begin(struct vm *vm) {
                {"eqv?", &eqv_name}};
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
     *names[i].symbol = must_intern(vm, names[i].name);
-    if (tarn_root_add(world, (void **)names[i].symbol) != TARN_OK)
-      exit(2);
+    must_begin(tarn_root_add(world, (void **)names[i].symbol) == TARN_OK);
   }
 }

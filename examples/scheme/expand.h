@@ -36,6 +36,13 @@ struct macro { /* made by syntax-rules */
 
 DEFINE_TEST(alias)
 DEFINE_TEST(macro)
+/* Other threads may change a form while it is read: what was a pair need not be one any more, and
+ * then has no parts.  So in what includes this. */
+static inline scm form_car(scm v) { return is_pair(v) ? car(v) : SCM_NIL; }
+static inline scm form_cdr(scm v) { return is_pair(v) ? cdr(v) : SCM_NIL; }
+#define car(v) form_car(v)
+#define cdr(v) form_cdr(v)
+
 static inline bool is_name(scm v) { return is_symbol(v) || is_alias(v); }
 
 /* What a name means: a variable; or syntax, the fixnum of a special form or a macro; or else a
@@ -57,8 +64,8 @@ void syntax_begin(struct vm *vm);
 
 /* --- compile.c --- */
 
-/* The name is defined or assigned: it stands for no operation any more. */
-void forget_operation(struct vm *vm, scm symbol);
+/* The name is defined or assigned: it stands for no operation any more.  False: no memory. */
+bool forget_operation(struct vm *vm, scm symbol);
 void expand_begin(struct vm *vm);
 
 #endif

@@ -398,11 +398,8 @@ void gobject_begin(struct vm *vm) {
   class_quark = g_quark_from_static_string("tarn-scheme-class");
   g_type_set_qdata(G_TYPE_OBJECT, class_quark, (gpointer) class);
   class = class_for(vm, tarn_point_get_type());
-  if (!class || tarn_weak_table_create(world, &spec, &wrappers) != TARN_OK) {
-    fprintf(stderr, "scheme: no memory for GObject's classes\n");
-    exit(2);
-  }
-  define_global(vm, class_at(class)->name, class);
+  must_begin(class && tarn_weak_table_create(world, &spec, &wrappers) == TARN_OK &&
+             define_global(vm, class_at(class)->name, class));
   g_type_ensure(G_TYPE_INITIALLY_UNOWNED); /* so that it can be named: its objects are floating */
   class_define_free("gobject-unref", free_wrapper);
   define_primitives(vm, defs);

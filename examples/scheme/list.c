@@ -587,19 +587,23 @@ PRIMITIVE(prim_is_record) { /* v [kind] */
                  (count == 1 || record_of(arguments[0])->kind == arguments[1]));
 }
 
-/* Of: record, kind, index, who.  NULL: failed, and it was `who`, a symbol, that did. */
+/* It was `who`, a symbol, that failed. */
+scm bad_field(struct vm *vm, const scm *arguments) {
+  scm who = 0;
+  ROOTS(vm, (void *)&who);
+  if (!is_symbol(arguments[3]))
+    return wrong_type(vm, "%record-ref", 4, arguments[3]);
+  who = string_to_utf8(vm, symbol_of(arguments[3])->name, NULL);
+  return who ? wrong_type(vm, (const char *)who, 1, arguments[0]) : 0;
+}
+
+/* Of: record, kind, index, who.  NULL: failed. */
 static scm *field_argument(struct vm *vm, const scm *arguments) {
   scm v = arguments[0], at = arguments[2];
   if (is_record(v) && record_of(v)->kind == arguments[1] && is_fixnum(at) &&
       fixnum_value(at) >= 0 && (size_t)fixnum_value(at) < record_of(v)->count)
     return &record_of(v)->fields[fixnum_value(at)];
-  scm who = 0;
-  ROOTS(vm, (void *)&who);
-  if (!is_symbol(arguments[3]))
-    wrong_type(vm, "%record-ref", 4, arguments[3]);
-  else if ((who = string_to_utf8(vm, symbol_of(arguments[3])->name, NULL)))
-    wrong_type(vm, (const char *)who, 1, v);
-  return NULL;
+  return (scm *)bad_field(vm, arguments);
 }
 
 PRIMITIVE(prim_record_ref) {

@@ -407,28 +407,6 @@ static size_t utf8_length(unsigned char first) {
   return first < 0xc2 || first > 0xf4 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
 }
 
-/* One character of at most `left` bytes.  A byte that is not part of one counts as U+FFFD. */
-static uint32_t decode(const unsigned char *at, size_t left, size_t *used) {
-  static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-  size_t length = utf8_length(at[0]);
-  uint32_t c = at[0];
-  *used = 1;
-  if (c < 0x80)
-    return c;
-  if (length == 1 || length > left)
-    return 0xfffd;
-  c &= 0x7fu >> length;
-  for (size_t i = 1; i < length; i++) {
-    if ((at[i] & 0xc0) != 0x80)
-      return 0xfffd;
-    c = c << 6 | (at[i] & 0x3f);
-  }
-  if (c < least[length] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
-    return 0xfffd;
-  *used = length;
-  return c;
-}
-
 /* The character or byte that is `ahead` bytes further, and its length.  -1: the end; -2: failed. */
 static int look(struct vm *vm, struct port *port, size_t ahead, size_t *length) {
   if (!need(vm, port, ahead + 1))
@@ -441,8 +419,10 @@ static int look(struct vm *vm, struct port *port, size_t ahead, size_t *length) 
     return first;
   if (!need(vm, port, ahead + utf8_length(first)))
     return -2;
-  size_t at = port->start + ahead;
-  return (int)decode(port->buffer + at, port->end - at, length);
+  const uint8_t *from = port->buffer + port->start + ahead, *at = from;
+  int c = (int)decode_utf8(&at, port->buffer + port->end);
+  *length = (size_t)(at - from);
+  return c;
 }
 
 /* The next one, which is read, or stays. */
@@ -797,8 +777,7 @@ static void define_standard(struct vm *vm, const char *name, int descriptor, uns
   parameters[descriptor] = (scm)parameter;
   must_begin(tarn_root_add(world, (void **)&parameters[descriptor]) == TARN_OK);
   scm symbol = intern(vm, name);
-  must_begin(symbol);
-  define_global(vm, symbol, parameters[descriptor]);
+  must_begin(symbol && define_global(vm, symbol, parameters[descriptor]));
 }
 
 void port_begin(struct vm *vm) {

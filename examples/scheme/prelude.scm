@@ -32,7 +32,8 @@
 
 ;;; --- dynamic state ---------------------------------------------------------------------------
 
-;; (%state 0): winders, a list of (before . after); 1: exception handlers; 2: bindings of parameters.
+;; (%state 0): winders, a list of #(before after handlers bindings); 1: exception handlers; 2: bindings
+;; of parameters.
 ;; A continuation has all three and brings them back.
 (define (%with-state n value thunk)
   (let ((saved (%state n)))
@@ -43,22 +44,32 @@
 
 (define (dynamic-wind before thunk after)
   (before)
-  (let ((result (%with-state 0 (cons (cons before after) (%state 0)) thunk)))
+  (let ((result (%with-state 0
+                             (cons (vector before after (%state 1) (%state 2)) (%state 0))
+                             thunk)))
     (after)
     result))
 
-;; Runs what lies between here and there: out of the innermost first, then in, the outermost first.
+;; Runs what lies between here and there: out of the innermost first, then in, the outermost first,
+;; each with the handlers and bindings that its dynamic-wind was called with.
 (define (%rewind there)
   (let ((here (%state 0)))
     (if (not (eq? here there))
         (let ((deep (length here)) (goal (length there)))
           (cond ((> deep goal) (%unwind-one here) (%rewind there))
-                ((< deep goal) (%rewind (cdr there)) ((caar there)) (%set-state! 0 there))
-                (else (%unwind-one here) (%rewind (cdr there)) ((caar there))
-                      (%set-state! 0 there)))))))
+                ((< deep goal) (%rewind-one there))
+                (else (%unwind-one here) (%rewind-one there)))))))
+(define (%rewind-one there)
+  (%rewind (cdr there))
+  (%wind (car there) 0)
+  (%set-state! 0 there))
 (define (%unwind-one here)
   (%set-state! 0 (cdr here))
-  ((cdar here)))
+  (%wind (car here) 1))
+(define (%wind winder which)
+  (%set-state! 1 (vector-ref winder 2))
+  (%set-state! 2 (vector-ref winder 3))
+  ((vector-ref winder which)))
 
 ;; Full continuations: the stack is copied, and copied back as often as it is called, in the thread
 ;; that made it.
@@ -248,10 +259,8 @@
         (let ((state (%promise-state promise)))
           (if (car state)
               (cdr state)
-              (let ((next ((cdr state))))
-                (if (not (car (%promise-state promise)))
-                    (let ((inner (%promise-state next)))
-                      (%promise-set! promise (car inner) (cdr inner))))
+              (begin
+                (%promise-join! promise ((cdr state)))
                 (loop)))))))
 
 (define-syntax define-record-type

@@ -234,7 +234,7 @@ static scm part(scm v, size_t i) {
 }
 
 static bool push(struct printer *p, scm v) {
-  if (p->failed || p->vm->sp == p->vm->limit) {
+  if (p->failed || p->vm->sp >= p->vm->limit) {
     if (!p->failed)
       (void)raise_error(p->vm, "error", "write", "too deeply nested", 0);
     p->failed = true;

@@ -152,7 +152,7 @@ static bool token_is(const struct reader *r, const char *name) {
 /* --- frames ---------------------------------------------------------------------------------- */
 
 static bool push(struct reader *r, scm v) {
-  if (r->vm->sp == r->vm->limit)
+  if (r->vm->sp >= r->vm->limit)
     return fail(r, "no room for a datum as long as the one");
   *r->vm->sp++ = v;
   return true;

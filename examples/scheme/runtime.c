@@ -76,8 +76,7 @@ static void make_types(void) {
                                  NULL);
   types.parameter = make_type("parameter", sizeof(struct parameter),
                               WORD(parameter, value) | WORD(parameter, converter), NULL);
-  types.promise = make_type("promise", sizeof(struct promise),
-                            WORD(promise, done) | WORD(promise, value), NULL);
+  types.promise = make_type("promise", sizeof(struct promise), WORD(promise, box), NULL);
   types.record = make_array_type("record", sizeof(struct record), WORD(record, kind));
   types.condition = make_type("condition", sizeof(struct condition),
                               WORD(condition, kind) | WORD(condition, message) |
@@ -239,16 +238,6 @@ scm make_values(struct vm *vm, int count, const scm *values) {
   return (scm)vector;
 }
 
-scm make_promise(struct vm *vm, bool done, scm value) {
-  vm->keep[0] = value;
-  struct promise *promise = make_object(vm, types.promise);
-  if (!promise)
-    return 0;
-  promise->done = boolean(done);
-  promise->value = value;
-  return (scm)promise;
-}
-
 scm list_of(struct vm *vm, size_t count, const scm *items) {
   scm list = SCM_NIL;
   while (count > 0 && list)
@@ -359,7 +348,7 @@ void define_primitives(struct vm *vm, const struct primitive_def *defs) {
     primitive->fn = defs->fn;
     primitive->least = defs->least;
     primitive->most = defs->most;
-    define_global(vm, name, (scm)primitive);
+    must_begin(define_global(vm, name, (scm)primitive));
   }
 }
 
@@ -386,6 +375,7 @@ void runtime_begin(const char *options) {
   memory_condition = SCM_FALSE;
   (void)raise_error(vm, "memory", NULL, "out of memory", 0);
   memory_condition = vm->condition;
+  must_begin(is_condition(memory_condition));
   keep_reserve(vm);
   void (*const begins[])(struct vm *) = {number_begin,   list_begin,   string_begin, port_begin,
                                          read_begin,     print_begin,  table_begin,  thread_begin,

@@ -24,9 +24,10 @@
  * allocated plainly.
  *
  * Threads.  Each has a `struct vm`, passed first to everything.  There is no lock around the whole.
- * Objects that several threads change are the program's to guard, as in C; what the runtime shares
- * (symbols, globals, types, ports) is safe.  Calls that may block stand between `tarn_block_begin`
- * and `tarn_block_end`, and touch no object there.
+ * Objects that several threads change are the program's to guard.  If it does not, values may be
+ * any, but no memory is harmed: a length that may change is not believed twice, and what was a pair
+ * is looked at again.  What the runtime shares (symbols, globals, types, ports) is safe.  Calls
+ * that may block stand between `tarn_block_begin` and `tarn_block_end`, and touch no object there.
  */
 #ifndef SCHEME_H
 #define SCHEME_H
@@ -119,9 +120,9 @@ struct flonum { /* atomic; where the word has no room */
 };
 struct string { /* characters of one byte (up to U+00FF) or four, in an atomic block */
   const tarn_type *type;
-  size_t length; /* in characters */
-  size_t width;  /* bytes of a character, 1 or 4 */
-  scm chars;     /* the block */
+  size_t length; /* in characters; never changes */
+  size_t width;  /* bytes of a character, 1 or 4: use string_width */
+  scm chars;     /* the block: use string_chars */
 };
 struct symbol {
   const tarn_type *type;
@@ -180,7 +181,8 @@ struct parameter {
 };
 struct promise {
   const tarn_type *type;
-  scm done, value; /* value, or the procedure that gives it; or another promise to look at */
+  scm box; /* shared by promises that are the same; in it a pair that nobody changes: is it done, */
+           /* and the value, or the procedure that gives a promise */
 };
 struct record { /* of define-record-type */
   const tarn_type *type;
@@ -254,9 +256,10 @@ static inline scm car(scm v) { return pair_of(v)->car; }
 static inline scm cdr(scm v) { return pair_of(v)->cdr; }
 bool is_procedure(scm v);
 
-/* Stores into a traced word of an object that may be old. */
+/* Stores into a traced word of an object that may be old.  Release: a thread that finds the value
+ * there finds it whole. */
 static inline void store(struct vm *vm, scm object, scm *slot, scm value) {
-  *slot = value;
+  __atomic_store_n(slot, value, __ATOMIC_RELEASE);
   tarn_barrier(vm->self, (void *)object, slot);
 }
 
@@ -288,7 +291,6 @@ scm make_vector(struct vm *vm, size_t count, scm fill);
 scm make_bytevector(struct vm *vm, size_t count);
 scm make_record(struct vm *vm, scm kind, size_t count);
 scm make_values(struct vm *vm, int count, const scm *values);
-scm make_promise(struct vm *vm, bool done, scm value);
 scm list_of(struct vm *vm, size_t count, const scm *items); /* items: rooted by the caller */
 /* Any object whose type has a fixed size, cleared. */
 void *make_object(struct vm *vm, const tarn_type *type);
@@ -358,9 +360,10 @@ void compile_begin(struct vm *vm);
 /* --- symbol.c -------------------------------------------------------------------------------- */
 
 void symbol_begin(struct vm *vm);
-/* The symbol is a variable, or means something as syntax, from now on, and is never collected. */
-void define_global(struct vm *vm, scm symbol, scm value);
-void define_syntax(struct vm *vm, scm symbol, scm meaning);
+/* The symbol is a variable, or means something as syntax, from now on, and is never collected.
+ * False: no memory, and nothing was defined. */
+bool define_global(struct vm *vm, scm symbol, scm value);
+bool define_syntax(struct vm *vm, scm symbol, scm meaning);
 scm intern(struct vm *vm, const char *name);  /* UTF-8 */
 scm intern_string(struct vm *vm, scm string); /* the string is copied if the symbol is new */
 scm make_uninterned(struct vm *vm, scm string);
@@ -371,9 +374,18 @@ scm make_string(struct vm *vm, size_t length, size_t width); /* of NUL character
 scm string_from(struct vm *vm, const char *utf8);
 scm string_from_bytes(struct vm *vm, const char *utf8, size_t bytes); /* bad bytes: U+FFFD */
 scm string_slice(struct vm *vm, scm string, size_t start, size_t end);
+/* Another thread may make a string wide at any time.  Its writer stores the wide block and then the
+ * width; who loads the width first (acquire) finds characters of that width, or more room. */
+static inline size_t string_width(scm string) {
+  return __atomic_load_n(&string_of(string)->width, __ATOMIC_ACQUIRE);
+}
+static inline char *string_chars(scm string) {
+  return (char *)__atomic_load_n(&string_of(string)->chars, __ATOMIC_RELAXED);
+}
 static inline uint32_t string_ref(scm string, size_t at) {
-  const struct string *s = string_of(string);
-  return s->width == 1 ? ((const uint8_t *)s->chars)[at] : ((const uint32_t *)s->chars)[at];
+  size_t width = string_width(string);
+  const void *chars = string_chars(string);
+  return width == 1 ? ((const uint8_t *)chars)[at] : ((const uint32_t *)chars)[at];
 }
 bool string_equal(scm a, scm b);
 uint64_t string_hash(scm string);
@@ -382,6 +394,8 @@ uint64_t string_hash(scm string);
 scm string_to_utf8(struct vm *vm, scm string, size_t *bytes);
 /* UTF-8 of one character: how many bytes, at most 4. */
 unsigned encode_utf8(uint32_t c, char *out);
+/* Steps over one character, or one bad byte, which counts as U+FFFD; there is at least one byte. */
+uint32_t decode_utf8(const uint8_t **at, const uint8_t *end);
 
 /* --- number.c -------------------------------------------------------------------------------- */
 
@@ -413,6 +427,9 @@ scm number_to_string(struct vm *vm, scm v, unsigned radix);
 bool is_eqv(scm a, scm b);
 bool is_equal(scm a, scm b);    /* by structure; false for what is too deep */
 intptr_t list_length(scm list); /* -1: not a proper list */
+
+/* Of %record-ref or %record-set!: what is wrong with its arguments. */
+scm bad_field(struct vm *vm, const scm *arguments);
 
 /* Checks of arguments; false: the condition is set.  `argument` is counted from 1, for the message;
  * `which` and `first` are indices of `arguments`. */

@@ -5,7 +5,9 @@
  * A string is an object of fixed size with a block of characters beside it, one byte each (narrow)
  * or four (wide).  It is narrow until a character above U+00FF is put in: then the block is
  * replaced, and the string stays what it is.  Narrow and wide strings of the same characters are
- * equal and hash alike.  No pointer to the characters is kept across anything that may widen.
+ * equal and hash alike.  No pointer to the characters is kept across anything that may widen; other
+ * threads may do so at any time, or put in characters that have longer UTF-8 than those before, so
+ * width and characters are loaded once, in that order, and what is written has its own bound.
  *
  * Case is that of single characters, by simple rules for ASCII, Latin-1, Latin Extended-A, Greek
  * and Cyrillic; other characters have none.  What counts as a letter, digit or space is in tables
@@ -34,8 +36,7 @@ unsigned encode_utf8(uint32_t c, char *out) {
   return more + 1;
 }
 
-/* Steps over one character, or one bad byte. */
-static uint32_t decode_utf8(const uint8_t **at, const uint8_t *end) {
+uint32_t decode_utf8(const uint8_t **at, const uint8_t *end) {
   const uint8_t *p = *at;
   uint32_t c = *p++;
   unsigned more = c < 0xE0 ? 1 : c < 0xF0 ? 2 : 3;
@@ -61,12 +62,16 @@ static uint32_t decode_utf8(const uint8_t **at, const uint8_t *end) {
 /* Of characters whose bits together are `bits`. */
 static size_t width_for(uint32_t bits) { return bits > 0xFF ? 4 : 1; }
 
-static void put(scm string, size_t at, uint32_t c) {
-  const struct string *s = string_of(string);
-  if (s->width == 1)
-    ((uint8_t *)s->chars)[at] = (uint8_t)c;
+static void put_in(char *chars, size_t width, size_t at, uint32_t c) {
+  if (width == 1)
+    ((uint8_t *)chars)[at] = (uint8_t)c;
   else
-    ((uint32_t *)s->chars)[at] = c;
+    ((uint32_t *)chars)[at] = c;
+}
+
+static void put(scm string, size_t at, uint32_t c) {
+  size_t width = string_width(string);
+  put_in(string_chars(string), width, at, c);
 }
 
 scm make_string(struct vm *vm, size_t length, size_t width) {
@@ -88,18 +93,19 @@ scm make_string(struct vm *vm, size_t length, size_t width) {
 /* In a string that is rooted; makes it wide if it must be. */
 static bool set_char(struct vm *vm, scm string, size_t at, uint32_t c) {
   struct string *s = string_of(string);
-  if (c > 0xFF && s->width == 1) {
+  size_t width = string_width(string);
+  if (c > 0xFF && width == 1) {
     if (s->length > SIZE_MAX / 8)
       return out_of_memory(vm);
     scm chars = make_block(vm, s->length * 4);
     if (!chars)
       return false;
     for (size_t i = 0; i < s->length; i++)
-      ((uint32_t *)chars)[i] = ((const uint8_t *)s->chars)[i];
+      ((uint32_t *)chars)[i] = string_ref(string, i);
     store(vm, string, &s->chars, chars);
-    s->width = 4;
+    __atomic_store_n(&s->width, width = 4, __ATOMIC_RELEASE);
   }
-  put(string, at, c);
+  put_in(string_chars(string), width, at, c);
   return true;
 }
 
@@ -127,9 +133,20 @@ static size_t utf8_length(scm string, size_t start, size_t end) {
   return bytes;
 }
 
-static void write_utf8(scm string, size_t start, size_t end, char *out) {
-  for (size_t i = start; i < end; i++)
-    out += encode_utf8(string_ref(string, i), out);
+/* As much as there is room for; the number of bytes. */
+static size_t write_utf8(scm string, size_t start, size_t end, char *out, size_t room) {
+  size_t bytes = 0;
+  char encoded[4];
+  for (size_t i = start; i < end; i++) {
+    char *to = room - bytes < sizeof encoded ? encoded : out + bytes;
+    unsigned more = encode_utf8(string_ref(string, i), to);
+    if (more > room - bytes)
+      break;
+    if (to == encoded)
+      memcpy(out + bytes, encoded, more);
+    bytes += more;
+  }
+  return bytes;
 }
 
 scm string_to_utf8(struct vm *vm, scm string, size_t *bytes) {
@@ -138,7 +155,7 @@ scm string_to_utf8(struct vm *vm, scm string, size_t *bytes) {
   scm block = make_block(vm, size + 1);
   if (!block)
     return 0;
-  write_utf8(string, 0, length, (char *)block);
+  size = write_utf8(string, 0, length, (char *)block, size);
   if (bytes)
     *bytes = size;
   return block;
@@ -146,10 +163,9 @@ scm string_to_utf8(struct vm *vm, scm string, size_t *bytes) {
 
 /* Between strings of which the first can hold what the second has; as memmove does. */
 static void copy_chars(scm to, size_t at, scm from, size_t start, size_t count) {
-  const struct string *t = string_of(to), *f = string_of(from);
-  if (t->width == f->width)
-    memmove((char *)t->chars + at * t->width, (const char *)f->chars + start * f->width,
-            count * t->width);
+  size_t width = string_width(to);
+  if (width == string_width(from))
+    memmove(string_chars(to) + at * width, string_chars(from) + start * width, count * width);
   else /* so they are not the same string */
     for (size_t i = 0; i < count; i++)
       put(to, at + i, string_ref(from, start + i));
@@ -157,7 +173,7 @@ static void copy_chars(scm to, size_t at, scm from, size_t start, size_t count) 
 
 scm string_slice(struct vm *vm, scm string, size_t start, size_t end) {
   ROOTS(vm, (void *)&string);
-  scm copy = make_string(vm, end - start, string_of(string)->width);
+  scm copy = make_string(vm, end - start, string_width(string));
   if (copy)
     copy_chars(copy, 0, string, start, end - start);
   return copy;
@@ -166,12 +182,12 @@ scm string_slice(struct vm *vm, scm string, size_t start, size_t end) {
 /* --- comparing ------------------------------------------------------------------------------- */
 
 bool string_equal(scm a, scm b) {
-  const struct string *s = string_of(a), *t = string_of(b);
-  if (s->length != t->length)
+  size_t length = string_of(a)->length, width = string_width(a);
+  if (length != string_of(b)->length)
     return false;
-  if (s->width == t->width)
-    return memcmp((const void *)s->chars, (const void *)t->chars, s->length * s->width) == 0;
-  for (size_t i = 0; i < s->length; i++)
+  if (width == string_width(b))
+    return memcmp(string_chars(a), string_chars(b), length * width) == 0;
+  for (size_t i = 0; i < length; i++)
     if (string_ref(a, i) != string_ref(b, i))
       return false;
   return true;
@@ -418,7 +434,7 @@ PRIMITIVE(string_copy_into) {
   if (!copy_arguments(vm, "string-copy!", types.string, count, arguments, &at, &start, &end))
     return 0;
   scm to = arguments[0], from = arguments[2];
-  for (size_t i = start; i < end && string_of(to)->width < string_of(from)->width; i++)
+  for (size_t i = start; i < end && string_width(to) < string_width(from); i++)
     if (!set_char(vm, to, at + i - start, string_ref(from, i)))
       return 0;
   copy_chars(to, at, from, start, end - start);
@@ -431,7 +447,7 @@ PRIMITIVE(string_append) {
     if (!is_string(arguments[i]))
       return wrong_type(vm, "string-append", i + 1, arguments[i]);
     total += string_of(arguments[i])->length;
-    if (string_of(arguments[i])->width > width)
+    if (string_width(arguments[i]) > width)
       width = 4;
   }
   scm whole = make_string(vm, total, width);
@@ -503,7 +519,8 @@ PRIMITIVE(string_to_bytes) {
     return 0;
   scm bytes = make_bytevector(vm, utf8_length(arguments[0], start, end));
   if (bytes)
-    write_utf8(arguments[0], start, end, (char *)bytevector_of(bytes)->bytes);
+    (void)write_utf8(arguments[0], start, end, (char *)bytevector_of(bytes)->bytes,
+                     bytevector_of(bytes)->count);
   return bytes;
 }
 

@@ -8,7 +8,6 @@
  */
 #include "scheme.h"
 #include <pthread.h>
-#include <stdlib.h>
 
 static tarn_weak_table *symbols;
 static pthread_mutex_t kept_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -31,11 +30,8 @@ void symbol_begin(struct vm *vm) {
   spec.hash = hash_of;
   spec.equal = have_one_name;
   kept = SCM_NIL;
-  if (tarn_weak_table_create(world, &spec, &symbols) != TARN_OK ||
-      tarn_root_add(world, (void **)&kept) != TARN_OK) {
-    fprintf(stderr, "scheme: no memory at its start\n");
-    exit(2);
-  }
+  must_begin(tarn_weak_table_create(world, &spec, &symbols) == TARN_OK &&
+             tarn_root_add(world, (void **)&kept) == TARN_OK);
 }
 
 scm make_uninterned(struct vm *vm, scm string) {
@@ -69,34 +65,39 @@ scm intern(struct vm *vm, const char *name) {
   return string ? intern_string(vm, string) : 0;
 }
 
-/* The lock is taken in a blocked region, and no longer held than for two stores. */
-static void keep_symbol(struct vm *vm, scm symbol) {
-  if (__atomic_exchange_n(&symbol_of(symbol)->kept, 1, __ATOMIC_RELAXED))
-    return;
-  ROOTS(vm, (void *)&symbol);
-  struct pair *pair = (struct pair *)cons(vm, symbol, SCM_NIL);
-  if (!pair) {
-    fprintf(stderr, "scheme: no memory for a global variable\n");
-    exit(2);
+/* The mark is set when the symbol is on the list, so whoever sees it need not wait.  Relaxed: the
+ * list is the collector's to read. */
+static bool keep_symbol(struct vm *vm, scm symbol) {
+  uint32_t *mark = &symbol_of(symbol)->kept;
+  if (__atomic_load_n(mark, __ATOMIC_RELAXED))
+    return true;
+  scm pair = cons(vm, symbol, SCM_NIL);
+  if (!pair)
+    return false;
+  vm->keep[0] = pair;
+  take_lock(vm, &kept_lock);
+  if (!__atomic_load_n(mark, __ATOMIC_RELAXED)) {
+    store(vm, pair, &pair_of(pair)->cdr, kept);
+    kept = pair;
+    __atomic_store_n(mark, 1, __ATOMIC_RELAXED);
   }
-  vm->keep[0] = (scm)pair;
-  tarn_block_begin(vm->self);
-  (void)pthread_mutex_lock(&kept_lock);
-  tarn_block_end(vm->self);
-  store(vm, (scm)pair, &pair->cdr, kept);
-  kept = (scm)pair;
-  (void)pthread_mutex_unlock(&kept_lock);
+  give_lock(&kept_lock);
+  return true;
 }
 
-void define_global(struct vm *vm, scm symbol, scm value) {
+bool define_global(struct vm *vm, scm symbol, scm value) {
   ROOTS(vm, (void *)&symbol, (void *)&value);
-  keep_symbol(vm, symbol);
+  if (!keep_symbol(vm, symbol))
+    return false;
   global_set(vm, symbol, value);
+  return true;
 }
 
-void define_syntax(struct vm *vm, scm symbol, scm meaning) {
+bool define_syntax(struct vm *vm, scm symbol, scm meaning) {
   ROOTS(vm, (void *)&symbol, (void *)&meaning);
-  keep_symbol(vm, symbol);
+  if (!keep_symbol(vm, symbol))
+    return false;
   __atomic_store_n(&symbol_of(symbol)->syntax, meaning, __ATOMIC_RELEASE);
   tarn_barrier(vm->self, (void *)symbol, &symbol_of(symbol)->syntax);
+  return true;
 }

@@ -128,6 +128,14 @@ static bool is_ellipsis(const struct use *use, scm form) {
   return form == ellipsis_name && use->macro->ellipsis == ellipsis_name;
 }
 
+/* At the beginning of a list. */
+static unsigned count_ellipses(const struct use *use, scm list) {
+  unsigned count = 0;
+  for (; is_pair(list) && is_ellipsis(use, car(list)); list = cdr(list))
+    count++;
+  return count;
+}
+
 static bool is_literal(const struct use *use, scm name) {
   for (scm at = use->macro->literals; is_pair(at); at = cdr(at))
     if (car(at) == name)
@@ -178,18 +186,35 @@ static size_t pairs_of(scm list) {
 struct rows {
   size_t count, row;
   struct found *found; /* what there was before any went into the row */
+  unsigned below;      /* ellipses that the name at hand is below, from where the walk began */
 };
 typedef bool (*visit_fn)(struct use *use, scm name, struct rows *rows);
+
+static bool each_name(struct use *use, scm form, visit_fn visit, struct rows *rows);
+
+static bool each_name_below(struct use *use, scm form, unsigned ellipses, visit_fn visit,
+                            struct rows *rows) {
+  rows->below += ellipses;
+  bool good = each_name(use, form, visit, rows);
+  rows->below -= ellipses;
+  return good;
+}
 
 /* Calls `visit` for each name in a pattern or template, until that says false. */
 static bool each_name(struct use *use, scm form, visit_fn visit, struct rows *rows) {
   for (; is_pair(form); form = cdr(form))
-    if (!each_name(use, car(form), visit, rows))
+    if (!each_name_below(use, car(form), count_ellipses(use, cdr(form)), visit, rows))
       return false;
-  for (size_t i = 0; is_vector(form) && i < vector_of(form)->count; i++)
-    if (!each_name(use, vector_of(form)->items[i], visit, rows))
+  if (!is_vector(form))
+    return !is_name(form) || visit(use, form, rows);
+  const struct vector *vector = vector_of(form);
+  for (size_t i = 0, next; i < vector->count; i++) {
+    for (next = i + 1; next < vector->count && is_ellipsis(use, vector->items[next]);)
+      next++;
+    if (!each_name_below(use, vector->items[i], (unsigned)(next - i - 1), visit, rows))
       return false;
-  return !is_name(form) || visit(use, form, rows);
+  }
+  return true;
 }
 
 /* A variable of a pattern gets room for as many rows. */
@@ -199,7 +224,7 @@ static bool add_rows(struct use *use, scm name, struct rows *rows) {
   struct found *found = new_found(use, name);
   if (!found || !(found->rows = arena_take(use->c, (rows->count + 1) * sizeof(struct found *))))
     return false;
-  found->depth = 1;
+  found->depth = 1 + rows->below;
   return true;
 }
 
@@ -216,8 +241,8 @@ static bool match_ellipsis(struct use *use, scm pattern, scm form, size_t count)
     for (struct found *one = use->found; one; one = one->next)
       for (struct found *row = rows; row != outer; row = row->next)
         if (row->name == one->name) {
-          row->depth = one->depth + 1;
-          row->rows[row->count++] = one;
+          row->rows[i] = one;
+          row->count = i + 1;
         }
   }
   use->found = rows;
@@ -285,10 +310,16 @@ static scm fill_name(struct use *use, scm name) {
   return 0;
 }
 
-/* The most rows that a variable of a template has, plus 1; 0: none is below an ellipsis. */
+/* Does the ellipsis at hand, the outermost one, go through the variable's rows?  Where it is below
+ * more ellipses than in the pattern, the inner ones do. */
+static bool is_for_ellipsis(const struct found *found, const struct rows *rows) {
+  return found && found->depth > 0 && found->depth >= rows->below;
+}
+
+/* The most rows that a variable of a template has, plus 1; 0: there is none for the ellipsis. */
 static bool count_rows(struct use *use, scm name, struct rows *rows) {
   const struct found *found = find(use->found, name);
-  if (found && found->depth > 0 && found->count >= rows->count)
+  if (is_for_ellipsis(found, rows) && found->count >= rows->count)
     rows->count = found->count + 1;
   return true;
 }
@@ -296,8 +327,8 @@ static bool count_rows(struct use *use, scm name, struct rows *rows) {
 /* A variable that has rows is what row `row` of it is; the same for each time that it is there. */
 static bool go_into_row(struct use *use, scm name, struct rows *rows) {
   const struct found *found = find(rows->found, name);
-  if (!found || found->depth == 0 || rows->row >= found->count)
-    return true;
+  if (!is_for_ellipsis(found, rows) || rows->row >= found->count || !found->rows[rows->row])
+    return true; /* no row at all: the rules were changed meanwhile */
   struct found *inner = new_found(use, name);
   if (!inner)
     return false;
@@ -310,7 +341,7 @@ static bool go_into_row(struct use *use, scm name, struct rows *rows) {
 /* The template once for each row, in front of `rest`, the last row first in `results`. */
 static scm fill_rows(struct use *use, scm template, unsigned ellipses, scm rest, bool plain) {
   struct found *outer = use->found;
-  struct rows rows = {.found = outer};
+  struct rows rows = {.found = outer, .below = ellipses};
   (void)each_name(use, template, count_rows, &rows);
   if (rows.count == 0)
     return syntax_error(use->c, "an ellipsis follows what has no variable for it", template), 0;
@@ -349,9 +380,9 @@ static scm fill(struct use *use, scm template, bool plain) {
   if (!plain && is_ellipsis(use, car(template)) && is_pair(cdr(template)))
     return fill(use, car(cdr(template)), true);
   scm rest = cdr(template), first;
-  unsigned ellipses = 0;
-  for (; !plain && is_pair(rest) && is_ellipsis(use, car(rest)); rest = cdr(rest))
-    ellipses++;
+  unsigned ellipses = plain ? 0 : count_ellipses(use, rest);
+  for (unsigned i = 0; i < ellipses; i++)
+    rest = cdr(rest);
   if (!(rest = fill(use, rest, plain)))
     return 0;
   if (ellipses)
@@ -384,7 +415,7 @@ static bool are_rules(scm rules) {
 
 /* (syntax-rules [ellipsis] (literal ...) ((_ . pattern) template) ...) */
 scm make_macro(struct compilation *c, scm rules, struct scope *scope) {
-  scm keyword = is_pair(rules) ? car(rules) : SCM_FALSE, ellipsis = ellipsis_name, at = rules;
+  scm keyword = car(rules), ellipsis = ellipsis_name, at = rules;
   while (is_alias(keyword))
     keyword = alias_of(keyword)->symbol;
   if (keyword == syntax_rules_name && list_length(rules) >= 2) {
@@ -420,7 +451,6 @@ void syntax_begin(struct vm *vm) {
   } names[] = {
       {"...", &ellipsis_name}, {"_", &underscore_name}, {"syntax-rules", &syntax_rules_name}};
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-    if (!(*names[i].symbol = intern(vm, names[i].name)) ||
-        tarn_root_add(world, (void **)names[i].symbol) != TARN_OK)
-      exit(2);
+    must_begin((*names[i].symbol = intern(vm, names[i].name)) &&
+               tarn_root_add(world, (void **)names[i].symbol) == TARN_OK);
 }

@@ -179,6 +179,7 @@ bool table_put(struct vm *vm, scm v, scm key, scm value) {
     if (entry->key)
       table->deleted--;
     table->count++;
+    store(vm, vector, &entry->value, value);
     store(vm, vector, &entry->key, key);
   }
   store(vm, vector, &entry->value, value);
@@ -408,8 +409,9 @@ PRIMITIVE(table_to_alist) {
   ROOTS(vm, (void *)&entries);
   for (size_t i = 0; i < capacity_of(entries) && list; i++) {
     const struct entry *entry = &entries_of(entries)[i];
-    if (is_live(entry))
-      list = add_entry(vm, entry->key, entry->value, list);
+    scm key = entry->key, value = entry->value;
+    if (key && value && key != KEY_DELETED) /* no value: it is just being put in */
+      list = add_entry(vm, key, value, list);
   }
   return list;
 }

@@ -51,7 +51,7 @@ const struct named_operation named_operations[OPERATIONS] = {
     [OP_RECORD_SET] = {"%record-set!", 5},
 };
 
-static scm raise_procedure; /* of the prelude; a root */
+static scm raise_procedure; /* the prelude's; before that %uncaught.  A root */
 
 /* --- errors ---------------------------------------------------------------------------------- */
 
@@ -166,7 +166,8 @@ static scm *reinstate(struct vm *vm, scm *base, scm v) {
 
 /* --- special primitives ---------------------------------------------------------------------- */
 
-/* Puts the items of a list on top; NULL: it is no list, or there is no room. */
+/* Puts the items of a list on top; NULL: it is no list, or there is no room.  Not more than were
+ * counted: another thread may make it longer. */
 static scm *spread_list(struct vm *vm, scm *sp, scm list) {
   intptr_t length = list_length(list);
   if (length < 0 || length >= vm->limit - sp) {
@@ -175,7 +176,7 @@ static scm *spread_list(struct vm *vm, scm *sp, scm list) {
                : stack_overflow(vm));
     return NULL;
   }
-  for (; list != SCM_NIL; list = cdr(list))
+  for (; length > 0 && is_pair(list); length--, list = cdr(list))
     *sp++ = car(list);
   return sp;
 }
@@ -204,7 +205,7 @@ static scm *change_call(struct vm *vm, scm *sp, unsigned *count, const scm *base
   case APPLY:
     made = sp[-1];
     memmove(procedure, arguments, (*count - 1) * sizeof(scm));
-    sp = *count > 1 ? spread_list(vm, sp - 2, made) : NULL;
+    sp = spread_list(vm, sp - 2, made);
     break;
   case APPLY_VALUES:
     procedure[0] = arguments[0];
@@ -315,12 +316,6 @@ static bool is_field(const scm *arguments) {
          is_index(arguments[2], record_of(arguments[0])->count);
 }
 
-static scm fail_by_name(struct vm *vm, enum operation operation, scm *arguments) {
-  const struct named_operation *named = &named_operations[operation];
-  scm symbol = intern(vm, named->name);
-  return symbol ? primitive_of(global_ref(symbol))->fn(vm, (int)named->arguments, arguments) : 0;
-}
-
 /* Runs the procedure at vm->sp[-count - 1] until its frame returns; 0: what was raised was not
  * handled. */
 static scm run(struct vm *vm, unsigned count, scm *base) {
@@ -391,7 +386,8 @@ static scm run(struct vm *vm, unsigned count, scm *base) {
       NEXT;
     case OP_DEFINE:
       SAVE();
-      define_global(vm, constants[OPERAND_OF(word)], sp[-1]);
+      if (!define_global(vm, constants[OPERAND_OF(word)], sp[-1]))
+        goto failed;
       sp[-1] = constants[OPERAND_OF(word)];
       NEXT;
     case OP_POP:
@@ -547,12 +543,12 @@ static scm run(struct vm *vm, unsigned count, scm *base) {
       sp[-1] = cdr(sp[-1]);
       NEXT;
     case OP_CADR:
-      NEED(is_pair(sp[-1]) && is_pair(cdr(sp[-1])), "cadr", 1, sp[-1]);
-      sp[-1] = car(cdr(sp[-1]));
+      NEED(is_pair(sp[-1]) && is_pair(value = cdr(sp[-1])), "cadr", 1, sp[-1]);
+      sp[-1] = car(value);
       NEXT;
     case OP_CDDR:
-      NEED(is_pair(sp[-1]) && is_pair(cdr(sp[-1])), "cddr", 1, sp[-1]);
-      sp[-1] = cdr(cdr(sp[-1]));
+      NEED(is_pair(sp[-1]) && is_pair(value = cdr(sp[-1])), "cddr", 1, sp[-1]);
+      sp[-1] = cdr(value);
       NEXT;
     case OP_CONS: {
       SAVE();
@@ -665,13 +661,13 @@ static scm run(struct vm *vm, unsigned count, scm *base) {
     }
     case OP_RECORD_REF: /* record kind index who */
       if (TARN_UNLIKELY(!is_field(sp - 4)))
-        goto call_primitive;
+        goto no_field;
       sp -= 3;
       sp[-1] = record_of(sp[-1])->fields[fixnum_value(sp[1])];
       NEXT;
     case OP_RECORD_SET: /* and value */
       if (TARN_UNLIKELY(!is_field(sp - 5)))
-        goto call_primitive;
+        goto no_field;
       sp -= 4;
       store(vm, sp[-1], &record_of(sp[-1])->fields[fixnum_value(sp[1])], sp[3]);
       sp[-1] = SCM_UNSPECIFIED;
@@ -682,10 +678,9 @@ static scm run(struct vm *vm, unsigned count, scm *base) {
     }
     continue;
 
-  call_primitive: /* which fails, and says how */
+  no_field:
     SAVE();
-    count = named_operations[OPERATION_OF(word)].arguments;
-    value = fail_by_name(vm, OPERATION_OF(word), sp - count);
+    (void)bad_field(vm, sp - named_operations[OPERATION_OF(word)].arguments);
     goto failed;
 
   bad_index:
@@ -756,6 +751,7 @@ static scm run(struct vm *vm, unsigned count, scm *base) {
       }
       value = primitive->fn(vm, (int)count, sp - count);
     } else if (is_continuation(procedure)) {
+      tarn_safepoint(self); /* for this may be a loop, too */
       value = count == 1 ? sp[-1] : make_values(vm, (int)count, sp - count);
       scm *top = value ? reinstate(vm, base, procedure) : NULL;
       if (!top)
@@ -894,23 +890,40 @@ static scm p_bind_parameter(struct vm *vm, int count, scm *arguments) {
   return box ? cons(vm, arguments[0], box) : 0;
 }
 
+/* (%make-promise done value) */
 static scm p_make_promise(struct vm *vm, int count, scm *arguments) {
   (void)count;
-  return make_promise(vm, is_true(arguments[0]), arguments[1]);
+  scm box = cons(vm, boolean(is_true(arguments[0])), arguments[1]);
+  if (!box || !(box = make_box(vm, box)))
+    return 0;
+  ROOTS(vm, (void *)&box);
+  struct promise *promise = make_object(vm, types.promise);
+  if (promise)
+    promise->box = box;
+  return (scm)promise;
 }
+/* The box; 0: it is no promise. */
+static scm promise_box(struct vm *vm, scm promise) {
+  return is_promise(promise) ? __atomic_load_n(&promise_of(promise)->box, __ATOMIC_RELAXED)
+                             : wrong_type(vm, "force", 1, promise);
+}
+static scm promise_state(scm box) { return __atomic_load_n(&box_of(box)->value, __ATOMIC_RELAXED); }
 static scm p_promise_state(struct vm *vm, int count, scm *arguments) {
   (void)count;
-  if (!is_promise(arguments[0]))
-    return wrong_type(vm, "force", 1, arguments[0]);
-  return cons(vm, promise_of(arguments[0])->done, promise_of(arguments[0])->value);
+  scm box = promise_box(vm, arguments[0]);
+  return box ? promise_state(box) : 0;
 }
-static scm p_promise_set(struct vm *vm, int count, scm *arguments) {
+/* (%promise-join! promise next): is not done, and from now on what the next one is, and that one is
+ * what this one becomes.  Threads that force it at the same time do one or the other. */
+static scm p_promise_join(struct vm *vm, int count, scm *arguments) {
   (void)count;
-  if (!is_promise(arguments[0]))
-    return wrong_type(vm, "force", 1, arguments[0]);
-  struct promise *promise = promise_of(arguments[0]);
-  store(vm, arguments[0], &promise->value, arguments[2]);
-  store(vm, arguments[0], &promise->done, boolean(is_true(arguments[1])));
+  scm box = promise_box(vm, arguments[0]), next = promise_box(vm, arguments[1]);
+  if (!box || !next)
+    return 0;
+  if (!is_true(car(promise_state(box)))) {
+    store(vm, box, &box_of(box)->value, promise_state(next));
+    store(vm, arguments[1], &promise_of(arguments[1])->box, box);
+  }
   return SCM_UNSPECIFIED;
 }
 
@@ -925,25 +938,27 @@ static const struct primitive_def defs[] = {
     {"%bind-parameter", p_bind_parameter, 2, 2},
     {"%make-promise", p_make_promise, 2, 2},
     {"%promise-state", p_promise_state, 1, 1},
-    {"%promise-set!", p_promise_set, 3, 3},
+    {"%promise-join!", p_promise_join, 2, 2},
     {NULL, NULL, 0, 0},
 };
 
-static void define_special(struct vm *vm, const char *name, enum special_primitive special,
-                           int least, int most) {
+static scm define_special(struct vm *vm, const char *name, enum special_primitive special,
+                          int least, int most) {
   const struct primitive_def def[] = {{name, NULL, least, most}, {NULL, NULL, 0, 0}};
   define_primitives(vm, def);
-  primitive_of(global_ref(intern(vm, name)))->special = special;
+  scm symbol = intern(vm, name);
+  must_begin(symbol);
+  primitive_of(global_ref(symbol))->special = special;
+  return global_ref(symbol);
 }
 
 void vm_begin(struct vm *vm) {
   raise_procedure = SCM_FALSE;
-  if (tarn_root_add(world, (void **)&raise_procedure) != TARN_OK)
-    exit(2);
+  must_begin(tarn_root_add(world, (void **)&raise_procedure) == TARN_OK);
   define_primitives(vm, defs);
-  define_special(vm, "apply", APPLY, 1, -1);
-  define_special(vm, "%apply-values", APPLY_VALUES, 2, 2);
-  define_special(vm, "%call/cc", CALL_CC, 1, 1);
-  define_special(vm, "eval", EVAL, 1, 2);
-  define_special(vm, "%uncaught", UNCAUGHT, 1, 1);
+  (void)define_special(vm, "apply", APPLY, 2, -1);
+  (void)define_special(vm, "%apply-values", APPLY_VALUES, 2, 2);
+  (void)define_special(vm, "%call/cc", CALL_CC, 1, 1);
+  (void)define_special(vm, "eval", EVAL, 1, 2);
+  raise_procedure = define_special(vm, "%uncaught", UNCAUGHT, 1, 1);
 }

@@ -55,6 +55,9 @@
          '(1 1))
   (check (force (make-promise 5)) 5)
   (check (list (promise? (delay 1)) (promise? 1)) '(#t #f))
+  (check (let* ((n 0) (p (delay (begin (set! n (+ n 1)) n))) (q (delay-force p)))
+           (list (force q) (force p) n))
+         '(1 1 1))
   (check (let loop ((n 1000) (p (delay 'end)))
            (if (= n 0) (force p) (loop (- n 1) (delay-force p))))
          'end)
@@ -356,4 +359,4 @@
     (check-names))
   (checks-result))
 
-(main-program "conformance" run 10 '(2530 0) 1 '(253 0) 3000)
+(main-program "conformance" run 10 '(2540 0) 1 '(254 0) 3000)

@@ -139,7 +139,29 @@
            (set! seen (cons (depth) seen))
            (if (< (length seen) 4) (k #t))
            (reverse seen))
-         '(8 0 8 0)))
+         '(8 0 8 0))
+  (check (let ((seen '()) (k #f))
+           (define (see!) (set! seen (cons (depth) seen)))
+           (parameterize ((depth 1))
+             (dynamic-wind see!
+                           (lambda ()
+                             (parameterize ((depth 2)) (call/cc (lambda (here) (set! k here)))))
+                           see!))
+           (if (< (length seen) 4) (parameterize ((depth 3)) (k #t)))
+           seen)
+         '(1 1 1 1))
+  (check (let ((seen #f))
+           (define (outer e) (list 'outer e))
+           (define (inner e) (list 'inner e))
+           (with-exception-handler outer
+             (lambda ()
+               (call/cc (lambda (k)
+                          (dynamic-wind
+                           (lambda () #f)
+                           (lambda () (with-exception-handler inner (lambda () (k #t))))
+                           (lambda () (set! seen (raise-continuable 'x))))))))
+           seen)
+         '(outer x)))
 
 (define (run n)
   (do ((i 0 (+ i 1)))
@@ -151,4 +173,4 @@
     (check-parameters))
   (checks-result))
 
-(main-program "exceptions" run 10 '(360 0) 1 '(36 0) 5000)
+(main-program "exceptions" run 10 '(380 0) 1 '(38 0) 5000)

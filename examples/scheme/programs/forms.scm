@@ -1,6 +1,7 @@
 ;; SPDX-License-Identifier: MIT
 ;; Forms as programs make them: with very many parts, or circular, where each has its value or is
-;; refused, whatever room the C stack has; names that threads define while others compile them.
+;; refused, whatever room the C stack has; rules that are changed, and names that threads define while
+;; others compile them.
 ;; For this Scheme alone.  Known: all checks hold.
 
 (define (result-of form)
@@ -32,6 +33,27 @@
     (check (result-of (cons 'list circle)) 'syntax))
   (check (vector-of-names z) #(z y)))
 
+;; Data of which each part stands at two places.
+(define (check-shared-data)
+  (define (same-data? data) (eq? data (result-of (list 'quasiquote data))))
+  (define (grown step) (do ((i 0 (+ i 1)) (data '(1) (step data))) ((= i 100) data)))
+  (check (same-data? (grown (lambda (data) (cons data data)))) #t)
+  (check (same-data? (grown (lambda (data) (list (cons 1 data) (cons 2 data))))) #t)
+  (check (same-data? (grown (lambda (data) (vector data data)))) #t))
+
+(define (check-odd-rules)
+  (let ((rule (list '(_ x) 'x)) (defined (interaction-environment)))
+    (eval (list 'define-syntax 'with-odd-rule (list 'syntax-rules '() rule)) defined)
+    (check (result-of '(with-odd-rule 5)) 5)
+    (set-cdr! rule '())
+    (check (result-of '(with-odd-rule 5)) 'syntax)
+    (set-car! rule 7)
+    (check (result-of '(with-odd-rule 5)) 'syntax))
+  (check (length (let-syntax ((twice (syntax-rules () ((_ (x x) ...) '(x ...)))))
+                   (twice (1 2) (3 4) (5 6) (7 8) (9 10))))
+         5)
+  (check (guard (e ((condition? e) (condition-kind e))) (apply car)) 'arguments))
+
 ;; Each thread makes one name syntax and a procedure, again and again.
 (define (define-often i)
   (do ((n 0 (+ n 1)))
@@ -41,9 +63,11 @@
 
 (define (run n)
   (check-odd-data)
+  (check-shared-data)
+  (check-odd-rules)
   (check (in-threads 3 define-often) '(#t #t #t))
   (check-all 4)
   (check-all n)
   (checks-result))
 
-(main-program "forms" run 200000 '(25 0) 10 '(25 0) 400000)
+(main-program "forms" run 200000 '(33 0) 10 '(33 0) 400000)

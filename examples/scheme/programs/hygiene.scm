@@ -153,7 +153,13 @@
 (define (check-rows)
   (check (let-syntax ((twice (syntax-rules () ((_ (x ...) ...) '((x ... x ...) ...)))))
            (twice (1 2) (3)))
-         '((1 2 1 2) (3 3))))
+         '((1 2 1 2) (3 3)))
+  (check (let-syntax ((each (syntax-rules () ((_ (x ...) (y ...)) '((x y ...) ...)))))
+           (each (1 2) (3 4 5)))
+         '((1 3 4 5) (2 3 4 5)))
+  (check (let-syntax ((each (syntax-rules () ((_ ((x ...) ...) y ...) '(#(y (x ...)) ... x ... ...)))))
+           (list (each ()) (each ((1 2) (3)) 4 5)))
+         '(() (#(4 (1 2)) #(5 (3)) 1 2 3))))
 
 (define (run n)
   (do ((i 0 (+ i 1)))
@@ -164,4 +170,4 @@
     (check-rows))
   (checks-result))
 
-(main-program "hygiene" run 10 '(350 0) 1 '(35 0) 60000)
+(main-program "hygiene" run 10 '(370 0) 1 '(37 0) 60000)
