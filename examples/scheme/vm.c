@@ -126,6 +126,13 @@ static scm parameter_value(const struct vm *vm, scm parameter) {
   return parameter_of(parameter)->value;
 }
 
+/* Where `top` ends what is on the stack, the reserve is kept, unless it is in use already. */
+static void set_limit(struct vm *vm, const scm *top) {
+  vm->limit = vm->stack + VM_STACK - STACK_RESERVE;
+  if (top > vm->limit)
+    vm->limit = vm->stack + VM_STACK;
+}
+
 /* --- continuations --------------------------------------------------------------------------- */
 
 /* The words from `base` to `top`, the end of a frame. */
@@ -160,7 +167,7 @@ static scm *reinstate(struct vm *vm, scm *base, scm v) {
   vm->winders = continuation->winders;
   vm->handlers = continuation->handlers;
   vm->bindings = continuation->bindings;
-  vm->limit = vm->stack + VM_STACK - STACK_RESERVE;
+  set_limit(vm, base + words->count);
   return base + words->count;
 }
 
@@ -806,7 +813,7 @@ scm vm_apply(struct vm *vm, scm procedure, int count, const scm *arguments) {
   for (int i = 0; i < count; i++)
     vm->sp[3 + i] = arguments[i];
   vm->sp += 3 + count;
-  vm->limit = vm->stack + VM_STACK - STACK_RESERVE;
+  set_limit(vm, vm->sp);
   vm->handlers = SCM_NIL;
   scm value = run(vm, (unsigned)count, base);
   vm->sp = base;
