@@ -839,48 +839,38 @@ bool load_port(struct vm *vm, scm port, scm *last) {
 
 /* --- primitives ------------------------------------------------------------------------------ */
 
-static scm p_values(struct vm *vm, int count, scm *arguments) {
-  return count == 1 ? arguments[0] : make_values(vm, count, arguments);
-}
+PRIMITIVE(p_values) { return count == 1 ? arguments[0] : make_values(vm, count, arguments); }
 
 /* The words of a thread's dynamic state, for the prelude: (%state n), (%set-state! n value). */
 static scm *state_word(struct vm *vm, scm number) {
   scm *const words[] = {&vm->winders, &vm->handlers, &vm->bindings};
   return is_index(number, 3) ? words[fixnum_value(number)] : NULL;
 }
-static scm p_state(struct vm *vm, int count, scm *arguments) {
+PRIMITIVE(p_state) {
   scm *word = state_word(vm, arguments[0]);
-  (void)count;
   return word ? *word : out_of_range(vm, "%state", 1, arguments[0]);
 }
-static scm p_set_state(struct vm *vm, int count, scm *arguments) {
+PRIMITIVE(p_set_state) {
   scm *word = state_word(vm, arguments[0]);
-  (void)count;
   if (!word)
     return out_of_range(vm, "%set-state!", 1, arguments[0]);
   *word = arguments[1];
   return SCM_UNSPECIFIED;
 }
 
-static scm p_keep_reserve(struct vm *vm, int count, scm *arguments) {
-  (void)count, (void)arguments;
+PRIMITIVE(p_keep_reserve) {
   keep_reserve(vm);
   return SCM_UNSPECIFIED;
 }
 
-static scm p_set_raise(struct vm *vm, int count, scm *arguments) {
-  (void)vm, (void)count;
+PRIMITIVE(p_set_raise) {
   raise_procedure = arguments[0];
   return SCM_UNSPECIFIED;
 }
 
-static scm p_uninitialized(struct vm *vm, int count, scm *arguments) {
-  (void)count;
-  return unbound(vm, arguments[0]);
-}
+PRIMITIVE(p_uninitialized) { return unbound(vm, arguments[0]); }
 
-static scm p_procedure_name(struct vm *vm, int count, scm *arguments) {
-  (void)count;
+PRIMITIVE(p_procedure_name) {
   if (is_closure(arguments[0]))
     return code_of(closure_of(arguments[0])->code)->name;
   return is_primitive(arguments[0])   ? primitive_of(arguments[0])->name
@@ -889,8 +879,7 @@ static scm p_procedure_name(struct vm *vm, int count, scm *arguments) {
 }
 
 /* A binding of parameterize: (parameter . box). */
-static scm p_bind_parameter(struct vm *vm, int count, scm *arguments) {
-  (void)count;
+PRIMITIVE(p_bind_parameter) {
   if (!is_parameter(arguments[0]))
     return wrong_type(vm, "parameterize", 1, arguments[0]);
   scm box = make_box(vm, arguments[1]);
@@ -898,8 +887,7 @@ static scm p_bind_parameter(struct vm *vm, int count, scm *arguments) {
 }
 
 /* (%make-promise done value) */
-static scm p_make_promise(struct vm *vm, int count, scm *arguments) {
-  (void)count;
+PRIMITIVE(p_make_promise) {
   scm box = cons(vm, boolean(is_true(arguments[0])), arguments[1]);
   if (!box || !(box = make_box(vm, box)))
     return 0;
@@ -915,15 +903,13 @@ static scm promise_box(struct vm *vm, scm promise) {
                              : wrong_type(vm, "force", 1, promise);
 }
 static scm promise_state(scm box) { return __atomic_load_n(&box_of(box)->value, __ATOMIC_RELAXED); }
-static scm p_promise_state(struct vm *vm, int count, scm *arguments) {
-  (void)count;
+PRIMITIVE(p_promise_state) {
   scm box = promise_box(vm, arguments[0]);
   return box ? promise_state(box) : 0;
 }
 /* (%promise-join! promise next): is not done, and from now on what the next one is, and that one is
  * what this one becomes.  Threads that force it at the same time do one or the other. */
-static scm p_promise_join(struct vm *vm, int count, scm *arguments) {
-  (void)count;
+PRIMITIVE(p_promise_join) {
   scm box = promise_box(vm, arguments[0]), next = promise_box(vm, arguments[1]);
   if (!box || !next)
     return 0;
