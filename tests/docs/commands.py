@@ -289,7 +289,7 @@ def find_program(word):
         return RELEASE / name
     if name != word and (ROOT / name).with_suffix(".c").exists():
         return None
-    found = [path for place in ("bench", "stress", "tests", "tests/gdb", "tools/tarn", "examples",
+    found = [path for place in ("bench", "stress", "tests", "tests/gdb", "bin", "examples",
                                  "examples/scheme", "")
              for path in [RELEASE / place / os.path.basename(name)] if path.is_file()]
     need(name == word and found or (ROOT / f"tests/fuzz/{name}.c").exists(),

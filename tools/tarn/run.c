@@ -47,9 +47,9 @@ struct running {
 
 static bool is_there(const char *path) { return access(path, R_OK) == 0; }
 
-/* Beside the command, as it is built, or where it is installed. */
+/* Beside the command, above it, as it is built, or where it is installed. */
 static bool find_library(char path[PATH_MAX]) {
-  static const char *const places[] = {"", TARN_LIBRARY_FROM_COMMAND "/", "../lib/"};
+  static const char *const places[] = {"", "../", TARN_LIBRARY_FROM_COMMAND "/", "../lib/"};
   const char *given = getenv("TARN_MALLOC_LIBRARY");
   char here[PATH_MAX], tried[PATH_MAX * 2];
   ssize_t length = readlink("/proc/self/exe", here, sizeof here - 1);
