@@ -82,7 +82,7 @@ if command -v script >/dev/null; then
 fi
 "$TARN" top --interval 50 "$subject" >out 2>err 7>&- & watcher=$!
 sleep 0.3
-kill -INT "$watcher" 2>/dev/null || true # ignored in the background of a shell, so
+# Not INT, which a shell lets programs in its background ignore.
 kill -TERM "$watcher" && wait "$watcher" || fail "a signal ends top with status $?"
 "$TARN" top --interval 50 "$subject" >out 2>err 7>&- & watcher=$!
 sleep 0.3
