@@ -334,15 +334,15 @@ class Type:
 
     def __init__(self, world, address):
         self.world, self.address = world, address
-        record = world.library.type.read(address)
-        if record["check"] != address ^ world.library.type_check:
+        record = world.copy.type.read(address)
+        if record["check"] != address ^ world.copy.type_check:
             raise ValueError
         self.record = record
         try:
             self.name = read_text(record["name"]) or "anonymous"
         except gdb.MemoryError:
             self.name = "(name cannot be read)"
-        self.scan = world.library.scans.get(record["scan"], "?")
+        self.scan = world.copy.scans.get(record["scan"], "?")
         self.traces = record["trace"] != 0
         self.words = record["words"]
         self.size = record["size"]
@@ -406,7 +406,7 @@ class Unit:
     """A unit in use: a pool, or the first one of a large object."""
 
     def __init__(self, world, number, map_word, pool):
-        library = world.library
+        library = world.copy
         self.world, self.number, self.map, self.pool = world, number, map_word, pool
         self.base = world.space_base + (number << library.unit_shift)
         self.kind = map_word >> library.map_kind_shift & 3
@@ -430,9 +430,9 @@ class Unit:
         bits = self.world.ages(self.number)
         return (
             0
-            if bits & self.world.library.age_young
+            if bits & self.world.copy.age_young
             else 1
-            if bits & self.world.library.age_aged
+            if bits & self.world.copy.age_aged
             else 2
         )
 
@@ -449,7 +449,7 @@ class Unit:
         if self.large:
             self.load_large()
             return self
-        library, world, size = self.world.library, self.world, self.size
+        library, world, size = self.world.copy, self.world, self.size
         top = min(self.pool["own.virgin"], size * self.count)
         count = top // size
         self.data = world.heap_bytes(self.base, count * size)
@@ -477,11 +477,11 @@ class Unit:
     def load_large(self):
         first = struct.unpack("=Q", self.world.heap_bytes(self.base, WORD))[0]
         mark = (
-            self.world.marks(self.base, 1 << self.world.library.granule_shift)[0]
+            self.world.marks(self.base, 1 << self.world.copy.granule_shift)[0]
             if self.world.tables
             else 0
         )
-        dead = mark in self.world.library.dead_marks
+        dead = mark in self.world.copy.dead_marks
         self.data, self.words, self.firsts = None, None, [first]
         self.condemned = [0] if dead else []
         self.live = [0] if not dead and (self.raw or first) else []
@@ -519,7 +519,7 @@ class World:
     """A world as it is now.  Made anew for each command, since the process may have run."""
 
     def __init__(self, library, address, report):
-        self.library, self.address, self.report = library, address, report
+        self.copy, self.address, self.report = library, address, report
         self.record = library.world.read(address)
         self.id = self.record["store.id"]
         space = library.space.read(library.head["space"])
@@ -537,21 +537,21 @@ class World:
         if not self.record["collector"]:
             return None
         try:
-            return self.library.world.to("collector").read(self.record["collector"])
+            return self.copy.world.to("collector").read(self.record["collector"])
         except (gdb.MemoryError, KeyError):
             self.report.trouble("the collector of world %d cannot be read" % self.id)
             return None
 
     def find_living_marks(self):
         """As tarn_mark_lives, and in a stop also what the collection has marked so far."""
-        survived, marks = self.library.mark_survived_bit, set()
+        survived, marks = self.copy.mark_survived_bit, set()
         epochs = {self.record["store.epoch"]}
         if self.stopping and self.collector:
             epochs |= {self.collector["marker.epoch"], self.collector["marker.mark"]}
-            marks.add(self.library.mark_watched)
+            marks.add(self.copy.mark_watched)
         for epoch in epochs - {0}:
             marks |= {epoch, epoch | survived}
-        return frozenset(marks) - self.library.dead_marks
+        return frozenset(marks) - self.copy.dead_marks
 
     def name(self):
         return "world %d" % self.id
@@ -577,20 +577,20 @@ class World:
         return struct.unpack_from("=Q", data, at * WORD)[0]
 
     def descriptor(self, unit):
-        size = self.library.pool.size
+        size = self.copy.pool.size
         data, at = self.table("pools", self.space["pools"], size, unit, 256)
         return Record(
-            self.library.pool, self.space["pools"] + unit * size, data[at * size : (at + 1) * size]
+            self.copy.pool, self.space["pools"] + unit * size, data[at * size : (at + 1) * size]
         )
 
     def ages(self, unit):
         if not self.space["collects"]:
-            return self.library.age_young
+            return self.copy.age_young
         data, at = self.table("ages", self.space["ages"], 1, unit, 256)
         return data[at]
 
     def marks(self, address, size):
-        shift = self.library.granule_shift
+        shift = self.copy.granule_shift
         return read_sparse(
             self.space["marks"] + (address - self.space_base >> shift), size >> shift
         )[0]
@@ -602,7 +602,7 @@ class World:
         cache = self.cache["bins"]
         if address not in cache:
             try:
-                cache[address] = self.library.bin.read(address)
+                cache[address] = self.copy.bin.read(address)
             except gdb.MemoryError:
                 self.report.trouble("bin 0x%x cannot be read" % address)
                 cache[address] = None
@@ -615,12 +615,12 @@ class World:
         at, last = self.record["store.arenas"], -1
         while at:
             try:
-                arena = self.library.arena.read(at)
+                arena = self.copy.arena.read(at)
             except gdb.MemoryError:
                 self.report.trouble("the record of an arena at 0x%x cannot be read" % at)
                 return
             base = arena["base"]
-            end = base + (arena["units"] << self.library.unit_shift)
+            end = base + (arena["units"] << self.copy.unit_shift)
             if base <= last or not self.holds(base) or end > self.space_base + self.space_size:
                 self.report.trouble("the list of arenas is damaged or being changed at 0x%x" % at)
                 return
@@ -629,7 +629,7 @@ class World:
 
     def units(self):
         """Those in use."""
-        library = self.library
+        library = self.copy
         for arena in self.arenas():
             first = arena["base"] - self.space_base >> library.unit_shift
             for number in range(first, first + arena["units"]):
@@ -649,7 +649,7 @@ class World:
         except gdb.MemoryError:
             self.report.trouble(
                 "large object 0x%x: its header cannot be read"
-                % (self.space_base + (number << self.library.unit_shift))
+                % (self.space_base + (number << self.copy.unit_shift))
             )
         except Trouble as error:
             self.report.trouble(str(error))
@@ -669,7 +669,7 @@ class World:
         """As tarn_find: the place, or None.  Geometry only."""
         if not self.holds(address):
             return None
-        library = self.library
+        library = self.copy
         number = address - self.space_base >> library.unit_shift
         word = self.map_word(number)
         if word >> library.map_world_shift != self.id:
@@ -734,7 +734,7 @@ class World:
         """Those attached.  One that is just being attached is none yet."""
         return self.follow(
             self.record.at("registry.list"),
-            self.library.mutator,
+            self.copy.mutator,
             "node",
             lambda record: record["world"] == self.address,
         )
@@ -742,9 +742,9 @@ class World:
     def types(self):
         records = self.follow(
             self.record.at("types.list"),
-            self.library.type,
+            self.copy.type,
             "node",
-            lambda record: record["check"] == record.address ^ self.library.type_check,
+            lambda record: record["check"] == record.address ^ self.copy.type_check,
         )
         for record in records:
             kind = self.type(record.address)
@@ -754,12 +754,12 @@ class World:
     def heaps(self):
         limit = min(
             self.record["store.heap_limit"],
-            self.library.world.field("store.heaps")[1].sizeof // WORD,
+            self.copy.world.field("store.heaps")[1].sizeof // WORD,
         )
         for at in words_of(read(self.record.at("store.heaps"), limit * WORD)):
             if at:  # slots of heaps that are gone
                 try:
-                    yield self.library.heap.read(at)
+                    yield self.copy.heap.read(at)
                 except gdb.MemoryError:
                     self.report.trouble("heap 0x%x cannot be read" % at)
 
@@ -772,7 +772,7 @@ class World:
     def table_entries(self, path):
         """Live entries of a table of roots."""
         capacity = self.record[path + ".capacity"]
-        size = self.library.root.size
+        size = self.copy.root.size
         if capacity > STEPS_MOST * 16 or capacity & capacity - 1:
             self.report.trouble("a table of roots says that it has %d places" % capacity)
             return
@@ -784,8 +784,8 @@ class World:
             )
             return
         for i in range(capacity):
-            entry = Record(self.library.root, 0, data[i * size : (i + 1) * size])
-            if entry["key"] not in (0, self.library.root_gone):
+            entry = Record(self.copy.root, 0, data[i * size : (i + 1) * size])
+            if entry["key"] not in (0, self.copy.root_gone):
                 yield entry
 
     def frames(self, mutator):
@@ -797,7 +797,7 @@ class World:
                 return
             seen.add(at)
             try:
-                frame = self.library.frame.read(at)
+                frame = self.copy.frame.read(at)
                 count = min(frame["count"], 1 << 16)
                 if count != frame["count"]:
                     self.report.trouble(
@@ -987,7 +987,7 @@ def collection_text(world):
 
 
 def print_world(world):
-    record, library = world.record, world.library
+    record, library = world.record, world.copy
     count = sum(1 for _ in world.heaps())
     kind = (
         "counts references"
@@ -1058,7 +1058,7 @@ def print_heap(world, heap, sums, larges):
         print(
             "    %-18s %6d %6d %6d %6d %6d %6d %8d %10d %10d %14s%s"
             % (
-                world.library.flavours.get(flavour, "?"),
+                world.copy.flavours.get(flavour, "?"),
                 size,
                 total.pools,
                 *total.ages,
@@ -1092,7 +1092,7 @@ def heap_command(arguments, report):
     for world in world_of(found, arguments[0]) if arguments else found:
         print_world(world)
         sums, larges = {}, {}
-        unswept = [number for number, name in world.library.lists.items() if name == "unswept"]
+        unswept = [number for number, name in world.copy.lists.items() if name == "unswept"]
         for unit in world.loaded():
             if unit.large:
                 larges.setdefault(unit.pool["heap"] or unit.large["heap"], []).append(unit)
@@ -1141,13 +1141,13 @@ def state_of(world, unit, index):
 
 
 def mark_of(world, block):
-    return world.marks(block, 1 << world.library.granule_shift)[0] if world.tables else 0
+    return world.marks(block, 1 << world.copy.granule_shift)[0] if world.tables else 0
 
 
 def generation_of(world, block):
     """Of a block: that of the youngest collection which looks at it."""
     mark, epoch = mark_of(world, block), world.record["store.epoch"]
-    if not epoch or mark not in (epoch, epoch | world.library.mark_survived_bit):
+    if not epoch or mark not in (epoch, epoch | world.copy.mark_survived_bit):
         return 0
     return 2 if mark == epoch else 1
 
@@ -1158,11 +1158,11 @@ def mark_text(world, block):
         return "no collection yet"
     if mark == 0:
         return "not marked: made since the last collection, or free"
-    if mark in world.library.dead_marks:
+    if mark in world.copy.dead_marks:
         return "marked as dead"
     if mark == epoch:
         return "marked by the last collection that looked at it"
-    if epoch and mark == epoch | world.library.mark_survived_bit:
+    if epoch and mark == epoch | world.copy.mark_survived_bit:
         return "marked: survived one collection, of generation 0"
     if mark in world.living_marks:
         return "marked by the collection that is on"
@@ -1229,7 +1229,7 @@ def print_place(world, place, address):
 
 
 def print_pool_line(world, unit):
-    library, owner = world.library, world.owner(unit.number)
+    library, owner = world.copy, world.owner(unit.number)
     text = "  pool 0x%x, descriptor 0x%x: %s, list %s, generation %d, %d of %d blocks in use" % (
         unit.base,
         unit.pool.address,
@@ -1287,12 +1287,12 @@ def print_no_block(found, address):
 
 
 def print_no_block_inside(found, world, address):
-    library = world.library
+    library = world.copy
     word = world.map_word(address - world.space_base >> library.unit_shift)
     if word == 0:
         print("0x%x is in the heap range, in memory that holds no block" % address)
     elif word >> library.map_world_shift in [
-        other.id for other in found if other.library is library
+        other.id for other in found if other.copy is library
     ]:
         print("0x%x is in world %d, between blocks" % (address, word >> library.map_world_shift))
     else:
@@ -1531,7 +1531,7 @@ def hits_by_block(world, targets, unit):
 
 def retaining_objects(world, targets, tell):
     for unit in world.loaded():
-        if unit.kind != world.library.CONTAINER:
+        if unit.kind != world.copy.CONTAINER:
             continue
         by_block = hits_by_block(world, targets, unit)
         live = set(unit.live) if by_block else ()
@@ -1690,13 +1690,13 @@ def poll_text(library, poll):
 
 def bins_in_use(world, mutator):
     """Bins that have a pool."""
-    size, used = world.library.bin.size, 0
-    at = world.library.bin.field("head.pool")[0] // WORD
+    size, used = world.copy.bin.size, 0
+    at = world.copy.bin.field("head.pool")[0] // WORD
     offset, kind = mutator.layout.field("local.bins")
     words = words_of(mutator.data[offset : offset + kind.sizeof])
     used += sum(1 for word in words[at :: size // WORD] if word)
     offset, kind = mutator.layout.field("local.more")
-    bins = plain(kind.target().target()).sizeof * len(world.library.flavours)
+    bins = plain(kind.target().target()).sizeof * len(world.copy.flavours)
     for more in words_of(mutator.data[offset : offset + kind.sizeof]):
         if more:
             try:
@@ -1746,8 +1746,8 @@ def threads_command(arguments, report):
                     thread.num if thread else "-",
                     mutator["id"],
                     mutator.text("name") or "-",
-                    states(world.library).get(mutator["state"], "?"),
-                    poll_text(world.library, mutator["local.pub.tarn_poll"]),
+                    states(world.copy).get(mutator["state"], "?"),
+                    poll_text(world.copy, mutator["local.pub.tarn_poll"]),
                     mutator["local.pub.tarn_holds"],
                     mutator["blocked"],
                     bins_in_use(world, mutator),
