@@ -4,8 +4,12 @@ check.py: runs the commands of tools/gdb/tarn.py in gdb and compares what they p
 figures that program.c wrote.  By run.sh, which sets MODE, FIGURES and CORE in the environment.
 """
 
+import contextlib
+import io
 import os
 import re
+import shutil
+import subprocess
 import sys
 import traceback
 
@@ -21,9 +25,9 @@ def figures():
 
 
 def run(command):
-    """A command's output, which must not be a traceback."""
+    """A command's output, which must not be a traceback, nor what is left of one."""
     text = gdb.execute(command, to_string=True)
-    if "Traceback" in text or "Error" in text or "Python Exception" in text:
+    if re.search("Traceback|Error|Python Exception|makes no sense", text):
         failures.append("%s: %s" % (command, text))
     return text
 
@@ -109,6 +113,8 @@ def check_objects(f):
         "is in the heap range, in memory that holds no block",
     )
     expect("tarn object no_such_name", "^tarn: no_such_name: ")
+    expect("tarn object at_heap", r"^0x\w+ is not in the heap range: at_heap$")
+    expect('tarn find ""', "^tarn: no world has a type ;")
     expect(
         "tarn object 0x%x" % (f["sleeper_object"] + 40),
         "a block at 0x%x: free" % (f["sleeper_object"] + 40),
@@ -250,6 +256,26 @@ def place_of(text):
     return int(gdb.parse_and_eval("(long)&" + text))
 
 
+def check_names(f):
+    """What would steer a terminal is a question mark, and no name is no error."""
+    kind = "((struct tarn_type *)0x%x)" % f["link_type"]
+    mutator = "((struct tarn_mutator *)0x%x)" % f["sleeper"]
+    name = int(gdb.parse_and_eval("(long)%s->name" % kind))
+    for address, command, words in (
+        (name, "print *%s" % kind, r'type "\?\[1mA": 24 bytes'),
+        (name, "tarn find", r" 72  \?\[1mA 0x"),
+        (place_of(mutator + "->name"), "print *%s" % mutator, r'thread \d+ "\?\[1mA": blocked'),
+        (place_of(mutator + "->name"), "tarn threads", r"\d \?\[1mA +blocked"),
+    ):
+        kept = peek(address)
+        poke(address, int.from_bytes(b"\x1b[1mA\0\0\0", "little"))
+        expect(command, words, refuse=("\x1b",))
+        poke(address, kept)
+    poke(place_of(kind + "->name"), 0)
+    expect("print *%s" % kind, r'type "anonymous": 24 bytes')
+    poke(place_of(kind + "->name"), name)
+
+
 def check_damage(f):
     """Words that are written over, one at a time, lead to a line and not around for ever."""
     world = "((struct tarn_world *)0x%x)" % f["world"]
@@ -286,10 +312,33 @@ def check_damage(f):
         for other in ("tarn heap", "tarn find", "tarn retainers 0x%x 2" % f["second"]):
             run(other)
         poke(address, kept)
+    check_names(f)
     poke(f["first"], 0x1234567)
     expect("tarn object 0x%x" % f["first"], "its first word, 0x1234567, is no type of world 1")
     expect("tarn find", r"\(no type: 0x1234567\)")
     poke(f["first"], f["link_type"])
+
+
+def check_depth():
+    """A way to the root may be longer than Python's stack, and than a list of lines is."""
+    script = {"__name__": "deep"}
+    with open(os.environ["SCRIPT"], encoding="utf-8") as file:
+        exec(compile(file.read(), file.name, "exec"), script)
+    made = script["Retainer"]
+    found = {i: [made("on %d" % i, i + 1)] for i in range(3000)}
+    found[1] = [made("a root")] * 25 + found[1]
+    found[2999] = [made("again", 7)]
+    with contextlib.redirect_stdout(io.StringIO()) as text:
+        script["print_retainers"](found, 0)
+    lines = text.getvalue().splitlines()
+    equal("lines of what many hold", len(lines), 22)
+    equal("the last one", lines[-1], "    <- 6 more")
+    found[1] = found[1][-1:]
+    with contextlib.redirect_stdout(io.StringIO()) as text:
+        script["print_retainers"](found, 0)
+    lines = text.getvalue().splitlines()
+    equal("levels", len(lines), 3000)
+    equal("the last one", lines[-1].strip(), "<- again (see above)")
 
 
 # --- modes -----------------------------------------------------------------------------------
@@ -305,6 +354,7 @@ def live():
     expect("tarn threads", r"^\* +2 .* sleeper")
     gdb.execute("thread 1")
     check_damage(f)
+    check_depth()
     # In a collection: before and after the mark, and with the pools of a heap half filed; then in
     # an allocation, while a bin gets its new piece.
     for place in (
@@ -412,6 +462,38 @@ def stripped():
     gdb.execute("kill")
 
 
+def with_format(path, offset, number):
+    """Writes another number of its format into a library, in a new file of the same name."""
+    tables = subprocess.check_output(["readelf", "-sSW", path], encoding="ascii")
+    symbol = re.search(r"(\w+) +\d+ OBJECT .* (\d+) tarn_debugger$", tables, re.MULTILINE)
+    section = re.search(r"\[ *%s\] \S+ +\S+ +(\w+) (\w+) " % symbol.group(2), tables)
+    place = int(symbol.group(1), 16) - int(section.group(1), 16)
+    place += int(section.group(2), 16) + offset
+    with open(path, "rb") as file:
+        data = bytearray(file.read())
+    data[place] = number
+    with open(path + ".new", "wb") as file:
+        file.write(data)
+    shutil.copymode(path, path + ".new")
+    os.replace(path + ".new", path)
+
+
+def rebuilt():
+    """A library that was built anew between two runs is the new one, in the old one's place."""
+    gdb.execute("set disable-randomization on")
+    gdb.execute("break at_heap")
+    gdb.execute("run")
+    expect("tarn heap", r"^world 1 at ")
+    offset = int(gdb.parse_and_eval("(long)&tarn_debugger.format - (long)&tarn_debugger"))
+    gdb.execute("kill")
+    with_format(os.environ["COPY"], offset, 77)
+    gdb.execute("run")
+    f = figures()
+    expect("tarn heap", r"^tarn: this script knows format \d+, and \S+ has format 77: use the one")
+    expect("print *(struct tarn_thread *)0x%x" % f["sleeper"], "= <this script knows format")
+    gdb.execute("kill")
+
+
 MODES = {
     "live": live,
     "dump": dump,
@@ -419,6 +501,7 @@ MODES = {
     "broken": broken,
     "quick": quick,
     "stripped": stripped,
+    "rebuilt": rebuilt,
 }
 
 

@@ -23,6 +23,8 @@ traced, those of collect/scan.c.
 import bisect
 import collections
 import operator
+import os
+import re
 import struct
 import types
 
@@ -281,6 +283,15 @@ class Library:
 known_libraries = {}
 
 
+def version_of(objfile):
+    """What changes when the file was built anew, and the process may be started again."""
+    try:
+        status = os.stat(objfile.filename)
+    except OSError: # it is not on this machine, or not any more
+        return objfile.build_id
+    return objfile.build_id, status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def find_libraries():
     """All copies in the process that have debug information."""
     found = {}
@@ -294,7 +305,7 @@ def find_libraries():
         if symbol is None:
             continue
         try:
-            key = int(symbol.value().address), objfile.filename
+            key = int(symbol.value().address), objfile.filename, version_of(objfile)
             if key[0] in found:
                 continue
             if key not in known_libraries:
@@ -946,7 +957,7 @@ def value_of(text):
     """An address from an expression."""
     try:
         value = gdb.parse_and_eval(text)
-        if plain(value.type).code == gdb.TYPE_CODE_ARRAY:
+        if plain(value.type).code in (gdb.TYPE_CODE_ARRAY, gdb.TYPE_CODE_FUNC):
             value = value.address
         return int(value) & WORD_MASK
     except gdb.error as error:
@@ -1404,7 +1415,7 @@ def find_type(world, name, number, limit):
 def number_or_none(text):
     """The address of a type; a name that gdb knows as something else is a name."""
     try:
-        return value_of(text) if text[0].isdigit() or text[0] in "$&*(" else None
+        return value_of(text) if re.match(r"[\d$&*(]", text) else None
     except Trouble:
         return None
 
@@ -1611,17 +1622,23 @@ def find_retainers(world, places):
     return found
 
 
-def print_retainers(found, block, indent, seen):
-    if block in seen:
-        return
-    seen.add(block)
-    for retainer in found.get(block, [])[:LINES]:
+def print_retainers(found, block):
+    """As a tree; as deep as it is, so the way back to the root is no recursion."""
+    seen, ways = {block}, [(block, iter(found.get(block, [])[:LINES]))]
+    while ways:
+        block, left = ways[-1]
+        indent = "  " * len(ways)
+        retainer = next(left, None)
+        if not retainer:
+            ways.pop()
+            if len(found.get(block, [])) > LINES:
+                print("%s<- %s more" % (indent, format(len(found[block]) - LINES, ",")))
+            continue
         above = retainer.block in seen and bool(found.get(retainer.block))
         print("%s<- %s%s" % (indent, retainer.text, " (see above)" if above else ""))
-        if retainer.block:
-            print_retainers(found, retainer.block, indent + "  ", seen)
-    if len(found.get(block, [])) > LINES:
-        print("%s<- %s more" % (indent, format(len(found[block]) - LINES, ",")))
+        if retainer.block and retainer.block not in seen:
+            seen.add(retainer.block)
+            ways.append((retainer.block, iter(found.get(retainer.block, [])[:LINES])))
 
 
 def note_what_is_not_known(world):
@@ -1660,7 +1677,7 @@ def retainers_command(arguments, report):
         level = [p for p in level if p]
         if not level:
             break
-    print_retainers(found, place.block, "  ", set())
+    print_retainers(found, place.block)
     if not found.get(place.block):
         print("  nothing that is known refers to it")
     note_what_is_not_known(world)
@@ -1890,12 +1907,18 @@ class Printer:
             return self.line(self.value)
         except gdb.MemoryError as error:
             return "<cannot be read: %s>" % error
-        except gdb.error as error:
+        except (gdb.error, Trouble) as error:
             return "<%s>" % error
 
 
 def address_of(value):
     return int(value.address) if value.address is not None else 0
+
+
+def text_of(value):
+    """An array of characters up to its end, in what may be printed."""
+    data = bytes(int(value[i]) & 0xFF for i in range(plain(value.type).sizeof))
+    return clean(data.split(b"\0")[0])
 
 
 def one_library():
@@ -1921,7 +1944,7 @@ def mutator_line(mutator):
     library = one_library()
     return 'thread %d "%s": %s, poll %s, %s' % (
         int(mutator["id"]),
-        mutator["name"].string(errors="replace"),
+        text_of(mutator["name"]),
         states(library).get(int(mutator["state"]), "?"),
         poll_text(library, int(mutator["local"]["pub"]["tarn_poll"])),
         count_text(int(mutator["local"]["pub"]["tarn_holds"]), "hold"),
@@ -1960,7 +1983,7 @@ class TypePrinter(Printer):
         ):
             return "<no tarn_type>"
         text = 'type "%s": %s' % (
-            value["name"].string(errors="replace"),
+            read_text(int(value["name"])) or "anonymous",
             bytes_text(int(value["size"])),
         )
         if value["is_array"]:
