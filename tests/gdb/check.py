@@ -452,6 +452,23 @@ def quick():
     gdb.execute("kill")
 
 
+def two():
+    """The malloc door is another copy of the library, with a world of its own."""
+    gdb.execute("break at_heap")
+    gdb.execute("run")
+    f = figures()
+    expect(
+        "tarn heap",
+        r"^world 1 at 0x\w+ in libtarn-malloc\.so: not collected, ",
+        r"^world 1 at 0x%x in libtarn\.so\.\S+: collected, " % f["world"],
+    )
+    check_counts(f, f["dropped"])
+    check_objects(f)
+    check_retainers(f)
+    check_threads(f, HOLDS)
+    gdb.execute("kill")
+
+
 def stripped():
     gdb.execute("break at_heap")
     gdb.execute("run")
@@ -500,6 +517,7 @@ MODES = {
     "core": core,
     "broken": broken,
     "quick": quick,
+    "two": two,
     "stripped": stripped,
     "rebuilt": rebuilt,
 }

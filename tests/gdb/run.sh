@@ -1,13 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# usage: run.sh commands | static | stripped | installed | rebuilt | broken
+# usage: run.sh commands | static | two | stripped | installed | rebuilt | broken
 #   commands   all commands: live, on a core file, in a collection and an allocation, on damage
 #   static     a program that has the library inside
+#   two        the malloc door beside the library
 #   stripped   a library without debug information: one clear line
 #   installed  the script is loaded with the library from an installed tree
 #   rebuilt    the library is another one at the program's second start
 #   broken     the tests above fail when the script is broken in one of several ways
-# From CTest, which sets GDB, CMAKE, BUILD, SOURCE, LIBRARY, LIBDIR, STRIP, SHARED, STATIC and HARDENED.
+# From CTest, which sets GDB, CMAKE, BUILD, SOURCE, LIBRARY, DOOR, LIBDIR, STRIP, SHARED, STATIC and
+# HARDENED.
 set -eu
 mode=$1
 if [ -z "$GDB" ] || [ "$GDB" = TARN_GDB-NOTFOUND ]; then
@@ -81,6 +83,13 @@ commands)
 static)
   checked quick -x "$script" -x "$check" --args "$STATIC" "$FIGURES"
   ;;
+two)
+  if [ -z "$DOOR" ]; then
+    echo "no malloc door in this build: skipped"
+    exit 77
+  fi
+  checked two -ex "set environment LD_PRELOAD $DOOR" -x "$script" -x "$check" --args "$SHARED" "$FIGURES"
+  ;;
 stripped)
   mkdir "$work/lib"
   "$STRIP" -o "$work/lib/$(basename "$LIBRARY")" "$LIBRARY"
@@ -112,7 +121,7 @@ broken)
   grep '^noticed: ' "$work/log"
   ;;
 *)
-  echo "usage: run.sh commands | static | stripped | installed | rebuilt | broken" >&2
+  echo "usage: run.sh commands | static | two | stripped | installed | rebuilt | broken" >&2
   exit 1
   ;;
 esac

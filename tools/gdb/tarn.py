@@ -287,9 +287,23 @@ def version_of(objfile):
     """What changes when the file was built anew, and the process may be started again."""
     try:
         status = os.stat(objfile.filename)
-    except OSError: # it is not on this machine, or not any more
+    except OSError:  # it is not on this machine, or not any more
         return objfile.build_id
     return objfile.build_id, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def description_in(objfile):
+    """`tarn_debugger` of the copy of the library in a file; None: it has none."""
+    symbol = objfile.lookup_global_symbol("tarn_debugger")
+    if symbol is not None and symbol.addr_class == gdb.SYMBOL_LOC_UNRESOLVED:
+        # Its declaration, which gdb takes for any copy's, as long as it has not read the debug
+        # information of the source file that defines it.  To ask for a line there makes it do so.
+        try:
+            gdb.decode_line("debugger.c:1")
+        except gdb.error:
+            pass  # it has no such line
+        symbol = objfile.lookup_global_symbol("tarn_debugger")
+    return symbol
 
 
 def find_libraries():
@@ -299,7 +313,7 @@ def find_libraries():
         if not objfile.is_valid():
             continue
         try:
-            symbol = objfile.lookup_global_symbol("tarn_debugger")
+            symbol = description_in(objfile)
         except gdb.error:
             symbol = None
         if symbol is None:
