@@ -79,6 +79,11 @@ commands)
   # The figures are those of the core file again.
   make_core
   checked core -x "$script" -x "$check" "$SHARED" "$CORE"
+  debug -x "$script" -ex "core-file $CORE" -ex 'tarn heap' >"$work/log" 2>&1 || true
+  grep '^tarn: gdb has a core file but no program here' "$work/log" || {
+    cat "$work/log"
+    exit 1
+  }
   ;;
 static)
   checked quick -x "$script" -x "$check" --args "$STATIC" "$FIGURES"

@@ -336,6 +336,8 @@ def libraries():
     found = find_libraries()
     if found:
         return found
+    if not gdb.current_progspace().filename:
+        raise Trouble("gdb has a core file but no program here: start it as `gdb PROGRAM CORE`")
     try:
         gdb.parse_and_eval("(long)&tarn_world_create")
     except gdb.error:
