@@ -72,6 +72,15 @@ has err '^tarn: missing: No such file'
 t 1 diff before .
 has err '^tarn: \.: Is a directory'
 
+# The second is read twice, which a pipe cannot be.
+mkfifo pipe
+t 1 diff before pipe
+has err '^tarn: pipe: is read twice, so it has to be a file; with --paths 0'
+cat after >pipe &
+t 0 diff --paths 0 before pipe
+wait
+has out ' session$'
+
 # What is no snapshot.
 broken() { # NAME PATTERN
   t 1 diff before "$1"

@@ -10,6 +10,14 @@ commands=$(grep -Eo '^  [a-z]+' out | grep -v help)
 cp out help
 t 0 --help
 cmp -s out help || fail "--help is not help"
+for words in 'help help' 'help --help' '--help help'; do
+  t 0 $words
+  cmp -s out help || fail "$words is not help"
+done
+t 0 diff --top 3 before --help
+has out '^usage: tarn diff '
+t 2 diff --help=yes before after
+t 127 run -- --help # a program of that name
 t 0 --version
 has out '^tarn [0-9]+\.[0-9]+\.[0-9]+$'
 t 2

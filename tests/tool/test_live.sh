@@ -6,14 +6,26 @@
 unset XDG_RUNTIME_DIR
 
 subject=
-begin() { # HOW: starts the subject, and waits until it is ready
+start() { # PROGRAM ARGUMENT...: starts it, and waits until it says "ready"
   mkfifo ready input
-  TARN_LIVE=${LIVE-1} "$SUBJECT" "$1" 60 <input >ready 2>subject.err &
+  TARN_LIVE=${LIVE-1} "$@" <input >ready 2>subject.err &
   subject=$!
   exec 7>input
   read -r _ <ready
   rm ready input
-  sleep 0.4 # it is shown four times a second
+}
+begin() { # HOW: starts the subject, and waits until its page, if any, shows something
+  start "$SUBJECT" "$1" 60
+  if [ "${LIVE-1}" = 1 ]; then until_so "$TARN" top --once "$subject"; fi
+}
+until_so() { # COMMAND...: it succeeds, in the end
+  local tries
+  for ((tries = 0; tries < 200; tries++)); do
+    if "$@" >until.out 2>&1; then return; fi
+    sleep 0.1
+  done
+  cat until.out
+  fail "not so after 20 s: $*"
 }
 finish() { # lets it end by itself
   exec 7>&-
@@ -33,10 +45,11 @@ has out '^stops +[0-9]+; to safepoint: median'
 has out 'asked +[0-9.]+(us|ms) '
 has out ' (running|blocked|stopped) '
 has out '^ +16 +[1-9] '
-t 0 top --count 3 --interval 100 "$subject"
+t 0 top --count 3 --interval 500 "$subject"
 narrow out 80
 [ "$(wc -l <out)" = 4 ] || fail "not three looks and a heading"
-first=$(awk 'NR == 2 { print $6 }' out) last=$(awk 'NR == 4 { print $6 }' out)
+awk 'NR == 2 { first = $6 } NR == 4 { last = $6 } END { exit !(last > first && first > 0) }' out ||
+  fail "the number of collections does not rise"
 t 0 top
 has out "^ +$subject "
 
@@ -59,8 +72,10 @@ t 1 snapshot "$subject" "$(printf 'x%.0s' {1..1100})"
 has err 'too long'
 
 # One at a time.
-flock "/dev/shm/tarn-$(id -u)-$subject-1" sleep 5 7>&- & holder=$!
-sleep 0.2
+page=/dev/shm/tarn-$(id -u)-$subject-1
+flock -o "$page" sleep 60 7>&- & holder=$!
+is_held() { ! flock -n "$page" true; }
+until_so is_held
 t 1 snapshot "$subject" three
 has err 'is writing another snapshot'
 kill "$holder"; wait "$holder" 2>/dev/null || true
@@ -79,17 +94,44 @@ if command -v script >/dev/null; then
   has out 'ended 0'
   TERM=dumb script -qec "$TARN top --interval 50 --count 2 $subject" /dev/null >out </dev/null
   hasnt out $'\033'
+else
+  echo "not on a terminal: there is no script (Debian: bsdutils)"
 fi
-"$TARN" top --interval 50 "$subject" >out 2>err 7>&- & watcher=$!
-sleep 0.3
+watch() { # until there was a look: then it is prepared for signals
+  : >out
+  "$TARN" top --interval 50 "$subject" >out 2>err 7>&- & watcher=$!
+  until_so test -s out
+}
+watch
 # Not INT, which a shell lets programs in its background ignore.
 kill -TERM "$watcher" && wait "$watcher" || fail "a signal ends top with status $?"
-"$TARN" top --interval 50 "$subject" >out 2>err 7>&- & watcher=$!
-sleep 0.3
+watch
 finish
 wait "$watcher" || fail "the program's end ends top with status $?"
 has out 'The program has ended'
-[ ! -e "/dev/shm/tarn-$(id -u)-$$-1" ]
+[ ! -e "$page" ] || fail "the page of a program that ended is still there"
+
+# Closed standard streams: no message goes into the program's page.
+begin collects
+for closed in '>&-' '2>&-' '>&- 2>&-' '<&- >&- 2>&-'; do
+  bash -c '"$0" snapshot "$1" x '"$closed" "$TARN" "$subject" || true
+  bash -c '"$0" snapshot "$1" no/where '"$closed" "$TARN" "$subject" && fail "$closed: status 0" || true
+  t 0 top --once "$subject"
+done
+finish
+
+# A page that means harm: nothing steers the terminal, and numbers may be any.
+start "$LIAR"
+for arguments in '--once' '--count 1'; do
+  t 0 top $arguments "$subject"
+  hasnt out $'\033|\302\233'
+  hasnt err $'\033|\302\233'
+done
+t 0 top --once "$subject"
+has out '\?\[31m\?'
+t 1 snapshot "$subject" x
+has err '^tarn: no snapshot in .*: \?\[31m\?31mred$'
+finish
 
 # Two worlds; one that counts references.
 begin two

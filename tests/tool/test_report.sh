@@ -117,6 +117,24 @@ hasnt out 'utilisation'
 t 0 report --json log
 python3 -m json.tool out >/dev/null || fail "no JSON"
 
+# Names that are no UTF-8, or not what they seem: too long forms, halves of pairs, beyond the last
+# character, cut off, turned round.
+printf 'tarn: gc number=1 cause=asked generation=2 pause=1.0ms before=1.0M after=1.0M last=%b\n' \
+  'a\xe0\x80\x80' 'b\xed\xa0\x80' 'c\xf5\x80\x80\x80' 'd\xff\xbf\xbf\xbf' 'e\xf4\x90\x80\x80' 'f\xe2\x82' 'g\xc2\x9b' \
+  'h\xe2\x80\xaeh' 'i\xc3\xa9' 'j\xf0\x9f\x90\xa2' >names
+t 0 report --worst 10 names
+for name in 'a\?+' 'b\?+' 'c\?+' 'd\?+' 'e\?+' 'f\?+' 'g\?' 'h\?h' $'i\303\251' $'j\360\237\220\242'; do
+  has out "  $name\$"
+done
+t 0 report --json --worst 10 names
+python3 - out <<'CHECK' || fail "the JSON is not as it should be"
+import json, sys
+names = [worst["last_thread"] for worst in json.load(open(sys.argv[1], encoding="utf-8"))["worst"]]
+assert [name.rstrip("\ufffd") for name in names[:6]] == list("abcdef"), names
+assert names[6:] == ["g\x9b", "h\u202eh", "i\xe9", "j\U0001f422"], names
+assert all(byte < 0x80 for byte in open(sys.argv[1], "rb").read().split(b"g\\u009b")[0]), names
+CHECK
+
 # What is neither.
 : >empty
 t 1 report empty

@@ -4,6 +4,7 @@
  */
 #include "tool.h"
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 void tool_arguments_begin(struct tool_arguments *arguments, const struct tool_command *command,
@@ -66,6 +67,10 @@ int tool_arguments_next(struct tool_arguments *arguments, const char **value) {
     if (strcmp(text, "--") == 0) {
       rest(arguments);
       return TOOL_NO_MORE;
+    }
+    if (strcmp(text, "--help") == 0) {
+      tool_print_help(arguments->command);
+      exit(tool_finish(TOOL_DONE));
     }
     if (strncmp(text, "--", 2) == 0)
       return option(arguments, text, value);

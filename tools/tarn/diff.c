@@ -6,6 +6,7 @@
 #include "tool.h"
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { BY, TOP, PATHS, OPTIONS };
 
@@ -127,6 +128,15 @@ static bool read_options(struct tool_arguments *arguments, uint64_t *top, uint64
   return option == TOOL_NO_MORE;
 }
 
+/* Names of edges come from a second reading, which a pipe has not. */
+static bool can_be_read_twice(const char *path) {
+  struct stat status;
+  if (stat(path, &status) != 0 || S_ISREG(status.st_mode) || S_ISDIR(status.st_mode))
+    return true; /* or is no file at all, which is said where it is opened */
+  tool_say("%s: is read twice, so it has to be a file; with --paths 0 anything will do", path);
+  return false;
+}
+
 static int run(int count, char **all) {
   struct tool_arguments arguments;
   struct diff diff = {0};
@@ -138,7 +148,7 @@ static int run(int count, char **all) {
     return tool_usage(&tool_diff, "two snapshots are needed");
   diff.paths[0] = arguments.operands[0];
   diff.paths[1] = arguments.operands[1];
-  if (!diff_load(&diff))
+  if ((paths && !can_be_read_twice(diff.paths[1])) || !diff_load(&diff))
     return TOOL_FAILED;
   uint32_t *order = tool_make(diff.classes.count, sizeof *order), grown = 0;
   uint32_t types = sort(&diff, order);

@@ -216,7 +216,7 @@ static void clean(char *to, size_t room, const char *name) {
 }
 
 static void put_step(struct printing *printing, const char *text, bool first) {
-  unsigned length = (unsigned)strlen(text) + (first ? 0 : 4);
+  unsigned length = (unsigned)tool_columns(text) + (first ? 0 : 4);
   if (!first && printing->column + length > printing->width) {
     (void)fputs("\n    ", stdout);
     printing->column = 4;

@@ -3,7 +3,9 @@
  * main.c: the `tarn` command: which subcommand; help and version.  See tool.h.
  */
 #include "tool.h"
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct tool_command *const commands[] = {&tool_run, &tool_top, &tool_snapshot,
                                                       &tool_report, &tool_diff};
@@ -33,8 +35,9 @@ static void print_usage(FILE *to) {
 }
 
 static int help(int count, char **arguments) {
+  bool itself = count && (strcmp(arguments[0], "help") == 0 || strcmp(arguments[0], "--help") == 0);
   const struct tool_command *command = count ? find(arguments[0]) : NULL;
-  if (count && !command) {
+  if (count && !command && !itself) {
     tool_say("there is no command %s; `tarn help` lists them", arguments[0]);
     return TOOL_USAGE;
   }
@@ -58,14 +61,23 @@ static int dispatch(int count, char **arguments) {
     tool_say("there is no command %s; `tarn help` lists them", name);
     return TOOL_USAGE;
   }
-  if (count > 1 && strcmp(arguments[1], "--help") == 0) {
-    tool_print_help(command);
-    return TOOL_DONE;
-  }
   return command->run(count - 1, arguments + 1);
 }
 
+/* Files that are opened must not get the numbers of standard streams that are closed: a message
+ * would be written into them.  So these are opened, the wrong way round, so that they still fail;
+ * and programs that the command runs do not have them. */
+static bool keep_numbers(void) {
+  for (int number = STDIN_FILENO; number <= STDERR_FILENO; number++)
+    if (fcntl(number, F_GETFD) < 0 &&
+        open("/dev/null", (number == STDIN_FILENO ? O_WRONLY : O_RDONLY) | O_CLOEXEC) != number)
+      return false;
+  return true;
+}
+
 int main(int count, char **arguments) {
+  if (!keep_numbers())
+    return TOOL_FAILED;
   if (count < 2) {
     print_usage(stderr);
     return TOOL_USAGE;

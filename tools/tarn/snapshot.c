@@ -107,17 +107,25 @@ static bool is_answered(const struct tarn_live_page *page) {
          __atomic_load_n(&page->asked, __ATOMIC_RELAXED);
 }
 
+static uint64_t now_ms(void) {
+  struct timespec now;
+  (void)clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
+}
+
 /* False: there was no answer, which is said. */
 static bool wait_for_answer(const struct asking *asking, const struct tarn_live_page *page) {
-  enum { STEP_MS = 10 };
-  for (uint64_t ms = 0; ms < asking->timeout * 1000; ms += STEP_MS) {
+  uint64_t until = now_ms() + asking->timeout * 1000;
+  for (bool late = false; !late;) {
+    bool lives = process_lives(&asking->process); /* before the look: it may answer and end */
+    late = now_ms() >= until;
     if (is_answered(page))
       return true;
-    if (!process_lives(&asking->process)) {
+    if (!lives) {
       tool_say("process %d has ended before it answered", (int)asking->process.pid);
       return false;
     }
-    (void)nanosleep(&(struct timespec){0, STEP_MS * 1000000}, NULL);
+    (void)nanosleep(&(struct timespec){0, 10000000}, NULL);
   }
   tool_say("process %d did not answer in %llu seconds; it may still write %s",
            (int)asking->process.pid, (unsigned long long)asking->timeout, asking->path);
@@ -133,7 +141,9 @@ static bool tell(const struct asking *asking, const struct tarn_live_page *page)
     why.words[i] = __atomic_load_n(&page->why[i], __ATOMIC_RELAXED);
   why.text[sizeof why.text - 1] = '\0';
   if (__atomic_load_n(&page->status, __ATOMIC_RELAXED) != TARN_OK) {
-    tool_say("no snapshot in %s: %s", asking->path, why.text);
+    (void)fprintf(stderr, "tarn: no snapshot in %s: ", asking->path);
+    (void)tool_put_name(stderr, why.text, sizeof why.text);
+    (void)fputc('\n', stderr);
     return false;
   }
   (void)printf("%s: %llu objects, %s, the program was stopped for %s\n", asking->path,

@@ -123,26 +123,49 @@ const char *tool_percent(double part, double whole) {
 
 /* --- names and texts ------------------------------------------------------------------------- */
 
-static bool goes_on(unsigned char byte) { return (byte & 0xC0) == 0x80; }
-
-/* Bytes of the character of UTF-8 that a text begins with; 0: of none, or of a control one. */
-static size_t character(const char *text) {
+/* Of a character of UTF-8 the bytes, and `*code`; 0: the text does not begin with one. */
+static size_t decode(const char *text, uint32_t *code) {
+  static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000}; /* by the length */
   const unsigned char *at = (const unsigned char *)text;
-  size_t length = at[0] >= 0xF0 ? 4 : at[0] >= 0xE0 ? 3 : at[0] >= 0xC2 ? 2 : 1;
-  if (length == 1)
-    return at[0] >= ' ' && at[0] < 0x7F;
-  for (size_t i = 1; i < length; i++)
-    if (!goes_on(at[i]))
+  size_t length = at[0] < 0x80 ? 1 : at[0] < 0xC0 ? 0 : at[0] < 0xE0 ? 2 : at[0] < 0xF0 ? 3 : 4;
+  if (length == 0 || at[0] >= 0xF8)
+    return 0;
+  *code = length == 1 ? at[0] : at[0] & (0x7Fu >> length);
+  for (size_t i = 1; i < length; i++) {
+    if ((at[i] & 0xC0) != 0x80)
       return 0;
-  return at[0] == 0xC2 && at[1] < 0xA0 ? 0 : length; /* control characters again */
+    *code = *code << 6 | (at[i] & 0x3Fu);
+  }
+  bool surrogate = *code >= 0xD800 && *code < 0xE000;
+  return *code < least[length] || surrogate || *code > 0x10FFFF ? 0 : length;
 }
 
-static size_t columns(const char *name) {
+/* None that controls a terminal, ends a line, or turns round what follows. */
+static bool is_plain(uint32_t code) {
+  bool control = code < ' ' || (code >= 0x7F && code < 0xA0);
+  bool turns = code == 0x200E || code == 0x200F || (code >= 0x2028 && code <= 0x202E) ||
+               (code >= 0x2066 && code <= 0x2069);
+  return !control && !turns;
+}
+
+/* Bytes of the plain character that a text begins with; 0: of another one, or of none. */
+static size_t character(const char *text) {
+  uint32_t code;
+  size_t length = decode(text, &code);
+  return length && is_plain(code) ? length : 0;
+}
+
+/* Bytes to pass over: those of a character, or one. */
+static size_t step(const char *text) {
+  uint32_t code;
+  size_t length = decode(text, &code);
+  return length ? length : 1;
+}
+
+size_t tool_columns(const char *name) {
   size_t count = 0;
-  for (const char *at = name; *at; count++) {
-    size_t length = character(at);
-    at += length ? length : 1;
-  }
+  for (const char *at = name; *at; at += step(at))
+    count++;
   return count;
 }
 
@@ -152,11 +175,11 @@ static const char *put_character(FILE *to, const char *at) {
     (void)fwrite(at, 1, length, to);
   else
     (void)fputc('?', to);
-  return at + (length ? length : 1);
+  return at + step(at);
 }
 
 size_t tool_put_name(FILE *to, const char *name, size_t width) {
-  size_t whole = columns(name), count = whole > width ? width : whole;
+  size_t whole = tool_columns(name), count = whole > width ? width : whole;
   size_t dots = whole > width ? (width < 3 ? width : 3) : 0;
   const char *at = name;
   for (size_t i = 0; i < count - dots; i++)
@@ -188,17 +211,17 @@ void tool_put_text(FILE *to, const char *text, unsigned indent) {
 
 void tool_put_json(FILE *to, const char *text) {
   (void)fputc('"', to);
-  for (const char *at = text; *at;) {
-    size_t length = character(at);
-    if (length == 1 && (*at == '"' || *at == '\\'))
-      (void)fprintf(to, "\\%c", *at);
-    else if (length)
-      (void)fwrite(at, 1, length, to);
-    else if ((unsigned char)*at < 0x80)
-      (void)fprintf(to, "\\u%04x", (unsigned)*at);
-    else
+  for (const char *at = text; *at; at += step(at)) {
+    uint32_t code;
+    size_t length = decode(at, &code);
+    if (!length)
       (void)fputs("\\ufffd", to);
-    at += length ? length : 1;
+    else if (!is_plain(code)) /* all of these have four digits */
+      (void)fprintf(to, "\\u%04x", (unsigned)code);
+    else if (code == '"' || code == '\\')
+      (void)fprintf(to, "\\%c", *at);
+    else
+      (void)fwrite(at, 1, length, to);
   }
   (void)fputc('"', to);
 }

@@ -56,7 +56,8 @@ void tool_arguments_begin(struct tool_arguments *arguments, const struct tool_co
 
 /*
  * The next option's place in the table, `*value` its argument, else NULL.  TOOL_NO_MORE: only
- * operands are left; TOOL_WRONG: something is wrong, which was said.
+ * operands are left; TOOL_WRONG: something is wrong, which was said.  Of --help, which all
+ * subcommands have, it prints the help, and ends.
  */
 enum { TOOL_NO_MORE = -1, TOOL_WRONG = -2 };
 int tool_arguments_next(struct tool_arguments *arguments, const char **value);
@@ -94,8 +95,9 @@ const char *tool_duration(uint64_t ns);              /* 812ns, 8.10us, 1.20ms, 2
 const char *tool_percent(double part, double whole); /* 1.25% */
 
 /* Prints a name of somebody else's in at most `width` columns, cut with "..."; nothing in it can
- * steer a terminal.  Returns the columns. */
+ * steer a terminal.  Returns the columns; each character counts as one. */
 size_t tool_put_name(FILE *to, const char *name, size_t width);
+size_t tool_columns(const char *name); /* of all of it */
 
 /* Prints sentences in lines of the terminal's width, `indent` blanks before each. */
 void tool_put_text(FILE *to, const char *text, unsigned indent);
