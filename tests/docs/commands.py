@@ -6,7 +6,8 @@ Commands of the documentation, and tests/docs/commands, which says for each how 
 check   every command is on the list and every line of the list is somewhere; what a command names
         (programs, presets, steps, options, cases, files) is there; settings in words are accepted;
         commands of gdb, which need no line, are there
-run     runs those that the list says are to be run, as they stand or with smaller arguments
+run     runs those that the list says are to be run, as they stand or with smaller arguments; and
+        sees whether those that have their output behind them in the text print that
 list    prints the commands
 
 From the root of the sources, with a release build in build/release."""
@@ -49,8 +50,27 @@ def is_command(text):
     return bool(COMMAND.match(text)) and not text.split(" ")[0].endswith(":")
 
 
+def of_session(block):
+    """Commands of a block that begins with a prompt, with the lines that each is to print."""
+    found = []
+    for i, line in enumerate(block.lines):
+        if line.startswith("$ "):
+            found.append((block.place(i), line[2:].strip(), []))
+        elif found:
+            found[-1][2].append(line)
+    return found
+
+
+def is_session(block):
+    return block.language is None and bool(block.lines) and block.lines[0].startswith("$ ")
+
+
 def of_block(block):
     """Commands of a block, with the directory that a "cd" in it leads to."""
+    if is_session(block):
+        for place, text, _ in of_session(block):
+            yield place, text, ""
+        return
     lines = []
     for i, line in enumerate(block.lines):
         line = re.sub(r"\s+# .*$", "", line)
@@ -82,6 +102,12 @@ def commands():
                     and not is_of_gdb(code)):
                 found.setdefault(code, (f"{name_of(document)}:{number}", ""))
     return found
+
+
+def shown():
+    """What sessions have behind each command."""
+    return {text: lines for document in documents() for block in Words(document).blocks
+            if is_session(block) for _, text, lines in of_session(block)}
 
 
 def is_of_gdb(code):
@@ -335,19 +361,25 @@ def check_words(words):
     elif first == "gdb":
         check_gdb(rest)
     elif first == "tarn":
-        text = output_of(str(find_program("tarn")), "--help")
-        need(re.search(rf"\b{rest[0]}\b", text), f"tarn has no command {rest[0]}")
-        check_options(rest[1:], text, "tarn")
+        command = str(find_program("tarn"))
+        need(re.search(rf"^  {rest[0]}\b", output_of(command, "help"), re.M) or rest[0].startswith("-"),
+             f"tarn has no command {rest[0]}")
+        options_end = 2 if rest[0] == "run" else len(rest) # behind it are those of another program
+        check_options(rest[1:options_end], output_of(command, "help", rest[0]), f"tarn {rest[0]}")
     elif first == "sh":
-        check_words(rest)
-    elif first in OTHERS:
+        path = ROOT / rest[0]
+        need(path.is_file(), f"there is no script {rest[0]}")
+    elif first in (*OTHERS, "sleep"):
         pass
     elif first == "cc":
         for word in rest:
             need(not word.startswith("-l") or (RELEASE / f"lib{word[2:]}.so").exists(), f"no {word}")
-    elif first.endswith(".sh"):
+    elif first.endswith((".sh", ".py")):
         path = ROOT / first
         need(path.is_file(), f"there is no script {first}")
+        need(os.access(path, os.X_OK), f"{first} cannot be executed")
+        if first.endswith(".py"):
+            return
         for word in rest:
             is_target = (ROOT / word).exists() or (ROOT / f"tests/fuzz/fuzz_{word}.c").exists()
             need(word.isdigit() or word in path.read_text() or is_target,
@@ -358,7 +390,7 @@ def check_words(words):
 
 def check_parse(text):
     text = re.sub(r"\$\([^)]*\)", "SUBSTITUTED", text)
-    for part in re.split(r" && | \| ", text):
+    for part in re.split(r" && | \| |; ", text.removesuffix(" &")):
         check_words([word for word in shlex.split(part, posix=True)])
 
 
@@ -387,7 +419,8 @@ def coverage(how):
 
 def check_line(text, how):
     kind, argument, _ = coverage(how)
-    need(kind in ("run", "quick", "test", "parse", "output"), f"\"{kind}\" is no way to cover it")
+    need(kind in ("run", "quick", "shows", "test", "parse", "output"),
+         f"\"{kind}\" is no way to cover it")
     need((kind in ("quick", "test", "output")) == bool(argument), f"\"{kind}\" and what?")
     if kind == "output":
         check_output(text, argument)
@@ -459,11 +492,31 @@ def run_one(text, directory):
     return status == 0
 
 
+def show_one(text, lines):
+    """In an empty directory, with the commands of the build and the root of the sources there: it
+    prints what the text has, in which "..." stands for any lines."""
+    with tempfile.TemporaryDirectory() as directory:
+        for name in ("tests", "examples"):
+            os.symlink(ROOT / name, os.path.join(directory, name))
+        path = f"{RELEASE / 'bin'}:{RELEASE / 'examples/scheme'}:{os.environ['PATH']}"
+        status, said = outcome(["bash", "-c", text], directory, PATH=path)
+    while lines and not lines[-1]:
+        lines = lines[:-1]
+    pattern = "".join("(?:.*\n)*?" if line == "..." else re.escape(line) + "\n" for line in lines)
+    good = status == 0 and re.fullmatch(pattern, said)
+    print(f"shows  {text}", flush=True)
+    if not good:
+        print(f"FAILED: status {status}, or not what the text has; it printed\n{said}")
+    return bool(good)
+
+
 def run():
     found, failed, done = commands(), 0, set()
     start = time.monotonic()
     for _, what, how in read_list(LIST):
         kind, argument, program = coverage(how)
+        if kind == "shows":
+            failed += not show_one(what, shown().get(what, []))
         if kind not in ("run", "quick") or what not in found:
             continue
         if program and not shutil.which(program):
