@@ -303,6 +303,12 @@ def check_damage(f):
         (world + "->roots.slots.entries", 8, "tarn retainers 0x%x" % f["second"], "cannot be read"),
         (world + "->collector", 24, "tarn roots", "collector of world 1 cannot be read"),
         (world + "->next", f["world"], "tarn threads", "3 threads attached"),
+        (
+            "tarn_space.pools[(0x%x - (long)tarn_space.base) >> 16].large->bytes" % f["wide"],
+            0,
+            "tarn object 0x%x" % f["wide"],
+            "large object 0x%x has 0 bytes" % f["wide"],
+        ),
     )
     for place, value, command, line in cases:
         address = place_of(place)

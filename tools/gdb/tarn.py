@@ -443,6 +443,8 @@ class Unit:
             self.large = library.large.read(pool["large"])
             units = map_word & 0xFFFFFFFF
             self.size = min(self.large["bytes"], max(1, units) << library.unit_shift)
+            if self.size < WORD:
+                raise Trouble("large object 0x%x has %d bytes" % (self.base, self.size))
             self.count = 1
         else:
             self.size = (map_word >> library.map_size_shift & library.map_size_mask) * WORD
@@ -1898,7 +1900,7 @@ class TarnCommand(gdb.Command):
             KeyError,
             IndexError,
             ValueError,
-            OverflowError,
+            ArithmeticError,
             AttributeError,
             TypeError,
             RecursionError,
