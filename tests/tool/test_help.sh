@@ -17,7 +17,6 @@ done
 t 0 diff --top 3 before --help
 has out '^usage: tarn diff '
 t 2 diff --help=yes before after
-t 127 run -- --help # a program of that name
 t 0 --version
 has out '^tarn [0-9]+\.[0-9]+\.[0-9]+$'
 t 2

@@ -49,6 +49,8 @@ has out 'got it'
 # What cannot be run.
 t 127 run ./nothing
 has err '^tarn: \./nothing: No such file'
+t 127 run -- --help # no option, but a program of that name
+has err '^tarn: --help: No such file'
 t 126 run /
 has err '^tarn: /: Permission denied'
 t 2 run
