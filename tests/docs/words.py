@@ -7,7 +7,7 @@ import re
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-PLACES = ("README.md", "doc/*.md", "examples/**/*.md", "bench/*.md")
+PLACES = ("README.md", "CHANGELOG", "doc/*.md", "examples/**/*.md", "bench/*.md")
 
 
 def documents():
