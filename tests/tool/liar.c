@@ -13,7 +13,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static const char steering[] = "\033[31m\xc2\x9b""31mred";
+static const char steering[] = "\033[31m\xc2\x9b"
+                               "31mred";
 
 static uint64_t began(void) {
   char text[1024] = "", *at;
