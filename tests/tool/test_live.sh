@@ -73,12 +73,11 @@ has err 'too long'
 
 # One at a time.
 page=/dev/shm/tarn-$(id -u)-$subject-1
-flock -o "$page" sleep 60 7>&- & holder=$!
-is_held() { ! flock -n "$page" true; }
-until_so is_held
+exec 8<"$page"
+flock -n 8 || fail "the page is locked"
 t 1 snapshot "$subject" three
 has err 'is writing another snapshot'
-kill "$holder"; wait "$holder" 2>/dev/null || true
+exec 8<&-
 
 # On a terminal: drawn, and ended by q, by the program's end; as narrow as it is.
 if command -v script >/dev/null; then
