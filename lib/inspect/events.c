@@ -138,12 +138,11 @@ void tarn_watch_name(const struct tarn_mutator *mutator, char name[32]) {
 }
 
 static void give_stop(struct given *given, const struct tarn_stop_told *stop) {
-  given->stop =
-      (tarn_stop_info){.struct_size = sizeof given->stop,
-                       .number = stop->number,
-                       .asked_at_ns = stop->asked_at,
-                       .stood_at_ns = stop->stood_at,
-                       .ended_at_ns = given->kind == TARN_TOLD_STOP_END ? tarn_os_now() : 0};
+  given->stop = (tarn_stop_info){.struct_size = sizeof given->stop,
+                                 .number = stop->number,
+                                 .asked_at_ns = stop->asked_at,
+                                 .stood_at_ns = stop->stood_at,
+                                 .ended_at_ns = stop->ended_at};
   memcpy(given->stop.last_thread, stop->last, sizeof given->stop.last_thread);
 }
 

@@ -201,7 +201,7 @@ static void released(struct tarn_watchers *watchers, const struct tarn_told *tol
 static void stopped(struct tarn_watchers *watchers, const struct tarn_stop_told *stop) {
   say(watchers, "tarn: stop number=%llu to_safepoint=%.3fms stopped=%.3fms%s last=%s",
       (ull)stop->number, milliseconds(stop->stood_at - stop->asked_at),
-      milliseconds(tarn_os_now() - stop->stood_at), stop->forks ? " for=fork" : "",
+      milliseconds(stop->ended_at - stop->stood_at), stop->forks ? " for=fork" : "",
       clean(stop->last).text);
 }
 

@@ -180,7 +180,7 @@ static void put_collecting(struct tarn_trace *trace, int track, const tarn_colle
 
 static void put_stop(struct tarn_trace *trace, const struct tarn_stop_told *stop) {
   bool first;
-  begin_span(trace, "stop", TRACK_STOPS, stop->asked_at, tarn_os_now());
+  begin_span(trace, "stop", TRACK_STOPS, stop->asked_at, stop->ended_at);
   begin_arguments(trace, &first);
   put_number(trace, &first, "number", stop->number);
   put_text(trace, &first, "last_thread", stop->last);

@@ -510,6 +510,7 @@ static void tell_begin(const struct wait *wait) {
   told->number = atomic_load_explicit(&stop->count, memory_order_relaxed);
   told->asked_at = stop->asked_at;
   told->stood_at = stop->asked_at + atomic_load_explicit(&stop->last_ns, memory_order_relaxed);
+  told->ended_at = 0;
   told->forks = wait->mode == MODE_FORK;
   memcpy(told->last, wait->last, sizeof told->last);
   stop->pair = (struct tarn_told_pair){.number = 0};
@@ -534,6 +535,7 @@ static void end(tarn_world *world, struct tarn_mutator *self, bool tells) {
   if (tells) { /* the next requester may have them before this one has told */
     told = stop->told;
     pair = stop->pair;
+    told.ended_at = tarn_os_now(); /* not later: who runs again may take this processor */
   }
   TARN_PROBE2(stop__end, stop->told.number, (int)stop->told.forks);
   if (self && tarn_own_state(self) == TARN_STATE_RUNNING)
@@ -593,12 +595,12 @@ static void settle(tarn_world *world) {
 static bool begin(tarn_world *world, struct tarn_mutator *self, enum mode mode) {
   struct tarn_stop *stop = &world->stop;
   uint32_t until;
-  uint64_t asked_at = tarn_os_now();
   if (!take_gc_lock(stop, mode, &until)) {
     if (mode != MODE_IDLE)
       join(stop, self, until);
     return false;
   }
+  uint64_t asked_at = tarn_os_now(); /* the one before has ended */
   if (self && tarn_own_state(self) == TARN_STATE_RUNNING)
     tarn_stop_save_stack(self);
   /* Attach and detach hold the lock for a moment, a stop that is ending too: none of them waits for

@@ -31,6 +31,7 @@ struct tarn_stop_told {
   uint64_t number;   /* among those that came about, from 1 */
   uint64_t asked_at; /* when it was asked for, and when all stood still */
   uint64_t stood_at;
+  uint64_t ended_at;                           /* 0 while it is on */
   bool forks;                                  /* for a fork */
   char last[32];                               /* who was last; "": nobody was waited for */
   unsigned waited_count;                       /* if wanted: how many were waited for, */

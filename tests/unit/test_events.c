@@ -596,6 +596,50 @@ static void ends_come_on_the_thread_of_their_beginning(void **state) {
   support_end(world);
 }
 
+/* --- when ------------------------------------------------------------------------------------ */
+
+struct times {
+  _Atomic uint64_t asked[4096], ended[4096]; /* by the stop's number */
+};
+
+static void note_begin(tarn_world *world, const tarn_stop_info *stop, void *data) {
+  struct times *times = data;
+  (void)world;
+  if (stop->number < 4096)
+    times->asked[stop->number] = stop->asked_at_ns;
+}
+static void note_end(tarn_world *world, const tarn_stop_info *stop, void *data) {
+  struct times *times = data;
+  (void)world;
+  if (stop->number < 4096)
+    times->ended[stop->number] = stop->ended_at_ns;
+}
+
+/* Threads that were waiting may run, and stop the world anew, before the end of a stop is told. */
+static void a_stop_has_ended_when_the_next_one_is_asked_for(void **state) {
+  static struct times times;
+  tarn_events events = TARN_EVENTS_INIT;
+  pthread_t threads[4];
+  (void)state;
+  tarn_world *world = support_world(QUIET);
+  events.stop_begins = note_begin;
+  events.stop_ends = note_end;
+  assert_int_equal(tarn_world_add_listener(world, &events, &times, &(uint64_t){0}), TARN_OK);
+  for (unsigned i = 0; i < 4; i++)
+    assert_int_equal(pthread_create(&threads[i], NULL, collect_often, world), 0);
+  for (unsigned i = 0; i < 4; i++)
+    assert_int_equal(pthread_join(threads[i], NULL), 0);
+  unsigned pairs = 0, wrong = 0;
+  for (unsigned i = 1; i < 4095; i++)
+    if (times.asked[i] && times.asked[i + 1]) {
+      pairs++;
+      wrong += times.ended[i] > times.asked[i + 1];
+    }
+  assert_in_range(pairs, 200, 4096);
+  assert_int_equal(wrong, 0);
+  support_end(world);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(beginnings_have_ends),
@@ -612,6 +656,7 @@ int main(void) {
       cmocka_unit_test(a_listener_may_collect),
       cmocka_unit_test(a_child_of_a_fork_goes_on_with_the_listeners),
       cmocka_unit_test(ends_come_on_the_thread_of_their_beginning),
+      cmocka_unit_test(a_stop_has_ended_when_the_next_one_is_asked_for),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
