@@ -57,6 +57,12 @@ bool tarn_out_flush(struct tarn_out *out) {
   return out->status == TARN_OK;
 }
 
+bool tarn_out_flush_ended(struct tarn_out *out, const char *end) {
+  if (tarn_out_flush(out) && out->file >= 0)
+    tarn_os_write_at(out->file, end, strlen(end), out->written);
+  return out->status == TARN_OK;
+}
+
 tarn_status tarn_out_end(struct tarn_out *out) {
   (void)tarn_out_flush(out);
   /* Some file systems tell only now that there was no room. */

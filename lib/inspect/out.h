@@ -47,6 +47,11 @@ tarn_status tarn_out_end(struct tarn_out *out);
 /* Hands on what there is, so that others can read it.  False: something has failed by now. */
 bool tarn_out_flush(struct tarn_out *out);
 
+/* The same, with an end behind it that what is written next takes the place of; so the file is
+ * whole at any time.  Not in what cannot be written to at an offset.  The file was begun with
+ * TARN_OUT_OVER, and what comes next is not shorter. */
+bool tarn_out_flush_ended(struct tarn_out *out, const char *end);
+
 void tarn_out_bytes(struct tarn_out *out, const char *bytes, size_t size);
 void tarn_out_text(struct tarn_out *out, const char *text);
 void tarn_out_number(struct tarn_out *out, uint64_t number);

@@ -5,9 +5,10 @@
  *
  * Nothing is written in a stop: what a pause consists of is kept in the collection's report, and
  * written when the world runs.  Bytes go to the file in pieces that end where an event ends, after
- * collections (at most ten times a second) and whenever the buffer is nearly full; so the file of a
- * process that was killed lacks its last events and the closing bracket, which the format leaves
- * out as well.
+ * collections (at most ten times a second) and whenever the buffer is nearly full.  Behind each
+ * piece stands the closing bracket, until the next one takes its place: so the file of a process
+ * that was killed lacks its last events, and viewers open it.  The format could do without the
+ * bracket; DevTools cannot.
  */
 #include "inspect/watch.h"
 #include <errno.h>
@@ -18,6 +19,8 @@
 /* Of the library's own tracks: no thread has such a number. */
 #define TRACK_COLLECTOR ((int)1 << 30)
 #define TRACK_STOPS (TRACK_COLLECTOR + 1)
+
+#define END "\n]\n" /* not longer than what an event begins with */
 
 #define FLUSH_NS ((uint64_t)100000000)
 
@@ -34,7 +37,7 @@ static void put_time(struct tarn_trace *trace, const char *name, uint64_t ns) {
 static void begin_event(struct tarn_trace *trace, const char *phase, const char *name, int track) {
   struct tarn_out *out = &trace->out;
   if (out->used > NEARLY_FULL)
-    (void)tarn_out_flush(out);
+    (void)tarn_out_flush_ended(out, END);
   tarn_out_text(out, trace->some ? ",\n{\"ph\":\"" : "[\n{\"ph\":\"");
   trace->some = true;
   tarn_out_text(out, phase);
@@ -81,6 +84,18 @@ static void begin_span(struct tarn_trace *trace, const char *name, int track, ui
   begin_event(trace, "X", name, track);
   put_time(trace, ",\"ts\":", began);
   put_time(trace, ",\"dur\":", ended > began ? ended - began : 0);
+}
+
+/*
+ * A part of another span that may begin where the part before it ends, or end where the whole does.
+ * Viewers keep ts and dur as doubles and add them: the two sums that such an end is compared with
+ * may be off by two units of the last place of ts, which are ended / 2^51 ns, and a part that seems
+ * to reach beyond the whole is left out (by DevTools) or drawn below its neighbour (by speedscope).
+ * So it ends by more than that too early: 1 ns in the first 26 days that the machine is up.
+ */
+static void begin_part(struct tarn_trace *trace, const char *name, int track, uint64_t began,
+                       uint64_t ended) {
+  begin_span(trace, name, track, began, ended - (1 + (ended >> 51)));
 }
 
 static void put_metadata(struct tarn_trace *trace, const char *what, int track, const char *name) {
@@ -148,7 +163,7 @@ static void put_collection(struct tarn_trace *trace, const tarn_collection *is) 
 static void put_phases(struct tarn_trace *trace, const struct tarn_collect_report *report) {
   for (unsigned i = 0; i < report->span_count; i++) {
     const struct tarn_phase_span *span = &report->spans[i];
-    begin_span(trace, tarn_phase_name(span->phase), TRACK_COLLECTOR, span->began, span->ended);
+    begin_part(trace, tarn_phase_name(span->phase), TRACK_COLLECTOR, span->began, span->ended);
     end_event(trace, false);
   }
 }
@@ -170,7 +185,7 @@ static void put_collecting(struct tarn_trace *trace, int track, const tarn_colle
   end_event(trace, false);
   if (is->cycles && !is->failed) {
     bool first;
-    begin_span(trace, "frees garbage", track, paused, now);
+    begin_part(trace, "frees garbage", track, paused, now);
     begin_arguments(trace, &first);
     put_number(trace, &first, "garbage", is->garbage);
     put_number(trace, &first, "resurrected", is->resurrected);
@@ -257,7 +272,7 @@ static void hand_on(struct tarn_trace *trace) {
   uint64_t now = tarn_os_now();
   if (now - trace->flushed_at < FLUSH_NS)
     return;
-  (void)tarn_out_flush(&trace->out);
+  (void)tarn_out_flush_ended(&trace->out, END);
   trace->flushed_at = now;
 }
 
@@ -401,7 +416,7 @@ static tarn_status stop(struct tarn_watchers *watchers) {
   tarn_status status = TARN_ENOTFOUND;
   if (trace->on) {
     each_thread(watchers->world, trace, put_life);
-    tarn_out_text(&trace->out, "\n]\n");
+    tarn_out_text(&trace->out, END);
     close_file(trace);
     status = trace->status;
     if (status != TARN_OK)

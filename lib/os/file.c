@@ -131,6 +131,15 @@ static void take_signal(const sigset_t *held) {
   }
 }
 
+void tarn_os_write_at(int file, const char *from, size_t size, uint64_t offset) {
+  int kept = errno;
+  ssize_t done;
+  do
+    done = pwrite(file, from, size, (off_t)offset);
+  while (done < 0 && errno == EINTR);
+  errno = kept;
+}
+
 bool tarn_os_write(int file, const char *from, size_t size) {
   int kept = errno;
   sigset_t held, before;

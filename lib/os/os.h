@@ -280,6 +280,10 @@ size_t tarn_os_read_at(int file, void *to, size_t room, uint64_t offset);
  */
 bool tarn_os_write(int file, const char *from, size_t size);
 
+/* The same at an offset, which the next write takes no notice of; what cannot be written there, to
+ * a pipe for instance, is dropped. */
+void tarn_os_write_at(int file, const char *from, size_t size, uint64_t offset);
+
 /* One line on standard error with one write; the newline is added. */
 void tarn_os_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void tarn_os_say_va(const char *format, va_list arguments);

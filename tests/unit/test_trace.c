@@ -224,10 +224,10 @@ static const struct event *find_event(char phase, const char *name) {
   return NULL;
 }
 
+/* In doubles, as viewers add them: DevTools leaves out a span that ends later than the one around
+ * it by the last place of a sum. */
 static bool contains(const struct event *outer, const struct event *inner) {
-  const double slack = 0.002; /* rounded decimals */
-  return outer->at <= inner->at + slack &&
-         outer->at + outer->took + slack >= inner->at + inner->took;
+  return outer->at <= inner->at && outer->at + outer->took >= inner->at + inner->took;
 }
 
 /* Spans of one track follow or contain each other. */
@@ -237,7 +237,7 @@ static void check_nesting(void) {
       const struct event *a = &events[i], *b = &events[j];
       if (a->phase != 'X' || b->phase != 'X' || a->track != b->track)
         continue;
-      bool apart = a->at + a->took <= b->at + 0.002 || b->at + b->took <= a->at + 0.002;
+      bool apart = a->at + a->took <= b->at || b->at + b->took <= a->at;
       if (!apart && !contains(a, b) && !contains(b, a)) {
         print_error("%.120s\n%.120s\n", a->line, b->line);
         fail();
@@ -340,7 +340,9 @@ static void check_everything(bool debug) {
       if (events[i].track == gc->track && strcmp(events[i].name, phases[j]) == 0 &&
           contains(gc, &events[i]))
         sum += events[i].took;
-  assert_true(sum > gc->took - 0.02 && sum < gc->took + 0.02);
+  /* Parts end early, by more the longer the machine is up. */
+  double early = 9 * (0.002 + gc->at / (double)(UINT64_C(1) << 51));
+  assert_true(sum > gc->took - early && sum <= gc->took);
   for (size_t j = 0; j < sizeof phases / sizeof phases[0]; j++)
     assert_true(count_events('X', phases[j]) >= 2);
   assert_int_equal(count_events('X', "to safepoint"), 2);
@@ -432,11 +434,37 @@ static void bytes_are_bounded_and_events_whole(void **state) {
   }
   load("long"); /* as another process would see it now */
   assert_true(strlen(text) > 60000);
-  strcat(text, "\n]");
   assert_true(is_json(text));
   support_end(world);
   load("long");
   assert_true(is_json(text));
+}
+
+/* Where the bracket cannot be taken back it comes once. */
+static void a_pipe_gets_the_same_bytes(void **state) {
+  char path[64];
+  (void)state;
+  snprintf(path, sizeof path, "%s/pipe", place);
+  assert_int_equal(mkfifo(path, 0600), 0);
+  int file = open(path, O_RDWR | O_NONBLOCK); /* a reader, without which the world would wait */
+  assert_in_range(file, 0, INT32_MAX);
+  tarn_world *world = support_world(QUIET);
+  tarn_thread *self = support_attach(world);
+  assert_int_equal(tarn_trace_start(world, path), TARN_OK);
+  for (int i = 0; i < 3; i++) {
+    assert_int_equal(tarn_collect(self, 2), TARN_OK);
+    (void)usleep(110000);
+  }
+  assert_int_equal(tarn_trace_stop(world), TARN_OK);
+  ssize_t got = read(file, text, sizeof text - 1);
+  assert_in_range(got, 1, sizeof text - 1);
+  text[got] = '\0';
+  assert_true(is_json(text));
+  take_apart();
+  assert_int_equal(count_events('X', "gc"), 3);
+  (void)close(file);
+  assert_int_equal(tarn_thread_detach(self), TARN_OK);
+  support_end(world);
 }
 
 /* --- processes that end, and fork ------------------------------------------------------------ */
@@ -451,16 +479,12 @@ static void be_killed(void *data) {
   (void)raise(SIGKILL);
 }
 
-static void what_a_killed_process_leaves_lacks_the_bracket_alone(void **state) {
+static void what_a_killed_process_leaves_is_whole(void **state) {
   char said[256];
   (void)state;
   int status = support_child(be_killed, (void *)in_place(QUIET ",trace=%s/it"), said, sizeof said);
   assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-  load("it");
-  assert_false(is_json(text));
-  strcat(text, "\n]");
-  assert_true(is_json(text));
-  take_apart();
+  load_whole("it");
   assert_int_equal(count_events('X', "gc"), 3);
 }
 
@@ -579,7 +603,8 @@ int main(void) {
       IN_PLACE(a_trace_begins_and_ends_when_it_is_told_to),
       IN_PLACE(an_open_trace_ends_with_the_world),
       IN_PLACE(bytes_are_bounded_and_events_whole),
-      IN_PLACE(what_a_killed_process_leaves_lacks_the_bracket_alone),
+      IN_PLACE(a_pipe_gets_the_same_bytes),
+      IN_PLACE(what_a_killed_process_leaves_is_whole),
       IN_PLACE(a_child_of_a_fork_leaves_the_trace_alone_or_has_its_own),
       IN_PLACE(a_file_that_fails_ends_the_trace_with_one_line),
       IN_PLACE(failing_calls_are_survived),

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # usage: trace_json.sh TRACE_PROGRAM
-# A strict reader takes a trace, and what a killed process left with a bracket added; and the events
-# are what the format says.
+# A strict reader takes a trace, and what a killed process left; and the events are what the format
+# says.
 set -eu
 program=$1
 command -v python3 >/dev/null || { echo "skipped: no python3"; exit 77; }
@@ -10,7 +10,6 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$program" "$work/whole"
 "$program" "$work/killed" kill 2>/dev/null && { echo "it was not killed"; exit 1; }
-echo ']' >>"$work/killed"
 python3 - "$work/whole" "$work/killed" <<'PYTHON'
 import collections, json, sys
 
@@ -52,9 +51,11 @@ for path in sys.argv[1:]:
     for pause in pauses:
         inside = [event for event in events
                   if event["ph"] == "X" and event["tid"] == pause["tid"] and event is not pause
-                  and event["ts"] >= pause["ts"] - 0.002
-                  and event["ts"] + event["dur"] <= pause["ts"] + pause["dur"] + 0.002]
+                  and event["ts"] >= pause["ts"]
+                  and event["ts"] + event["dur"] <= pause["ts"] + pause["dur"]]
         total = sum(event["dur"] for event in inside)
-        assert abs(total - pause["dur"]) < 0.02, (pause, total)
+        # Parts end early, by more the longer the machine is up.
+        early = 9 * (0.002 + pause["ts"] / 2**51)
+        assert pause["dur"] - early < total <= pause["dur"], (pause, total)
     print(f"{len(events)} events, {len(pauses)} pauses: {dict(kinds)}")
 PYTHON
