@@ -255,6 +255,11 @@ def check_run(words):
     if command == "bench":
         check_bench(rest, names)
         return
+    if command == "viewers":
+        recipe = (ROOT / "tests/viewers/CMakeLists.txt").read_text()
+        for name in names:
+            need(f"viewer_test({name} " in recipe, f"./run viewers has no test {name}")
+        return
     where = {"stress": "stress/stress_{}.c", "fuzz": "tests/fuzz/fuzz_{}.c", "demo": "{}",
              "mutations": "tests/mutations/{}.patch", "programs": "tests/doors/programs/{}.sh"}
     for name in names:

@@ -31,6 +31,9 @@ for file in "development libtarn.so.$VERSION" "malloc libtarn-malloc.so"; do
   expect "${file% *}" "share/gdb/auto-load/PREFIX/$LIBDIR/${file#* }-gdb.py"
 done
 expect doc 'share/man/man7/tarn\.7' 'share/doc/tarn/README\.md' 'share/doc/tarn/doc/options\.md'
+for picture in "$SOURCE"/doc/pictures/*; do # which README.md shows
+  expect doc "share/doc/tarn/doc/pictures/$(basename "$picture")" >"$work/log"
+done
 expect development "$LIBDIR/libtarn.so" "$LIBDIR/libtarn.a" "$LIBDIR/pkgconfig/tarn.pc"
 for header in "$SOURCE"/include/tarn/*; do
   expect development "include/tarn/$(basename "$header")" >"$work/log"

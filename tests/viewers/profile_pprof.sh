@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # usage: profile_pprof.sh PROFILE_PROGRAM
-# The program's profile in `go tool pprof`. Exits with 77 where there is none.
+# The program's profile in `go tool pprof`.
 set -euo pipefail
 shopt -s inherit_errexit
-command -v go >/dev/null && go tool -n pprof >/dev/null 2>&1 ||
-  { echo "skipped: there is no go tool pprof (package golang-go)"; exit 77; }
+. "$(dirname "$0")/common.sh"
+command -v go >/dev/null && go tool -n pprof >/dev/null 2>&1 || skip "go tool pprof (package golang-go)"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export HOME=$work PPROF_TMPDIR=$work

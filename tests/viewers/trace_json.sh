@@ -5,7 +5,8 @@
 # says.
 set -eu
 program=$1
-command -v python3 >/dev/null || { echo "skipped: no python3"; exit 77; }
+. "$(dirname "$0")/common.sh"
+command -v python3 >/dev/null || skip python3
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$program" "$work/whole"

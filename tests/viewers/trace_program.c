@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * usage: trace_program FILE [kill]
- * Three threads that make garbage, with a trace to FILE; ends well, or by SIGKILL in the middle.
+ * Three threads that make garbage, with a trace to FILE; ends well, and prints in JSON how many
+ * collections there were and how long they took, or ends by SIGKILL in the middle.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -51,5 +52,10 @@ int main(int count, char **arguments) {
     (void)work(&letters[3]);
     (void)raise(SIGKILL);
   }
+  tarn_stats stats = {.struct_size = sizeof stats};
+  if (tarn_stats_get(world, &stats) != TARN_OK)
+    return 1;
+  printf("{\"collections\":%llu,\"pause_ns\":%llu}\n", (unsigned long long)stats.collections,
+         (unsigned long long)stats.pause_total_ns);
   return tarn_world_destroy(world) == TARN_OK ? 0 : 1;
 }

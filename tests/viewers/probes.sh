@@ -1,15 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# usage: trace_probes.sh libtarn.so SOURCES
+# usage: probes.sh libtarn.so SOURCES
 # The library has the probes that doc/logs.md lists, all of them and no others, with so many
 # arguments, and without semaphores.
 set -eu
 library=$1 sources=$2
-command -v readelf >/dev/null || { echo "skipped: no readelf (binutils)"; exit 77; }
+. "$(dirname "$0")/common.sh"
+command -v readelf >/dev/null || skip "readelf (package binutils)"
 notes=$(readelf -n "$library" 2>/dev/null)
 if ! printf '%s\n' "$notes" | grep -q stapsdt; then
-  echo "skipped: the library was built without sys/sdt.h (systemtap-sdt-dev)"
-  exit 77
+  skip "note of a probe in the library, which was built without sys/sdt.h (package systemtap-sdt-dev)"
 fi
 have=$(printf '%s\n' "$notes" | awk '
   $1 == "Provider:" { tarn = $2 == "tarn" }

@@ -1,18 +1,14 @@
 // SPDX-License-Identifier: MIT
-// usage: node profile_format.js PROFILE_PROGRAM
-// The program's profile as npm's pprof-format reads it, and its folded stacks beside that. Exits
-// with 77 where there is no such package (npm install pprof-format, and NODE_PATH).
-'use strict';
-const {execFileSync} = require('child_process');
-const fs = require('fs'), os = require('os'), path = require('path');
+// usage: node profile_format.mjs PROFILE_PROGRAM
+// The program's profile as npm's pprof-format reads it, and its folded stacks beside that.
+import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
+import { createRequire } from 'node:module';
+import os from 'node:os';
+import path from 'node:path';
+import { packageDirectory } from './common.mjs';
 
-let format;
-try {
-  format = require('pprof-format');
-} catch (error) {
-  console.log('skipped: there is no pprof-format where NODE_PATH leads');
-  process.exit(77);
-}
+const format = createRequire(import.meta.url)(packageDirectory('pprof-format'));
 
 function check(condition, what) {
   if (!condition) {
