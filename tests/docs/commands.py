@@ -37,7 +37,7 @@ COMMAND = re.compile(rf"(?:{ASSIGNMENT} )*(?:{FIRST})|(?:{ASSIGNMENT} )+(?:\./)?
 # In words these are the names of directories and scripts, of which nothing is said to be run.
 IS_FILE = re.compile(r"build/$|build/release/\w+$|(?!build/)[\w/.-]+\.sh$")
 PLACEHOLDER = re.compile(r"^(?:[A-Z][A-Z_]*|\.\.\.|<.*>|(?:\./)?(?:program|app)(?:\.[co])?|arguments)$")
-OTHERS = ("apt", "kill", "go", "speedscope") # programs of which nothing is looked at
+OTHERS = ("apt", "ldconfig", "kill", "go", "speedscope") # programs of which nothing is looked at
 
 
 class Wrong(Exception):
