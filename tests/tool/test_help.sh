@@ -45,6 +45,3 @@ for command in $commands; do
     grep -q -- "Fl -$option" <(sed '/^\.Sh DESCRIPTION/q' "$page") || fail "synopsis: no --$option"
   done <in-help
 done
-if command -v mandoc >/dev/null; then
-  mandoc -T lint -W warning "$page" >out || fail "mandoc complains"
-fi

@@ -1169,17 +1169,6 @@ static void both_manuals_hold_every_option(void **state) {
     assert_non_null(strstr(page, buffer));
   }
 }
-
-static void the_manual_page_is_clean_mdoc(void **state) {
-  char output[4096];
-  (void)state;
-  if (system("command -v mandoc >/dev/null 2>&1") != 0) {
-    print_message("skipped: mandoc is not installed\n");
-    skip();
-  }
-  run("'" TARN_MANPAGE "' | mandoc -Tlint 2>&1 || true", output, sizeof output);
-  assert_string_equal(output, "");
-}
 #endif
 
 int main(int argc, char **argv) {
@@ -1233,7 +1222,6 @@ int main(int argc, char **argv) {
 #ifdef TARN_MANPAGE
       cmocka_unit_test(the_committed_manual_is_what_the_tool_prints),
       cmocka_unit_test(both_manuals_hold_every_option),
-      cmocka_unit_test(the_manual_page_is_clean_mdoc),
 #endif
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
