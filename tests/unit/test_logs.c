@@ -3,10 +3,10 @@
  * The lines of the option `log`: one for each collection and one for each stop, and none unless it
  * was asked for; and the file that they go to.
  */
+#include "place.h"
 #include "support.h"
 
 #include "os/os.h"
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -347,28 +347,6 @@ static void nothing_is_written_unless_it_was_asked_for(void **state) {
 
 /* --- the file -------------------------------------------------------------------------------- */
 
-/* A directory for one test; what is in it goes with it. */
-static char place[32];
-
-static int make_place(void **state) {
-  (void)state;
-  snprintf(place, sizeof place, "test_logs.XXXXXX");
-  return mkdtemp(place) ? 0 : -1;
-}
-
-static int drop_place(void **state) {
-  DIR *directory = opendir(place);
-  char path[sizeof place + 256 + 2];
-  (void)state;
-  assert_non_null(directory);
-  for (struct dirent *entry; (entry = readdir(directory));) {
-    snprintf(path, sizeof path, "%s/%s", place, entry->d_name);
-    (void)unlink(path);
-  }
-  (void)closedir(directory);
-  return rmdir(place);
-}
-
 /* "" if there is none. */
 static const char *contents(const char *name) {
   static char text[16384];
@@ -387,12 +365,6 @@ static unsigned open_files(void) {
   for (int file = 0; file < 256; file++)
     count += fcntl(file, F_GETFD) >= 0;
   return count;
-}
-
-static const char *in_place(const char *format) {
-  static char set[240];
-  snprintf(set, sizeof set, format, place);
-  return set;
 }
 
 static void lines_go_to_the_file_and_are_appended(void **state) {
@@ -558,7 +530,6 @@ int main(void) {
       cmocka_unit_test(the_phases_of_a_pause_add_up),
       cmocka_unit_test(who_was_waited_for_is_told),
       cmocka_unit_test(names_do_not_break_lines),
-#define IN_PLACE(test) cmocka_unit_test_setup_teardown(test, make_place, drop_place)
       IN_PLACE(lines_go_to_the_file_and_are_appended),
       IN_PLACE(each_world_has_a_file_of_its_own_if_its_number_is_in_the_name),
       IN_PLACE(no_file_is_made_without_a_subject),

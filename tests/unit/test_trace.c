@@ -3,6 +3,7 @@
  * Traces: the file is JSON, whatever ends it; the events in it are those of doc/logs.md, nest, and
  * say what happened; and a file that fails is told of once.
  */
+#include "place.h"
 #include "support.h"
 
 #include "os/os.h"
@@ -120,27 +121,7 @@ static void the_checker_of_this_test_is_strict(void **state) {
 
 /* --- files ----------------------------------------------------------------------------------- */
 
-static char place[32];
 static char text[4 << 20];
-
-static int make_place(void **state) {
-  (void)state;
-  snprintf(place, sizeof place, "test_trace.XXXXXX");
-  return mkdtemp(place) ? 0 : -1;
-}
-
-static int drop_place(void **state) {
-  char command[64];
-  (void)state;
-  snprintf(command, sizeof command, "rm -r %s", place);
-  return system(command);
-}
-
-static const char *in_place(const char *format) {
-  static char path[128];
-  snprintf(path, sizeof path, format, place);
-  return path;
-}
 
 /* Of the file, into `text`. */
 static void load(const char *name) {
@@ -595,7 +576,6 @@ static void failing_calls_are_survived(void **state) {
 }
 
 int main(void) {
-#define IN_PLACE(test) cmocka_unit_test_setup_teardown(test, make_place, drop_place)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_checker_of_this_test_is_strict),
       IN_PLACE(a_trace_has_everything_that_happened),
