@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # For 64-bit ARM on a Debian of another kind; programs run under qemu-user.  Packages:
-# gcc-aarch64-linux-gnu, qemu-user, and liburcu-dev:arm64 and libcmocka-dev:arm64 (after
+# gcc-aarch64-linux-gnu, libc6-dev-arm64-cross, qemu-user, and liburcu-dev:arm64 and libcmocka-dev:arm64 (after
 # `dpkg --add-architecture arm64`).
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)

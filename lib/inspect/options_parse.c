@@ -386,7 +386,7 @@ static enum tarn_parse parse_path(const char *text, size_t length, uint64_t *out
   if (length >= TARN_PATH_ROOM)
     return TARN_PARSE_LONG;
   for (size_t i = 0; i < length; i++) {
-    if (text[i] >= '\0' && (text[i] < ' ' || text[i] == 0x7f))
+    if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
       return TARN_PARSE_MALFORMED;
     if (text[i] == '%' && (++i == length || !strchr("pwn%", text[i])))
       return TARN_PARSE_PATTERN;
