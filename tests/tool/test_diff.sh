@@ -52,6 +52,14 @@ sed 's/"session"/"'"$(printf 'n%.0s' {1..300})"'"/' after >long
 t 0 diff before long
 narrow out 90 # a step of a path is never broken
 
+sed 's/"session"/""/' after >nameless
+t 0 diff before nameless
+LC_ALL=C grep -q '[^ -~]' out && fail "something is printed for a name that is empty"
+has out '\+46\.9K  \(no name\)$'
+has out '^\(no name\): 1000 new objects; 999 as this one:$'
+has out '-> \(no name\)\.next \([0-9]+ times\)$'
+has out '^ +-> \(no name\)$'
+
 # Only weakly held: there is no path.
 sed 's/^,0,0,14028$/,2,10,14028/' after >weak
 t 0 diff before weak

@@ -95,6 +95,18 @@ sed 's/worker 0/\\u001b[31mred\\u0000/' trace >steering
 t 0 report steering
 has out '\?\[31mred'
 narrow out 80
+# What is no UTF-8 (too long forms of an escape code, halves of pairs, beyond the end) is not printed.
+printf 'tarn: gc number=1 pause=1ms last=%b\n' \
+  'a\xe0\x82\x9bb\xed\xa0\x80c\xf5\x80\x80\x80d\xf0\x80\x80\x80e\xf8\x88\x80\x80f\xf4\x90\x80\x80g' >wrong
+t 0 report --json wrong
+python3 -m json.tool out >/dev/null || fail "no JSON"
+for form in report 'report --json'; do
+  t 0 $form wrong
+  iconv -f UTF-8 -t UTF-8 out >/dev/null || fail "no UTF-8"
+done
+printf 'tarn: gc number=1 pause=1ms last=%b\n' 'é\xe2\x82\xac\xf0\x9f\x98\x80' >good
+t 0 report good
+has out '  é€😀$'
 
 # Log lines.
 cat >log <<'LOG'
@@ -135,6 +147,17 @@ assert names[6:] == ["g\x9b", "h\u202eh", "i\xe9", "j\U0001f422"], names
 assert all(byte < 0x80 for byte in open(sys.argv[1], "rb").read().split(b"g\\u009b")[0]), names
 CHECK
 
+# A thread may be called as a line begins.
+echo 'tarn: tarn: gc number=1 generation=1 pause=1ms last=tarn: cycles number=2' >name
+t 0 report name
+has out '^generation 1 +1 '
+hasnt out '^cycles '
+
+# A phase that is longer than its pause cannot be, but fills the plot.
+echo 'tarn: gc number=1 pause=0.000001ms stop=429.496730ms' >longer
+t 0 report longer
+has out '^ +1ns \|s$'
+
 # What is neither.
 : >empty
 t 1 report empty
@@ -150,6 +173,11 @@ t 1 report other
 echo '[{"ph":"X"},]' >other
 t 1 report other
 has err 'no JSON'
+for wrong in '{"ts":01}' '{"a":trux' '{"a":"\q' '{"a":"\u12x'; do # none of them is just cut off
+  printf '[%s' "$wrong" >other
+  t 1 report other
+  has err 'no JSON'
+done
 t 1 report missing
 has err '^tarn: missing: No such file'
 t 1 report .

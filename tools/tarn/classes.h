@@ -22,6 +22,11 @@ struct class {
   uint64_t fresh; /* objects of the second one that the first has not */
 };
 
+/* What is printed for a name: some objects of V8's have an empty one. */
+static inline const char *class_title(const struct class *class) {
+  return *class->name ? class->name : "(no name)";
+}
+
 struct classes {
   struct class *all;
   uint32_t count, room;

@@ -68,7 +68,7 @@ static void print_row(const struct diff *diff, const struct class *class, unsign
                (unsigned long long)class->objects[1], tool_signed_count(growth(class->objects)),
                fresh, tool_size(class->bytes[0]), tool_size(class->bytes[1]),
                tool_signed_size(growth(class->bytes)));
-  (void)tool_put_name(stdout, class->name, width > COLUMNS + 8 ? width - COLUMNS : 8);
+  (void)tool_put_name(stdout, class_title(class), width > COLUMNS + 8 ? width - COLUMNS : 8);
   (void)putchar('\n');
 }
 

@@ -208,6 +208,7 @@ struct printing {
 
 /* A name of somebody else's, cleaned and cut. */
 static void clean(char *to, size_t room, const char *name) {
+  *to = '\0'; /* of an empty name nothing is written, not even its end */
   FILE *stream = fmemopen(to, room, "w");
   if (!stream)
     tool_no_memory();
@@ -241,8 +242,9 @@ static void describe_step(const struct printing *printing, uint32_t edge, char t
   char type[NAME_ROOM], slot[NAME_ROOM];
   const struct diff *diff = printing->diff;
   const struct wanted *wanted = find_wanted(printing->names, edge);
-  const char *name = diff->classes.all[class_of(diff, owner(diff, edge))].name;
-  clean(type, sizeof type, *name ? name : "(root)");
+  uint32_t from = owner(diff, edge);
+  const struct class *class = &diff->classes.all[class_of(diff, from)];
+  clean(type, sizeof type, from == 0 && !*class->name ? "(root)" : class_title(class));
   if (wanted->indexed) {
     (void)snprintf(text, STEP, "%s[%u]", type, wanted->name);
     return;
@@ -272,7 +274,7 @@ static void print_path(struct printing *printing, const struct choice *choice) {
     printing->times++;
   }
   flush_step(printing);
-  clean(name, sizeof name, printing->diff->classes.all[choice->class].name);
+  clean(name, sizeof name, class_title(&printing->diff->classes.all[choice->class]));
   put_step(printing, name, printing->column == 0);
   (void)putchar('\n');
 }
@@ -282,7 +284,7 @@ static void print_choice(struct printing *printing, const struct choice *choice)
   const struct class *class = &diff->classes.all[choice->class];
   uint64_t all = diff->ids_stable ? class->fresh : class->objects[1];
   (void)putchar('\n');
-  (void)tool_put_name(stdout, class->name, NAME);
+  (void)tool_put_name(stdout, class_title(class), NAME);
   (void)printf(": %llu%s objects", (unsigned long long)all, diff->ids_stable ? " new" : "");
   if (choice->node == DIFF_NONE) {
     (void)puts(", none of them strongly held");

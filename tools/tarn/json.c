@@ -90,14 +90,16 @@ static void add_code(struct json *json, uint32_t code) {
   }
 }
 
+/* False: the next byte is no digit. */
 static bool take_hex(struct json *json, uint32_t *code) {
   *code = 0;
   for (int i = 0; i < 4; i++) {
-    int byte = take(json);
+    int byte = peek(json);
     bool digit = byte >= '0' && byte <= '9';
     int letter = byte | 0x20;
     if (!digit && !(letter >= 'a' && letter <= 'f'))
       return false;
+    json->at++;
     *code = *code << 4 | (uint32_t)(digit ? byte - '0' : letter - 'a' + 10);
   }
   return true;
@@ -124,12 +126,13 @@ static void end_half(struct json *json, uint32_t *half) {
   *half = 0;
 }
 
-/* After a backslash.  False: it is no escape. */
+/* After a backslash.  False: with the next byte it is no escape. */
 static bool take_escape(struct json *json, uint32_t *half) {
   static const char escapes[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
   uint32_t unit;
-  int byte = take(json);
+  int byte = peek(json);
   if (byte == 'u') {
+    json->at++;
     if (!take_hex(json, &unit))
       return false;
     add_unit(json, unit, half);
@@ -138,6 +141,7 @@ static bool take_escape(struct json *json, uint32_t *half) {
   const char *found = byte > 0 ? strchr(escapes, byte) : NULL;
   if (!found)
     return false;
+  json->at++;
   end_half(json, half);
   add(json, meanings[found - escapes]);
   return true;
@@ -198,21 +202,30 @@ static enum json_kind real_number(struct json *json) {
   return JSON_NUMBER;
 }
 
+/* What stands before a point or an exponent: a zero, or digits of which the first is none.  False:
+ * with the next byte it does not. */
+static bool whole_part(struct json *json) {
+  bool zero = peek(json) == '0';
+  size_t count = 0;
+  for (; is_digit(peek(json)); count++) {
+    if (zero && count)
+      return false;
+    uint64_t digit = (uint64_t)(peek(json) - '0');
+    add(json, take(json));
+    json->whole = json->whole && json->number <= (UINT64_MAX - digit) / 10;
+    json->number = json->number * 10 + digit;
+  }
+  return count > 0;
+}
+
 static enum json_kind number(struct json *json) {
   json->length = 0;
   json->number = 0;
   json->whole = peek(json) != '-';
   if (!json->whole)
     add(json, take(json));
-  if (!is_digit(peek(json)))
+  if (!whole_part(json))
     return unexpected(json, peek(json));
-  while (is_digit(peek(json))) {
-    int byte = take(json);
-    uint64_t digit = (uint64_t)(byte - '0');
-    add(json, byte);
-    json->whole = json->whole && json->number <= (UINT64_MAX - digit) / 10;
-    json->number = json->number * 10 + digit;
-  }
   int after = peek(json);
   if (json->whole && after != '.' && after != 'e' && after != 'E')
     return JSON_NUMBER;
@@ -220,15 +233,17 @@ static enum json_kind number(struct json *json) {
 }
 
 static enum json_kind word(struct json *json) {
-  static const char *const words[] = {"true", "false", "null"};
-  json->length = 0;
-  while (json->length < 8 && peek(json) >= 'a' && peek(json) <= 'z')
+  int first = peek(json);
+  const char *rest = first == 't' ? "true" : first == 'f' ? "false" : first == 'n' ? "null" : NULL;
+  if (!rest)
+    return unexpected(json, first);
+  for (json->length = 0; *rest; rest++) {
+    if (peek(json) != *rest)
+      return unexpected(json, peek(json));
     add(json, take(json));
+  }
   json->text[json->length] = '\0';
-  for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-    if (strcmp(json->text, words[i]) == 0)
-      return JSON_WORD;
-  return unexpected(json, peek(json) == NONE ? NONE : '?');
+  return JSON_WORD;
 }
 
 /* --- values ---------------------------------------------------------------------------------- */

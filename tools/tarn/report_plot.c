@@ -24,9 +24,10 @@ static unsigned place(const struct trace *trace, size_t index) {
   return at < COLUMNS ? at : COLUMNS - 1;
 }
 
-/* How many rows a value reaches, at least one unless it is 0. */
+/* How many rows a value reaches, at least one unless it is 0.  What the file says of a part may be
+ * more than the most of the whole. */
 static unsigned rows(uint64_t value, uint64_t most) {
-  unsigned count = (unsigned)((double)value / (double)most * ROWS + 0.5);
+  unsigned count = value < most ? (unsigned)((double)value / (double)most * ROWS + 0.5) : ROWS;
   return count == 0 && value ? 1 : count;
 }
 

@@ -72,16 +72,27 @@ static void take(struct trace *trace, struct collection *made, const struct fiel
     made->failed = true;
 }
 
+/* The fields of a line, which begin with the number: in `*cycles` of which kind it is.  NULL: it is
+ * no such line. */
+static const char *fields_of(const char *line, bool *cycles) {
+  for (; (line = strstr(line, "tarn: ")); line++) {
+    const char *kind = line + strlen("tarn: ");
+    *cycles = strncmp(kind, "cycles ", 7) == 0;
+    kind += *cycles ? 7 : strncmp(kind, "gc ", 3) == 0 ? 3 : strlen(kind);
+    if (strncmp(kind, "number=", 7) == 0)
+      return kind;
+  }
+  return NULL;
+}
+
 static bool read_line(struct trace *trace, const char *line) {
-  const char *at = strstr(line, "tarn: gc "), *cycles = strstr(line, "tarn: cycles ");
   struct field field;
-  if (!at && !cycles)
-    return false;
-  at = cycles ? cycles + strlen("tarn: cycles ") : at + strlen("tarn: gc ");
-  if (strncmp(at, "number=", 7) != 0)
+  bool cycles;
+  const char *at = fields_of(line, &cycles);
+  if (!at)
     return false;
   struct collection *made = trace_add(trace);
-  made->cycles = cycles != NULL;
+  made->cycles = cycles;
   while (next_field(&at, &field))
     take(trace, made, &field);
   return true;
