@@ -50,6 +50,7 @@ flags() {
   case $1 in
     # Its messages about bad options are what is tested, and would be all that one sees.
     fuzz_options) echo -max_len=400 "-dict=$here/options.dict" -close_fd_mask=2 ;;
+    fuzz_files) echo -max_len=4000 "-dict=$here/files.dict" ;;
     *) echo -max_len=1200 ;;
   esac
 }

@@ -1,24 +1,42 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""usage: seeds.py
-Writes the corpus that the fuzz targets begin with, and the dictionary of options: small programs
-that each go one way, and some random ones that mix them.  The same files each time.  What is here
-must be encoded as the targets read it; an input that means something else is no error, but a worse
-beginning."""
+"""usage: seeds.py [--check]
+Writes the corpus that the fuzz targets begin with, and the dictionaries: small programs that each go
+one way, and some random ones that mix them.  The same files each time.  What is here must be encoded
+as the targets read it; an input that means something else is no error, but a worse beginning.
+
+--check  writes nothing, and fails when a file is not what would be written: the dictionaries have all
+         names and words of the table of options, and of what the command `tarn` reads"""
+import json
 import pathlib
 import random
 import re
+import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
-TABLE = HERE.parent.parent / "lib" / "inspect" / "options_table.c"
+ROOT = HERE.parent.parent
+CHECKS = sys.argv[1:] == ["--check"]
+stale = []
 ROOTS = 24
 NODE, RESOURCE, ARRAY, TRACED, INSTANCE, LEAF, RAW, WEAK, EPHEMERON = range(9)
 
 
+def write(path, data):
+    if not CHECKS:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    elif not path.is_file() or path.read_bytes() != data:
+        stale.append(str(path.relative_to(ROOT)))
+
+
 def save(target, name, data):
-    folder = HERE / "corpus" / target
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_bytes(bytes(data))
+    write(HERE / "corpus" / target / name, bytes(data))
+
+
+def dictionary(name, what, words):
+    lines = ["# %s; made by seeds.py.\n" % what]
+    lines += ['"%s"\n' % word.replace("\\", "\\\\").replace('"', '\\"') for word in dict.fromkeys(words)]
+    write(HERE / name, "".join(lines).encode())
 
 
 # --- fuzz_options -----------------------------------------------------------------------------
@@ -50,16 +68,16 @@ def options():
         save("fuzz_options", name, bytes([mode]) + text.encode("latin-1"))
 
 
-def dictionary():
-    table = TABLE.read_text()
-    names = re.findall(r'\.name = "([a-z-]+)"', table)
-    words = ["on", "off", "yes", "no", "true", "false", "none", "gc", "safepoint", "pools",
-             "first-pool", "K", "MiB", "gb", "T", "ns", "us", "ms", "s", "m", "h", "%", "1.5", "0.",
-             "=", ",", "+", "0", "1", "18446744073709551616", ".000001", "65536"]
-    lines = ["# What options are written with; made by seeds.py.\n"]
-    lines += ['"%s="\n' % name for name in names]
-    lines += ['"%s"\n' % word for word in words]
-    (HERE / "options.dict").write_text("".join(lines))
+def option_words():
+    """All names of the table, all words that they accept, and what values are written with."""
+    table = (ROOT / "lib/inspect/options_table.c").read_text()
+    parser = (ROOT / "lib/inspect/options_parse.c").read_text()
+    words = [name + "=" for name in re.findall(r'\.name = "([a-z0-9-]+)"', table)]
+    words += re.findall(r'\{"([a-z0-9-]+)", [A-Z0-9_]+\}', table)
+    words += re.findall(r'"([a-z0-9]+|%)"', parser)
+    words += ["gc=debug", "heap=off", "=info", "K", "MiB", "gb", "T", "1.5", "0.", "=", ",", "+", "0", "1", "18446744073709551616",
+              ".000001", "65536", ":file=", "%p", "%w", "%n", "%%", "/dev/null", ".json", ".folded"]
+    dictionary("options.dict", "What options are written with", words)
 
 
 # --- fuzz_program -----------------------------------------------------------------------------
@@ -257,9 +275,106 @@ def malloc():
         save("fuzz_malloc", name, program)
 
 
+# --- fuzz_files -------------------------------------------------------------------------------
+
+WAYS = 4
+AS_JSON, AS_SNAPSHOT, AS_TRACE, AS_BUILT = range(WAYS)
+
+
+def heap_snapshot(grown):
+    """The root, a group, an object that holds three others and `grown` more, a weak edge."""
+    leaves = 3 + grown
+    nodes = [[9, 0, 1, 0, 1, 0, 0], [9, 1, 3, 0, 1, 0, 0], [3, 2, 5, 16, leaves + 1, 0, 0]]
+    nodes += [[3 if i % 2 else 8, 3, 7 + 2 * i, 24, 0, 0, 0] for i in range(leaves)]
+    edges = [[1, 1, 7], [2, 4, 14]] + [[1 + i % 2, 4 if i % 2 else i, 7 * (3 + i)] for i in range(leaves)]
+    edges += [[6, 5, 21]]
+    meta = {"node_fields": ["type", "name", "id", "self_size", "edge_count", "trace_node_id",
+                            "detachedness"],
+            "node_types": [["hidden", "array", "string", "object", "code", "closure", "regexp",
+                            "number", "native", "synthetic"], "string", "number"],
+            "edge_fields": ["type", "name_or_index", "to_node"],
+            "edge_types": [["context", "element", "property", "internal", "hidden", "shortcut",
+                            "weak"], "string_or_number", "node"]}
+    return json.dumps({"snapshot": {"meta": meta, "node_count": len(nodes), "edge_count": len(edges)},
+                       "nodes": sum(nodes, []), "edges": sum(edges, []), "trace_tree": [],
+                       "strings": ["", "(global roots)", "table", "leaf \u00e9", "slot", "weak"]},
+                      separators=(",", ":"))
+
+
+def trace_events():
+    collection = {"name": "gc", "ph": "X", "ts": 100.5, "dur": 50, "pid": 1, "tid": 2,
+                  "args": {"number": 1, "cause": "allocation", "generation": 0, "heap_before": 9000,
+                           "heap_after": 4000, "live_bytes": 3000, "last_thread": "worker"}}
+    phases = [dict(collection, name=name, ts=100.5 + i, dur=1.25, args={})
+              for i, name in enumerate(["stop", "roots", "mark", "weak"])]
+    later = dict(collection, ts=400, dur=20, args=dict(collection["args"], generation=2))
+    return ([{"name": "process_name", "ph": "M", "pid": 1, "args": {"name": "x"}}, collection] + phases
+            + [later, {"name": "stop", "ph": "X", "ts": 500, "dur": 3, "tid": 2, "args": {"number": 3}},
+               {"name": "to safepoint", "ph": "X", "ts": 700, "dur": 9, "tid": 3},
+               dict(collection, name="cycles", ts=900, args={"failed": 1, "generation": 1}),
+               dict(collection, ts=1e30)])
+
+
+LOG = """some program says
+tarn: gc number=1 cause=asked generation=2 pause=0.151ms stop=0.010ms roots=0.001ms mark=0.1ms \
+before=12.0M after=8.1M live=7.9M last=one two
+tarn: stop number=2 to_safepoint=0.002ms stopped=0.1ms
+tarn: cycles number=1 cause=- generation=0 pause=1.5ms before=1.0M after=0.5M garbage=3 last=-
+tarn: gc number=3 cause=auto generation=0 pause=nanms before=-1M failed=1
+"""
+
+
+def command_files():
+    trace = json.dumps(trace_events(), separators=(",", ":"))
+    texts = {
+        "json-values": (AS_JSON, ' {"a":[1,-2.5e+3,true,false,null,"",{}],"b":{"c":[[],[[]]]}}\n'),
+        "json-escapes": (AS_JSON, r'["\u00e9\ud83d\ude00\ud83dx\ud83d\ud83d\ude00\udc00\u0000\"\\\/\b\f\n\r\t"]'),
+        "json-numbers": (AS_JSON, "[0,18446744073709551615,18446744073709551616,-0,1e400,0.1E-9]"),
+        "json-wrong-number": (AS_JSON, "[01]"),
+        "json-wrong-word": (AS_JSON, "[trux"),
+        "json-wrong-escape": (AS_JSON, '["\\q'),
+        "json-cut": (AS_JSON, '[{"a":12,"b'),
+        "json-skipped": (AS_JSON + 2 * WAYS, '[[1,[2]],{"a":{"b":[3]}},[4'),
+        "json-long": (AS_JSON, '["' + "x" * 1020 + "\u00e9" * 9 + '"]'),
+        "json-deep": (AS_JSON, "[" * 66 + "]" * 66),
+        "snapshot-alone": (AS_SNAPSHOT, heap_snapshot(2)),
+        "snapshot-two": (AS_SNAPSHOT + 128, heap_snapshot(0) + "\0" + heap_snapshot(4)),
+        "snapshot-cut": (AS_SNAPSHOT, heap_snapshot(1)[:-60]),
+        "snapshot-no-names": (AS_SNAPSHOT, heap_snapshot(1).replace('"leaf', '"","leaf', 1)
+                              .replace("[3,3,", "[3,9,")),
+        "snapshot-empty": (AS_SNAPSHOT, re.sub(r'_count":\d+', '_count":0', re.sub(
+            r'"(nodes|edges)":\[[\d,]*\]', r'"\1":[]', heap_snapshot(0)))),
+        "snapshot-more-edges": (AS_SNAPSHOT, heap_snapshot(1).replace("6,5,21]", "6,5,21,6,5,21]")),
+        "snapshot-edge-beyond": (AS_SNAPSHOT, heap_snapshot(1).replace("6,5,21]", "6,5,49]")),
+        "snapshot-edge-inside": (AS_SNAPSHOT, heap_snapshot(1).replace("6,5,21]", "6,5,22]")),
+        "snapshot-unknown-kind": (AS_SNAPSHOT, heap_snapshot(1).replace("[9,0,", "[64,0,")),
+        "trace-list": (AS_TRACE + WAYS * 20, trace),
+        "trace-object": (AS_TRACE + WAYS * 29, '{"displayTimeUnit":"ms","traceEvents":%s}' % trace),
+        "trace-cut": (AS_TRACE, trace[:-100]),
+        "trace-log": (AS_TRACE + WAYS * 9, LOG),
+        "trace-log-name": (AS_TRACE + WAYS * 20, "tarn: gc number=1 pause=1ms last=tarn: cycles number=2\n" * 2),
+    }
+    for seed in range(6):
+        dice = random.Random(seed)
+        save("fuzz_files", "built-%d" % seed, [AS_BUILT + 128 * (seed % 2)]
+             + [dice.randrange(252 if seed < 4 else 256) for _ in range(200)])
+    for name, (way, text) in texts.items():
+        save("fuzz_files", name, bytes([way]) + text.encode("utf-8"))
+    sources = [(ROOT / "tools/tarn" / name).read_text()
+               for name in ("heapfile.c", "trace.c", "trace_log.c", "json.c")]
+    words = re.findall(r'"([a-zA-Z_]+)"', "\n".join(sources))
+    dictionary("files.dict", "What the files are written with that the command reads",
+               ['"%s":' % word for word in words] + words
+               + ["tarn: gc number=", "tarn: cycles number=", "ms", "\\u", "\\ud83d", "\\udc00", "1e999",
+                  "18446744073709551615", "4294967295", "[[", "]}", "{}", "[]", ",0,0"])
+
+
 options()
-dictionary()
+option_words()
 tracing()
 counting()
 conservative()
 malloc()
+command_files()
+if stale:
+    sys.exit("not what tests/fuzz/seeds.py writes: " + " ".join(stale))

@@ -28,7 +28,9 @@ enum json_kind {
 
 #define JSON_TEXT 1024u
 #define JSON_DEEP 64u
+#ifndef JSON_BUFFER
 #define JSON_BUFFER ((size_t)1 << 16)
+#endif
 
 struct json {
   int file;
