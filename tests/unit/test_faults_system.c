@@ -211,11 +211,19 @@ static void check_lines(const char *text) {
   CHILD_CHECK(missing <= (is_one_of(TARN_FAULT_WRITE) ? 1 : 0));
 }
 
+/* Parent and child both tell of the end of the fork's stop, perhaps at the same time, and then the
+ * parts of lines of which a write took one only would lie between each other. */
+static int child_log;
+static void begin_child_log(void) { (void)dup2(child_log, 2); }
+
 static void play_with_fault(unsigned kind) {
   int kept = dup(2);
   scene.kind = kind;
   log_file = memfd_create("log", MFD_CLOEXEC);
-  CHILD_CHECK(kept >= 0 && log_file >= 0 && dup2(log_file, 2) == 2);
+  child_log = memfd_create("child's log", MFD_CLOEXEC);
+  CHILD_CHECK(kept >= 0 && log_file >= 0 && dup2(log_file, 2) == 2 && child_log >= 0);
+  /* Before the world's own, and so it is called before them in the child. */
+  CHILD_CHECK(pthread_atfork(NULL, NULL, begin_child_log) == 0);
   play();
   faults_over();
   CHILD_CHECK(dup2(kept, 2) == 2);
