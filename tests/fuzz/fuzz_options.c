@@ -468,15 +468,20 @@ static void check_world(const tarn_options *options, unsigned mode, tarn_status 
 /*
  * What must not be as the text says.  Up to 64 threads would be made for each world, and their
  * turns would make runs differ; a page request that fails where the mode does not expect it looks
- * like a bug.  verify=1 and the logs only cost time.  No option names a file, and the reserved
- * range is there already.
+ * like a bug.  Files that the text names would be written, whatever they are, and the page of
+ * `live` would be one more.  verify=1 and the logs only cost time, and the reserved range is there
+ * already.
  */
+#define NO_FILES                                                                                 \
+  ",log-file=none,snapshot-signal=none,snapshot-at-exit=0,metrics=none,profile=none,trace=none," \
+  "live=0"
+
 static const char *tail_of(unsigned mode) {
   static const char *const tails[] = {
-      "," FUZZ_CALM ",fault-mmap=0",
-      ",markers=2,fault-mmap=0",
-      "," FUZZ_CALM,
-      "," FUZZ_CALM,
+      NO_FILES "," FUZZ_CALM ",fault-mmap=0",
+      NO_FILES ",markers=2,fault-mmap=0",
+      NO_FILES "," FUZZ_CALM,
+      NO_FILES "," FUZZ_CALM,
   };
   return tails[(mode & MODE_FAULTS ? 2 : 0) + (mode & MODE_THREADS ? 1 : 0)];
 }
@@ -486,7 +491,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     return 0;
   unsigned mode = data[0];
   /* Of its own length, so that a read beyond its end is seen. */
-  size_t length = strnlen((const char *)data + 1, size - 1), room = TEXT_MOST + 256;
+  size_t length = strnlen((const char *)data + 1, size - 1), room = TEXT_MOST + 512;
   char *text = malloc(length + 1), *set = malloc(room);
   FUZZ_CHECK(text && set);
   memcpy(text, data + 1, length);
