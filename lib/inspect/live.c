@@ -56,7 +56,7 @@ struct tarn_live {
   struct tarn_live_view view;
 };
 
-/* For the list, and the pages' names.  No other lock is taken while it is held, but at forks. */
+/* For the list, and the pages' names.  No other lock is taken while it is held. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct tarn_live *lives;
 static bool leaving; /* under the lock: the process ends, and no page is made any more */
@@ -374,25 +374,23 @@ static void make_thread(struct tarn_live *live) {
 
 /* --- forks, and the end of the process ------------------------------------------------------- */
 
-static void before_fork(void) {
-  (void)pthread_mutex_lock(&lock);
-  for (struct tarn_live *live = lives; live; live = live->next)
-    (void)pthread_mutex_lock(&live->lock);
-}
-
-static void after_fork_parent(void) {
-  for (struct tarn_live *live = lives; live; live = live->next)
-    (void)pthread_mutex_unlock(&live->lock);
-  (void)pthread_mutex_unlock(&lock);
-}
-
-/* Worlds run again: their handlers were registered earlier, and come earlier here.  The page is the
- * parent's. */
+/*
+ * No lock is taken before a fork: a thread that is running would wait for it there, at the end of a
+ * collection or of a world, while the one that has it, in its fork, waits for that thread to stand
+ * still.  So somebody may have had them, and they are made anew.  The list is whole at any time;
+ * what collections left may be half there, and begins again.
+ *
+ * Worlds run again here: their handlers were registered earlier, and come earlier.  The page is the
+ * parent's.
+ */
 static void after_fork_child(void) {
-  after_fork_parent();
+  (void)pthread_mutex_init(&lock, NULL);
   for (struct tarn_live *live = lives; live; live = live->next) {
     if (live->page)
       tarn_os_unmap(live->page, sizeof *live->page);
+    (void)pthread_mutex_init(&live->lock, NULL);
+    live->ring_count = 0;
+    memset(live->stops, 0, sizeof live->stops);
     live->page = NULL;
     live->path[0] = '\0';
     live->failed = false;
@@ -447,8 +445,8 @@ static void at_exit(void) {
 /* Once a process; under the lock. */
 static bool has_handlers(void) {
   static bool registered;
-  registered = registered || (tarn_os_at_fork(before_fork, after_fork_parent, after_fork_child) &&
-                              atexit(at_exit) == 0);
+  registered =
+      registered || (tarn_os_at_fork(NULL, NULL, after_fork_child) && atexit(at_exit) == 0);
   return registered;
 }
 
@@ -459,7 +457,8 @@ static bool enlist(struct tarn_live *live) {
   bool good = has_handlers();
   if (good) {
     live->next = lives;
-    lives = live;
+    /* In this order, also for a child: a fork may come at any time. */
+    __atomic_store_n(&lives, live, __ATOMIC_RELEASE);
   }
   (void)pthread_mutex_unlock(&lock);
   return good;
@@ -470,7 +469,7 @@ static void delist(struct tarn_live *live) {
   struct tarn_live **at = &lives;
   while (*at != live)
     at = &(*at)->next;
-  *at = live->next;
+  __atomic_store_n(at, live->next, __ATOMIC_RELEASE);
   if (live->path[0])
     tarn_os_remove(live->path);
   (void)pthread_mutex_unlock(&lock);

@@ -285,6 +285,42 @@ static void forks(void **state) {
 #endif
 }
 
+static void *collect(void *data) {
+  tarn_thread *self;
+  if (tarn_thread_attach(data, &self) != TARN_OK)
+    return (void *)"attach";
+  while (!atomic_load(&over))
+    if (tarn_collect(self, TARN_GENERATION_FULL) != TARN_OK)
+      return (void *)"collect";
+  return tarn_thread_detach(self) == TARN_OK ? NULL : (void *)"detach";
+}
+
+/* Who has just collected, and tells of it, stands still for the fork all the same. */
+static void forks_while_others_collect(void **state) {
+  enum { THREADS = 3, FORKS = SUPPORT_SANITIZED ? 40 : 300 };
+  pthread_t threads[THREADS];
+  void *result;
+  (void)state;
+  atomic_store(&over, false);
+  tarn_world *world = support_world("live=1,collect=0");
+  for (unsigned i = 0; i < THREADS; i++)
+    assert_int_equal(pthread_create(&threads[i], NULL, collect, world), 0);
+  for (unsigned i = 0; i < FORKS; i++) {
+    int status;
+    pid_t child = fork();
+    if (child == 0)
+      _exit(0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+  }
+  atomic_store(&over, true);
+  for (unsigned i = 0; i < THREADS; i++) {
+    assert_int_equal(pthread_join(threads[i], &result), 0);
+    assert_null(result);
+  }
+  support_end(world);
+}
+
 /* A process that exits without ending its world takes the page away as well. */
 static void exits(void **state) {
 #if TARN_TSAN
@@ -366,6 +402,7 @@ int main(void) {
                                      cmocka_unit_test(readers_and_writers),
                                      cmocka_unit_test(answers_requests),
                                      cmocka_unit_test(forks),
+                                     cmocka_unit_test(forks_while_others_collect),
                                      cmocka_unit_test(exits),
                                      cmocka_unit_test(no_place),
                                      cmocka_unit_test(fails_softly)};
