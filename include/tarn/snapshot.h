@@ -46,8 +46,8 @@ typedef struct tarn_snapshot_info {
  * The file appears when it is whole: it is written under another name beside it (the name with a
  * suffix `.PID-N.part`), and takes the place of a file that has the name already.  A snapshot that
  * fails leaves no file, and that other one as it was.  What is there and is no regular file (a
- * device, a pipe) is written to as it is.  Only the owner may read the file (mode 0600): names of
- * types are in it, but no contents of objects.
+ * device, a pipe, a link) is written to as it is.  Only the owner may read the file (mode 0600):
+ * names of types are in it, but no contents of objects.
  *
  * Trace functions, root providers and `refs` functions of types are called, several times for each
  * object, under the rules of a collection.  `free` functions may run first, for it is a collection.

@@ -53,22 +53,55 @@ static int move_up(int file) {
   return moved;
 }
 
-static int create(const char *path, int flags, mode_t mode) {
+static int open_to_write(const char *path, int flags, mode_t mode) {
   int file;
   do
     file = open_fails() ? -1 : open(path, flags | O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, mode);
   while (file < 0 && errno == EINTR);
-  if (file >= 0 && file <= STDERR_FILENO)
-    file = move_up(file);
   return file;
 }
 
+/* Which of the standard files goes to this one; -1: none does. */
+static int standard_one(const struct stat *own) {
+  struct stat other;
+  for (int i = STDOUT_FILENO; i <= STDERR_FILENO; i++)
+    if (fstat(i, &other) == 0 && other.st_dev == own->st_dev && other.st_ino == own->st_ino)
+      return i;
+  return -1;
+}
+
+/*
+ * What the program's own standard output or error goes to, perhaps by a name like /dev/stdout, is
+ * neither emptied nor written over: we go on where the program has come to, and so does it then.
+ */
+static int share_or_empty(int file, bool append) {
+  struct stat own;
+  int kept, shared = -1, one;
+  if (fstat(file, &own) != 0 || !S_ISREG(own.st_mode))
+    return file;
+  if ((one = standard_one(&own)) >= 0)
+    shared = open_fails() ? -1 : fcntl(one, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+  else if (append || ftruncate(file, 0) == 0)
+    return file;
+  kept = errno;
+  (void)close(file);
+  errno = kept;
+  return shared;
+}
+
+static int create(const char *path, bool append, mode_t mode) {
+  int file = open_to_write(path, append ? O_APPEND : 0, mode);
+  if (file >= 0 && file <= STDERR_FILENO)
+    file = move_up(file);
+  return file < 0 ? file : share_or_empty(file, append);
+}
+
 int tarn_os_create(const char *path, bool append) {
-  return create(path, append ? O_APPEND : O_TRUNC, S_IRUSR | S_IWUSR);
+  return create(path, append, S_IRUSR | S_IWUSR);
 }
 
 int tarn_os_create_shared(const char *path) {
-  return create(path, O_TRUNC, S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH);
+  return create(path, false, S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH);
 }
 
 bool tarn_os_rename(const char *from, const char *to) {
@@ -83,7 +116,7 @@ void tarn_os_remove(const char *path) {
 
 bool tarn_os_is_file(const char *path) {
   struct stat found;
-  return stat(path, &found) != 0 || S_ISREG(found.st_mode);
+  return lstat(path, &found) != 0 || S_ISREG(found.st_mode);
 }
 
 bool tarn_os_close(int file) {
@@ -115,14 +148,19 @@ static bool write_all(int file, const char *from, size_t size) {
   return true;
 }
 
-/* SIGPIPE comes to the thread that writes, so it is held back there, and taken when it has come;
- * but one that waits already is the program's, and ours is lost in it. */
+/* These two (nobody reads any more; the limit for a file's size) come to the thread that writes, so
+ * they are held back there, and taken when one has come; but one that waits already is the
+ * program's, and ours is lost in it. */
 static bool hold_back(sigset_t *held, sigset_t *before) {
+  static const int numbers[] = {SIGPIPE, SIGXFSZ};
   sigset_t pending;
   (void)sigemptyset(held);
-  (void)sigaddset(held, SIGPIPE);
-  return sigpending(&pending) == 0 && !sigismember(&pending, SIGPIPE) &&
-         pthread_sigmask(SIG_BLOCK, held, before) == 0;
+  if (sigpending(&pending) != 0)
+    return false;
+  for (unsigned i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+    if (!sigismember(&pending, numbers[i]))
+      (void)sigaddset(held, numbers[i]);
+  return pthread_sigmask(SIG_BLOCK, held, before) == 0;
 }
 
 static void take_signal(const sigset_t *held) {
@@ -146,7 +184,7 @@ bool tarn_os_write(int file, const char *from, size_t size) {
   bool holds = hold_back(&held, &before), good = write_all(file, from, size);
   if (!good)
     kept = errno;
-  if (!good && kept == EPIPE && holds)
+  if (!good && (kept == EPIPE || kept == EFBIG) && holds)
     take_signal(&held);
   if (holds)
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -257,8 +257,8 @@ void tarn_os_each_code(void (*fn)(const struct tarn_os_code *code, void *data), 
  * for reading; -1 if there is no such file.  The others: the number of bytes, less than `room` only
  * at the end, or when the system has no more to give now; 0 also when nothing could be read. */
 int tarn_os_open(const char *path);
-/* A file to write to, made for its owner alone unless it is there: emptied, or appended to.  -1:
- * errno says why. */
+/* A file to write to, made for its owner alone unless it is there: emptied, or appended to.  What
+ * the program's standard output or error goes to is gone on with.  -1: errno says why. */
 int tarn_os_create(const char *path, bool append);
 /* The same, emptied, for whoever the process's umask lets read it. */
 int tarn_os_create_shared(const char *path);
@@ -266,7 +266,8 @@ int tarn_os_create_shared(const char *path);
  * away. */
 bool tarn_os_rename(const char *from, const char *to);
 void tarn_os_remove(const char *path);
-/* Is that a file, or a name for one to be?  A device or a pipe must not be replaced. */
+/* Is that a file, or a name for one to be?  A device, a pipe or a link (/dev/stdout is one) must
+ * not be replaced. */
 bool tarn_os_is_file(const char *path);
 /* False: what was written before may be lost; errno says why. */
 bool tarn_os_close(int file);
@@ -275,8 +276,8 @@ size_t tarn_os_read_at(int file, void *to, size_t room, uint64_t offset);
 
 /*
  * All of it, in several calls if one does not take everything.  Where nobody reads any more, or
- * there is no room, the rest is dropped, without a SIGPIPE.  False: that happened, and errno says
- * why; else errno is kept.
+ * there is no room, the rest is dropped, without a SIGPIPE or SIGXFSZ.  False: that happened, and
+ * errno says why; else errno is kept.
  */
 bool tarn_os_write(int file, const char *from, size_t size);
 

@@ -8,6 +8,8 @@
 #include "inspect/out.h"
 #include <errno.h>
 #include <locale.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -166,6 +168,80 @@ static void files_are_their_owners_and_written_over_or_appended_to(void **state)
   assert_int_equal(rmdir(directory), 0);
 }
 
+static void what_standard_output_goes_to_is_gone_on_with(void **state) {
+  static const enum tarn_out_mode modes[] = {TARN_OUT_OVER, TARN_OUT_APPEND, TARN_OUT_SHARED};
+  (void)state;
+  for (unsigned i = 0; i < 3; i++) {
+    char path[] = "/tmp/tarn-out-XXXXXX", text[64] = "";
+    struct tarn_out out;
+    int file = mkstemp(path), before = dup(STDOUT_FILENO);
+    assert_true(file >= 0 && before >= 0);
+    (void)fflush(stdout);
+    assert_int_equal(dup2(file, STDOUT_FILENO), STDOUT_FILENO);
+    bool good = write(STDOUT_FILENO, "one ", 4) == 4;
+    tarn_out_begin_file(&out, "/proc/self/fd/1", modes[i]);
+    tarn_out_text(&out, "two ");
+    tarn_status status = tarn_out_end(&out);
+    good = good && write(STDOUT_FILENO, "three", 5) == 5;
+    assert_int_equal(dup2(before, STDOUT_FILENO), STDOUT_FILENO);
+    assert_true(good);
+    assert_int_equal(status, TARN_OK);
+    assert_int_equal(pread(file, text, sizeof text - 1, 0), strlen("one two three"));
+    assert_string_equal(text, "one two three");
+    (void)close(before);
+    (void)close(file);
+    (void)unlink(path);
+  }
+}
+
+/* It would be replaced: /dev/stdout of the whole system, say. */
+static void a_link_is_no_file_whatever_it_leads_to(void **state) {
+  char directory[] = "/tmp/tarn-out-XXXXXX", file[64], link[64], none[64];
+  (void)state;
+  assert_non_null(mkdtemp(directory));
+  (void)snprintf(file, sizeof file, "%s/file", directory);
+  (void)snprintf(link, sizeof link, "%s/link", directory);
+  (void)snprintf(none, sizeof none, "%s/none", directory);
+  struct tarn_out out;
+  tarn_out_begin_file(&out, file, TARN_OUT_OVER);
+  assert_int_equal(tarn_out_end(&out), TARN_OK);
+  assert_int_equal(symlink(file, link), 0);
+  assert_true(tarn_os_is_file(file));
+  assert_true(tarn_os_is_file(none));
+  assert_false(tarn_os_is_file(link));
+  assert_false(tarn_os_is_file("/dev/null"));
+  (void)unlink(link);
+  (void)unlink(file);
+  (void)rmdir(directory);
+}
+
+/* The signal for it ends a process that does not expect it. */
+static void a_file_that_may_not_grow_is_an_error_and_not_the_end(void **state) {
+  char path[] = "/tmp/tarn-out-XXXXXX";
+  struct rlimit before, small;
+  struct tarn_out out;
+  (void)state;
+  int file = mkstemp(path);
+  assert_true(file >= 0);
+  (void)close(file);
+  assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+  small = before;
+  small.rlim_cur = 1000;
+  assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+  tarn_out_begin_file(&out, path, TARN_OUT_OVER);
+  for (unsigned i = 0; i < 1000; i++)
+    tarn_out_text(&out, "12345678");
+  tarn_status status = tarn_out_end(&out);
+  int error = errno;
+  sigset_t pending;
+  bool known = sigpending(&pending) == 0;
+  assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+  assert_int_equal(status, TARN_ESYSTEM);
+  assert_int_equal(error, EFBIG);
+  assert_true(known && !sigismember(&pending, SIGXFSZ));
+  (void)unlink(path);
+}
+
 static void patterns_become_paths_that_fit_or_none(void **state) {
   char path[24], wanted[24];
   (void)state;
@@ -200,6 +276,9 @@ int main(void) {
     cmocka_unit_test(what_does_not_fit_the_buffer_comes_in_order),
     cmocka_unit_test(the_first_refusal_ends_the_writing_and_is_reported),
     cmocka_unit_test(files_are_their_owners_and_written_over_or_appended_to),
+    cmocka_unit_test(what_standard_output_goes_to_is_gone_on_with),
+    cmocka_unit_test(a_link_is_no_file_whatever_it_leads_to),
+    cmocka_unit_test(a_file_that_may_not_grow_is_an_error_and_not_the_end),
     cmocka_unit_test(patterns_become_paths_that_fit_or_none),
 #if TARN_FAULTS
     cmocka_unit_test(without_memory_nothing_is_written_and_the_status_says_so),
