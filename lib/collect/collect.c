@@ -63,6 +63,7 @@ static size_t mark_everything(struct tarn_collector *collector) {
 static void count_generation(struct tarn_collector *collector, int generation) {
   for (int i = 0; i <= generation; i++)
     atomic_fetch_add_explicit(&collector->at_least[i], 1, memory_order_relaxed);
+  atomic_fetch_add_explicit(&collector->of[generation], 1, memory_order_relaxed);
 }
 
 static void keep_pause(struct tarn_collector *collector, uint64_t pause) {

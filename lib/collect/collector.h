@@ -102,6 +102,7 @@ struct tarn_collector {
   /* Figures; written while the world is stopped, read relaxed by anybody. */
   _Atomic uint64_t collections, asked, pause_last, pause_max, pause_total, mark_last;
   _Atomic uint64_t at_least[TARN_GENERATION_FULL + 1]; /* collections of that generation or more */
+  _Atomic uint64_t of[TARN_GENERATION_FULL + 1]; /* of it alone: a difference of these might fall */
   _Atomic uint64_t live_bytes, live_objects, weak_cleared, overflows;
   _Atomic uint32_t pauses[TARN_PAUSES_KEPT]; /* nanoseconds, cut off at 4.29 s; a ring */
   struct tarn_histogram pause_histogram;

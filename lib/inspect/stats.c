@@ -47,11 +47,7 @@ static void fill_collector(struct tarn_collector *collector, tarn_stats *stats) 
   stats->collections = READ(collector->collections);
   stats->collections_asked = READ(collector->asked);
   for (unsigned i = 0; i <= TARN_GENERATION_FULL; i++)
-    stats->collections_of[i] = READ(collector->at_least[i]);
-  for (unsigned i = 0; i < TARN_GENERATION_FULL; i++) /* one may be counted halfway */
-    stats->collections_of[i] -= stats->collections_of[i + 1] < stats->collections_of[i]
-                                    ? stats->collections_of[i + 1]
-                                    : stats->collections_of[i];
+    stats->collections_of[i] = READ(collector->of[i]);
   stats->pause_last_ns = READ(collector->pause_last);
   stats->pause_max_ns = READ(collector->pause_max);
   stats->pause_total_ns = READ(collector->pause_total);

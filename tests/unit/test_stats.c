@@ -299,6 +299,44 @@ static void a_thread_that_is_not_attached_may_read(void **state) {
   assert_null(result);
 }
 
+/* A reader of metrics takes a counter that falls for one that began anew. */
+static bool has_fallen(const tarn_stats *before, const tarn_stats *now) {
+  for (int i = 0; i <= TARN_GENERATION_FULL; i++)
+    if (now->collections_of[i] < before->collections_of[i])
+      return true;
+  return now->collections < before->collections || now->stops < before->stops ||
+         now->pause_total_ns < before->pause_total_ns || now->weak_cleared < before->weak_cleared ||
+         now->allocated_bytes < before->allocated_bytes ||
+         now->returned_bytes < before->returned_bytes || now->released < before->released;
+}
+
+static _Atomic bool read_enough;
+
+static void *read_counters(void *data) {
+  tarn_stats before = {.struct_size = sizeof before}, now = before;
+  const char *result = NULL;
+  (void)tarn_stats_get(data, &before);
+  for (int i = 0; i < 30000 && !result; i++) {
+    if (tarn_stats_get(data, &now) != TARN_OK || has_fallen(&before, &now))
+      result = "fell";
+    before = now;
+  }
+  atomic_store(&read_enough, true);
+  return (void *)result;
+}
+
+static void counters_never_fall(void **state) {
+  struct fixture *f = *state;
+  pthread_t thread;
+  void *result = "not run";
+  atomic_store(&read_enough, false);
+  assert_int_equal(pthread_create(&thread, NULL, read_counters, f->world), 0);
+  while (!atomic_load(&read_enough))
+    collect(f);
+  assert_int_equal(pthread_join(thread, &result), 0);
+  assert_null(result);
+}
+
 #define IN_WORLD(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void) {
@@ -313,6 +351,7 @@ int main(void) {
       IN_WORLD(heaps_and_types_are_counted),
       IN_WORLD(threads_are_counted_and_the_last_to_stop_is_named),
       IN_WORLD(a_thread_that_is_not_attached_may_read),
+      IN_WORLD(counters_never_fall),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
