@@ -101,8 +101,24 @@ void tarn_log_after_fork(struct tarn_watchers *watchers) {
 
 typedef unsigned long long ull;
 
-static double milliseconds(uint64_t ns) { return (double)ns / 1e6; }
-static double mebibytes(uint64_t bytes) { return (double)bytes / (1 << 20); }
+/* Of nanoseconds and bytes.  Not by printf, which asks the program's locale for the point. */
+struct amount {
+  char text[24];
+};
+static struct amount milliseconds(uint64_t ns) {
+  struct amount amount;
+  uint64_t us = ns / 1000 + (ns % 1000 >= 500);
+  (void)snprintf(amount.text, sizeof amount.text, "%llu.%03ums", (ull)(us / 1000),
+                 (unsigned)(us % 1000));
+  return amount;
+}
+static struct amount mebibytes(uint64_t bytes) {
+  struct amount amount;
+  uint64_t rest = (bytes & 0xfffff) * 10 + (1 << 19), whole = (bytes >> 20) + rest / (10 << 20);
+  (void)snprintf(amount.text, sizeof amount.text, "%llu.%uM", (ull)whole,
+                 (unsigned)((rest >> 20) % 10));
+  return amount;
+}
 
 static bool logs(const struct tarn_watchers *watchers, unsigned bit) {
   return (watchers->world->config.log & bit) != 0;
@@ -133,21 +149,23 @@ static const char *kind_of(const tarn_collection *is) { return is->cycles ? "cyc
 static void collected(struct tarn_watchers *watchers, const tarn_collection *is) {
   char more[128] = "";
   if (is->cycles)
-    (void)snprintf(
-        more, sizeof more, " looked_at=%llu garbage=%llu resurrected=%llu freeing=%.3fms",
-        (ull)is->looked_at, (ull)is->garbage, (ull)is->resurrected, milliseconds(is->freeing_ns));
+    (void)snprintf(more, sizeof more, " looked_at=%llu garbage=%llu resurrected=%llu freeing=%s",
+                   (ull)is->looked_at, (ull)is->garbage, (ull)is->resurrected,
+                   milliseconds(is->freeing_ns).text);
   say(watchers,
-      "tarn: %s number=%llu cause=%s generation=%d pause=%.3fms stop=%.3fms prepare=%.3fms "
-      "roots=%.3fms mark=%.3fms weak=%.3fms census=%.3fms rest=%.3fms before=%.1fM after=%.1fM "
-      "pools_before=%zu pools_after=%zu live=%.1fM objects=%zu found=%.1fM external=%.1fM "
-      "next=%.1fM condemned=%zu weak_cleared=%zu finalizers=%zu overflows=%llu%s%s last=%s",
+      "tarn: %s number=%llu cause=%s generation=%d pause=%s stop=%s prepare=%s "
+      "roots=%s mark=%s weak=%s census=%s rest=%s before=%s after=%s "
+      "pools_before=%zu pools_after=%zu live=%s objects=%zu found=%s external=%s "
+      "next=%s condemned=%zu weak_cleared=%zu finalizers=%zu overflows=%llu%s%s last=%s",
       kind_of(is), (ull)is->number, tarn_cause_name(is->cause), is->generation,
-      milliseconds(is->pause_ns), milliseconds(is->stop_ns), milliseconds(is->prepare_ns),
-      milliseconds(is->roots_ns), milliseconds(is->mark_ns), milliseconds(is->weak_ns),
-      milliseconds(is->census_ns), milliseconds(is->rest_ns), mebibytes(is->heap_before),
-      mebibytes(is->heap_after), is->pools_before, is->pools_after, mebibytes(is->live_bytes),
-      is->live_objects, mebibytes(is->found_bytes), mebibytes(is->external_bytes),
-      mebibytes(is->next_bytes), is->condemned, is->weak_cleared, is->finalizers,
+      milliseconds(is->pause_ns).text, milliseconds(is->stop_ns).text,
+      milliseconds(is->prepare_ns).text, milliseconds(is->roots_ns).text,
+      milliseconds(is->mark_ns).text, milliseconds(is->weak_ns).text,
+      milliseconds(is->census_ns).text, milliseconds(is->rest_ns).text,
+      mebibytes(is->heap_before).text, mebibytes(is->heap_after).text, is->pools_before,
+      is->pools_after, mebibytes(is->live_bytes).text, is->live_objects,
+      mebibytes(is->found_bytes).text, mebibytes(is->external_bytes).text,
+      mebibytes(is->next_bytes).text, is->condemned, is->weak_cleared, is->finalizers,
       (ull)is->overflows, more, is->failed ? " failed=no-memory" : "", clean(is->last_thread).text);
 }
 
@@ -155,14 +173,15 @@ static void limits(struct tarn_watchers *watchers, const struct tarn_collect_rep
   tarn_world *world = watchers->world;
   const tarn_collection *is = &report->is;
   if (report->news & TARN_NEWS_SOFT)
-    say(watchers,
-        "tarn: gc-soft-limit number=%llu limit=%.1fM share=%u%% live=%.1fM external=%.1fM",
-        (ull)is->number, mebibytes(atomic_load_explicit(&world->soft_limit, memory_order_relaxed)),
-        world->config.soft_share, mebibytes(is->live_bytes), mebibytes(is->external_bytes));
+    say(watchers, "tarn: gc-soft-limit number=%llu limit=%s share=%u%% live=%s external=%s",
+        (ull)is->number,
+        mebibytes(atomic_load_explicit(&world->soft_limit, memory_order_relaxed)).text,
+        world->config.soft_share, mebibytes(is->live_bytes).text,
+        mebibytes(is->external_bytes).text);
   if (report->news & TARN_NEWS_HARD)
-    say(watchers, "tarn: gc-hard-limit number=%llu limit=%.1fM live=%.1fM", (ull)is->number,
-        mebibytes(atomic_load_explicit(&world->store.limit, memory_order_relaxed)),
-        mebibytes(is->live_bytes));
+    say(watchers, "tarn: gc-hard-limit number=%llu limit=%s live=%s", (ull)is->number,
+        mebibytes(atomic_load_explicit(&world->store.limit, memory_order_relaxed)).text,
+        mebibytes(is->live_bytes).text);
 }
 
 static unsigned count_bits(unsigned bits) { return (unsigned)__builtin_popcount(bits); }
@@ -171,10 +190,10 @@ static unsigned count_bits(unsigned bits) { return (unsigned)__builtin_popcount(
 static void collected_more(struct tarn_watchers *watchers,
                            const struct tarn_collect_report *report) {
   const tarn_collection *is = &report->is;
-  say(watchers,
-      "tarn: %s-pace number=%llu live=%.1fM live_external=%.1fM growth=%u%% full=%.1fM next=%.1fM",
-      kind_of(is), (ull)is->number, mebibytes(is->live_bytes), mebibytes(report->live_external),
-      watchers->world->config.growth, mebibytes(report->trigger), mebibytes(is->next_bytes));
+  say(watchers, "tarn: %s-pace number=%llu live=%s live_external=%s growth=%u%% full=%s next=%s",
+      kind_of(is), (ull)is->number, mebibytes(is->live_bytes).text,
+      mebibytes(report->live_external).text, watchers->world->config.growth,
+      mebibytes(report->trigger).text, mebibytes(is->next_bytes).text);
   if (is->cycles)
     return;
   uint64_t own = report->marked - report->marked_helpers;
@@ -188,20 +207,20 @@ static void collected_more(struct tarn_watchers *watchers,
 static void swept(struct tarn_watchers *watchers, const struct tarn_told *told) {
   char name[16]; /* it may be one of the library's own */
   tarn_os_thread_name(name, sizeof name);
-  say(watchers, "tarn: gc-swept live=%.1fM objects=%zu thread=%s", mebibytes(told->bytes),
+  say(watchers, "tarn: gc-swept live=%s objects=%zu thread=%s", mebibytes(told->bytes).text,
       told->count, clean(name).text);
 }
 
 static void released(struct tarn_watchers *watchers, const struct tarn_told *told,
                      const char *kind) {
-  say(watchers, "tarn: %s count=%zu took=%.3fms thread=%s", kind, told->count,
-      milliseconds(tarn_os_now() - told->began), name_of(told->what).text);
+  say(watchers, "tarn: %s count=%zu took=%s thread=%s", kind, told->count,
+      milliseconds(tarn_os_now() - told->began).text, name_of(told->what).text);
 }
 
 static void stopped(struct tarn_watchers *watchers, const struct tarn_stop_told *stop) {
-  say(watchers, "tarn: stop number=%llu to_safepoint=%.3fms stopped=%.3fms%s last=%s",
-      (ull)stop->number, milliseconds(stop->stood_at - stop->asked_at),
-      milliseconds(stop->ended_at - stop->stood_at), stop->forks ? " for=fork" : "",
+  say(watchers, "tarn: stop number=%llu to_safepoint=%s stopped=%s%s last=%s", (ull)stop->number,
+      milliseconds(stop->stood_at - stop->asked_at).text,
+      milliseconds(stop->ended_at - stop->stood_at).text, stop->forks ? " for=fork" : "",
       clean(stop->last).text);
 }
 
@@ -209,9 +228,10 @@ static void stopped(struct tarn_watchers *watchers, const struct tarn_stop_told 
 static void waited(struct tarn_watchers *watchers, const struct tarn_stop_told *stop) {
   unsigned kept = stop->waited_count < TARN_WAITED_KEPT ? stop->waited_count : TARN_WAITED_KEPT;
   for (unsigned i = kept; i-- > 0;)
-    say(watchers, "tarn: stop-waited number=%llu for=%u of=%u took=%.3fms id=%d thread=%s",
+    say(watchers, "tarn: stop-waited number=%llu for=%u of=%u took=%s id=%d thread=%s",
         (ull)stop->number, stop->waited_count - i, stop->waited_count,
-        milliseconds(stop->waited[i].ns), stop->waited[i].id, clean(stop->waited[i].name).text);
+        milliseconds(stop->waited[i].ns).text, stop->waited[i].id,
+        clean(stop->waited[i].name).text);
 }
 
 static void came_or_went(struct tarn_watchers *watchers, const struct tarn_told *told) {
@@ -221,26 +241,27 @@ static void came_or_went(struct tarn_watchers *watchers, const struct tarn_told 
     say(watchers, "tarn: thread-attached threads=%zu id=%d thread=%s", count, mutator->id,
         name_of(mutator).text);
   else
-    say(watchers, "tarn: thread-%s threads=%zu after=%.3fms id=%d thread=%s",
+    say(watchers, "tarn: thread-%s threads=%zu after=%s id=%d thread=%s",
         mutator->died ? "died" : "detached", count - 1,
-        milliseconds(tarn_os_now() - mutator->attached_at), mutator->id, name_of(mutator).text);
+        milliseconds(tarn_os_now() - mutator->attached_at).text, mutator->id,
+        name_of(mutator).text);
 }
 
 static void arena(struct tarn_watchers *watchers, const struct tarn_told *told) {
-  say(watchers, "tarn: heap-arena-%s bytes=%.1fM arenas=%.1fM base=%p",
-      told->gone ? "given" : "taken", mebibytes(told->bytes), mebibytes(told->total), told->what);
+  say(watchers, "tarn: heap-arena-%s bytes=%s arenas=%s base=%p", told->gone ? "given" : "taken",
+      mebibytes(told->bytes).text, mebibytes(told->total).text, told->what);
 }
 
 static void purged(struct tarn_watchers *watchers, const struct tarn_told *told) {
   const struct tarn_store *store = &watchers->world->store;
-  say(watchers, "tarn: heap-purged bytes=%.1fM took=%.3fms dirty=%.1fM", mebibytes(told->bytes),
-      milliseconds(tarn_os_now() - told->began),
-      mebibytes(atomic_load_explicit(&store->dirty, memory_order_relaxed)));
+  say(watchers, "tarn: heap-purged bytes=%s took=%s dirty=%s", mebibytes(told->bytes).text,
+      milliseconds(tarn_os_now() - told->began).text,
+      mebibytes(atomic_load_explicit(&store->dirty, memory_order_relaxed)).text);
 }
 
 static void large(struct tarn_watchers *watchers, const struct tarn_told *told) {
   if (told->bytes >= LARGE)
-    say(watchers, "tarn: heap-large bytes=%.1fM at=%p", mebibytes(told->bytes), told->what);
+    say(watchers, "tarn: heap-large bytes=%s at=%p", mebibytes(told->bytes).text, told->what);
 }
 
 /* --- what is told ---------------------------------------------------------------------------- */

@@ -3,6 +3,7 @@
  * The lines of the option `log`: one for each collection and one for each stop, and none unless it
  * was asked for; and the file that they go to.
  */
+#include "comma_locale.h"
 #include "place.h"
 #include "support.h"
 
@@ -77,6 +78,49 @@ static void each_stop_has_a_line(void **state) {
   lines_of(PLAIN ",log=gc+safepoint", 0, text, sizeof text);
   assert_int_equal(count(text, "tarn: stop "), 2);
   assert_int_equal(count(text, "tarn: gc "), 2);
+}
+
+/* awk calculates with them. */
+static void numbers_have_a_point_whatever_the_locale(void **state) {
+  static char text[32768];
+  (void)state;
+  assert_true(comma_begin());
+  lines_of(PLAIN ",log=gc=debug+safepoint=debug+heap=debug+thread=debug", 0, text, sizeof text);
+  (void)setlocale(LC_NUMERIC, "C");
+  assert_int_equal(count(text, "tarn: gc number="), 2);
+  assert_int_equal(count(text, "tarn: gc-pace "), 2);
+  for (const char *at = text; (at = strchr(at, ',')); at++)
+    if (at[1] >= '0' && at[1] <= '9')
+      fail_msg("a comma in %.40s", at > text + 20 ? at - 20 : text);
+}
+
+/* In a child: a collection with so many external bytes. */
+static void adjust(void *data) {
+  tarn_world *world;
+  tarn_thread *self = support_child_begin(PLAIN ",log=gc", &world);
+  CHILD_CHECK(tarn_external_adjust(world, *(ptrdiff_t *)data) == TARN_OK);
+  CHILD_CHECK(tarn_collect(self, 2) == TARN_OK);
+  support_child_end(world, self);
+}
+
+static void amounts_are_rounded_to_the_nearest(void **state) {
+  static const struct {
+    ptrdiff_t bytes;
+    const char *text;
+  } cases[] = {{0, " external=0.0M "},
+               {52428, " external=0.0M "},
+               {52429, " external=0.1M "},
+               {1 << 20, " external=1.0M "},
+               {(2 << 20) - 1, " external=2.0M "},
+               {(ptrdiff_t)1 << 50, " external=1073741824.0M "}};
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    char text[4096];
+    ptrdiff_t bytes = cases[i].bytes;
+    assert_int_equal(support_child(adjust, &bytes, text, sizeof text), 0);
+    if (!strstr(text, cases[i].text))
+      fail_msg("%td bytes: not%s in %s", bytes, cases[i].text, text);
+  }
 }
 
 /* --- the list of fields in doc/logs.md ------------------------------------------------------- */
@@ -524,6 +568,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(each_collection_has_a_line_of_its_own_kind),
       cmocka_unit_test(each_stop_has_a_line),
+      cmocka_unit_test(numbers_have_a_point_whatever_the_locale),
+      cmocka_unit_test(amounts_are_rounded_to_the_nearest),
       cmocka_unit_test(nothing_is_written_unless_it_was_asked_for),
       cmocka_unit_test(each_documented_field_is_in_its_line_and_no_other),
       cmocka_unit_test(so_it_is_with_the_lines_about_limits),

@@ -3,11 +3,11 @@
  * The writer that the library's files are made with: text comes out as its readers need it, and the
  * first thing that goes wrong is reported in the end.
  */
+#include "comma_locale.h"
 #include "support.h"
 
 #include "inspect/out.h"
 #include <errno.h>
-#include <locale.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -40,7 +40,7 @@ static void begin(struct tarn_out *out, unsigned refuses_at) {
 static void numbers_are_written_whatever_the_locale(void **state) {
   struct tarn_out out;
   (void)state;
-  (void)setlocale(LC_ALL, "de_DE.UTF-8"); /* where there is one, 1.5 is 1,5 */
+  assert_true(comma_begin());
   begin(&out, 0);
   tarn_out_number(&out, 0);
   tarn_out_text(&out, " ");
@@ -70,7 +70,7 @@ static void numbers_are_written_whatever_the_locale(void **state) {
                       "0 18446744073709551615 -9223372036854775808 9223372036854775807 "
                       "1234.567 0.007 0.0 12 18446744073.709551615 0.0000000000000000005 "
                       "0x0 0xffffffffffffffff");
-  (void)setlocale(LC_ALL, "C");
+  (void)setlocale(LC_NUMERIC, "C");
 }
 
 static void strings_of_json_are_well_formed_whatever_the_text(void **state) {
