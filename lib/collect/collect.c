@@ -450,7 +450,7 @@ static void before_fork(tarn_world *world) {
   if (!collector)
     return;
   tarn_finalizers_lock(collector);
-  tarn_weak_tables_lock_all(collector);
+  tarn_weak_tables_lock(collector);
   (void)pthread_mutex_lock(&collector->release.lock);
   tarn_markers_lock(collector);
   tarn_sweeper_lock(collector);
@@ -471,7 +471,7 @@ static void parent_fork(tarn_world *world) {
   tarn_sweeper_unlock(collector);
   tarn_markers_unlock(collector);
   (void)pthread_mutex_unlock(&collector->release.lock);
-  tarn_weak_tables_unlock_all(collector);
+  tarn_weak_tables_unlock(collector);
   tarn_finalizers_unlock(collector);
 }
 
@@ -487,7 +487,7 @@ static void after_fork(tarn_world *world) {
   tarn_sweeper_after_fork(collector);
   tarn_markers_after_fork(collector);
   tarn_release_after_fork(collector);
-  tarn_weak_tables_after_fork(collector);
+  tarn_weak_tables_unlock(collector);
   tarn_finalizers_after_fork(collector);
 }
 

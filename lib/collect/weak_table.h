@@ -68,9 +68,8 @@ typedef void (*tarn_weak_entry_fn)(void *data, const struct tarn_weak_told *tabl
 void tarn_weak_tables_each(struct tarn_collector *collector, tarn_weak_table_fn table_fn,
                            tarn_weak_entry_fn entry_fn, void *data);
 
-/* Around fork; after_fork: in the child, by the thread that locked. */
-void tarn_weak_tables_lock_all(struct tarn_collector *collector);
-void tarn_weak_tables_unlock_all(struct tarn_collector *collector);
-void tarn_weak_tables_after_fork(struct tarn_collector *collector);
+/* Around a fork, with the world stopped; unlock also in the child, by the thread that locked. */
+void tarn_weak_tables_lock(struct tarn_collector *collector);
+void tarn_weak_tables_unlock(struct tarn_collector *collector);
 
 #endif
