@@ -29,7 +29,8 @@ enum {
   TARN_SNAPSHOT_AS_IT_IS = 1u << 0
 };
 
-/* What was written.  Set `struct_size` before the call. */
+/* What was written.  Set `struct_size` before the call; a library of another version fills what
+ * both know. */
 typedef struct tarn_snapshot_info {
   size_t struct_size;
   uint64_t objects; /* blocks of the heap, as tarn_heap_walk tells them */

@@ -274,12 +274,12 @@ static tarn_status run_stopped(tarn_world *world, struct tarn_mutator *self, int
   return TARN_OK;
 }
 
-bool tarn_collector_run_idle(tarn_world *world) {
+bool tarn_collector_run_idle(tarn_world *world, tarn_cause cause) {
   /* Relaxed: as in may_collect. */
   if (atomic_load_explicit(&world->collect_disabled, memory_order_relaxed) != 0 ||
       !tarn_stop_begin_idle(world))
     return false;
-  return run_stopped(world, NULL, TARN_GENERATION_FULL, TARN_CAUSE_IDLE) == TARN_OK;
+  return run_stopped(world, NULL, TARN_GENERATION_FULL, cause) == TARN_OK;
 }
 
 bool tarn_collector_run_outside(tarn_world *world) {

@@ -171,8 +171,9 @@ void tarn_collector_begin_report(struct tarn_collector *collector,
 void tarn_collector_end_pause(struct tarn_collector *collector, struct tarn_collect_report *report);
 void tarn_collector_tell(struct tarn_collector *collector, struct tarn_collect_report *report);
 
-/* A full one by the sweeper, of a world that lies idle; false: it was not to be. */
-bool tarn_collector_run_idle(tarn_world *world);
+/* A full one that can wait, for a thread that is not attached: of a world that lies idle, say.
+ * False: it was not to be. */
+bool tarn_collector_run_idle(tarn_world *world, tarn_cause cause);
 
 /* A full one, for a thread that is not attached: waits until all have come to a safepoint.  False:
  * it was not to be. */

@@ -59,7 +59,8 @@ static bool is_worth_while(const struct tarn_collector *collector, uint64_t now)
 static void look_for_idleness(struct tarn_collector *collector, uint64_t *seen) {
   uint64_t now = allocated(collector), before = *seen;
   *seen = now;
-  if (now == before && is_worth_while(collector, now) && tarn_collector_run_idle(collector->world))
+  if (now == before && is_worth_while(collector, now) &&
+      tarn_collector_run_idle(collector->world, TARN_CAUSE_IDLE))
     sweep_ahead(collector);
 }
 

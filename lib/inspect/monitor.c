@@ -54,8 +54,9 @@ static bool is_free(const struct sigaction *action) {
 
 /* Under the lock.  False: it is the program's. */
 static bool take_signal(int number) {
-  struct sigaction own = {.sa_handler = on_signal, .sa_flags = SA_RESTART}, *before;
-  before = &signals[number].before;
+  /* ONSTACK: stacks of the program's threads may be too small for a handler. */
+  struct sigaction own = {.sa_handler = on_signal, .sa_flags = SA_RESTART | SA_ONSTACK};
+  struct sigaction *before = &signals[number].before;
   (void)sigfillset(&own.sa_mask);
   if (signals[number].users == 0 && (sigaction(number, NULL, before) != 0 || !is_free(before) ||
                                      sigaction(number, &own, NULL) != 0))
@@ -144,8 +145,10 @@ static void take_snapshot(struct tarn_monitor *monitor, enum tarn_snapshot_how h
   char path[2 * TARN_PATH_ROOM];
   tarn_snapshot_info info = {.struct_size = sizeof info};
   tarn_status status = TARN_ESYSTEM;
+  /* Relaxed: only a name. */
+  unsigned number = __atomic_add_fetch(&monitor->snapshots, 1, __ATOMIC_RELAXED);
   errno = ENAMETOOLONG;
-  if (tarn_out_path(pattern, world->number, ++monitor->snapshots, path, sizeof path))
+  if (tarn_out_path(pattern, world->number, number, path, sizeof path))
     status = tarn_snapshot_to_file(world, NULL, how, path, 0, &info);
   tell(status, path[0] ? path : pattern, &info);
 }

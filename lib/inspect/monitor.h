@@ -35,7 +35,7 @@ struct tarn_monitor {
   struct tarn_monitor *next;
   struct tarn_monitor_request requests[TARN_MONITOR_REQUESTS];
   unsigned request_count;
-  unsigned snapshots; /* written; the monitor's, and that of the world's end */
+  unsigned snapshots; /* written; atomic: by the thread, and at the end */
   int caught;         /* the signal that it wants; 0: none */
   bool said_farewell; /* under the lock */
   bool ended;         /* atomic */

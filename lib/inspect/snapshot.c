@@ -60,7 +60,7 @@ static void pause_a_little(void) {
 }
 
 static void collect_patiently(tarn_world *world) {
-  for (unsigned i = 0; i < TRIES && !tarn_collector_run_idle(world); i++) {
+  for (unsigned i = 0; i < TRIES && !tarn_collector_run_idle(world, TARN_CAUSE_SNAPSHOT); i++) {
     if (atomic_load_explicit(&world->collect_disabled, memory_order_relaxed) != 0)
       return;
     pause_a_little();
@@ -118,7 +118,7 @@ static void give_info(const struct job *job, tarn_snapshot_info *info) {
   if (!info)
     return;
   size_t size = info->struct_size;
-  memcpy(info, &job->info, sizeof *info);
+  memcpy(info, &job->info, size < sizeof *info ? size : sizeof *info);
   info->struct_size = size;
 }
 
@@ -172,7 +172,7 @@ static tarn_status check(const tarn_thread *self, bool target, unsigned flags,
   if (status != TARN_OK)
     return status;
   if (!target || (flags & ~(unsigned)TARN_SNAPSHOT_AS_IT_IS) ||
-      (info && info->struct_size < sizeof *info))
+      (info && info->struct_size < sizeof info->struct_size))
     return TARN_EINVAL;
   return self->tarn_holds ? TARN_EHELD : TARN_OK;
 }

@@ -848,7 +848,7 @@ static void test_misuse(void **state) {
   (void)state;
   tarn_world *world = support_world("");
   tarn_thread *self = support_attach(world);
-  tarn_snapshot_info small = {.struct_size = 8};
+  tarn_snapshot_info small = {.struct_size = sizeof(size_t) - 1};
   assert_int_equal(tarn_snapshot_write(NULL, "x", 0, NULL), TARN_EINVAL);
   assert_int_equal(tarn_snapshot_write(self, NULL, 0, NULL), TARN_EINVAL);
   assert_int_equal(tarn_snapshot_write(self, "/dev/null", 8, NULL), TARN_EINVAL);
@@ -863,6 +863,34 @@ static void test_misuse(void **state) {
   support_run(call_with, self);
   assert_int_equal(tarn_thread_detach(self), TARN_OK);
   assert_int_equal(tarn_snapshot_write(self, "/dev/null", 0, NULL), TARN_EDETACHED);
+  support_end(world);
+}
+
+/* Made when the structure had fewer members, or with a library that has more. */
+static void callers_of_other_versions_get_what_they_know(void **state) {
+  (void)state;
+  tarn_world *world = support_world("");
+  tarn_thread *self = support_attach(world);
+  union {
+    tarn_snapshot_info info;
+    unsigned char bytes[sizeof(tarn_snapshot_info) + 16];
+  } asked, whole = {.info.struct_size = sizeof whole.info};
+  assert_int_equal(tarn_snapshot_write(self, "/dev/null", 0, &whole.info), TARN_OK);
+  assert_true(whole.info.nodes > 0 && whole.info.edges > 0);
+  for (size_t size = sizeof(size_t); size <= sizeof asked; size += 8) {
+    size_t known = size < offsetof(tarn_snapshot_info, stopped_ns)
+                       ? size
+                       : offsetof(tarn_snapshot_info, stopped_ns); /* which differs */
+    memset(&asked, 0xaa, sizeof asked);
+    asked.info.struct_size = size;
+    assert_int_equal(tarn_snapshot_write(self, "/dev/null", 0, &asked.info), TARN_OK);
+    assert_int_equal(asked.info.struct_size, size);
+    assert_memory_equal(asked.bytes + sizeof(size_t), whole.bytes + sizeof(size_t),
+                        known - sizeof(size_t));
+    for (size_t i = size < sizeof whole.info ? size : sizeof whole.info; i < sizeof asked; i++)
+      assert_int_equal(asked.bytes[i], 0xaa);
+  }
+  assert_int_equal(tarn_thread_detach(self), TARN_OK);
   support_end(world);
 }
 
@@ -1150,16 +1178,27 @@ static int tidy(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_far),        cmocka_unit_test(test_faults),
-      cmocka_unit_test(test_counts),     cmocka_unit_test(test_dead),
-      cmocka_unit_test(test_shapes),     cmocka_unit_test(test_huge),
-      cmocka_unit_test(test_names),      cmocka_unit_test(test_weak),
-      cmocka_unit_test(test_many_pairs), cmocka_unit_test(test_roots),
-      cmocka_unit_test(test_stacks),     cmocka_unit_test(test_counting),
-      cmocka_unit_test(test_leak),       cmocka_unit_test(test_ids),
-      cmocka_unit_test(test_files),      cmocka_unit_test(test_refused),
-      cmocka_unit_test(test_misuse),     cmocka_unit_test(test_whimsical_trace),
-      cmocka_unit_test(test_others),     cmocka_unit_test(test_released),
+      cmocka_unit_test(test_far),
+      cmocka_unit_test(test_faults),
+      cmocka_unit_test(test_counts),
+      cmocka_unit_test(test_dead),
+      cmocka_unit_test(test_shapes),
+      cmocka_unit_test(test_huge),
+      cmocka_unit_test(test_names),
+      cmocka_unit_test(test_weak),
+      cmocka_unit_test(test_many_pairs),
+      cmocka_unit_test(test_roots),
+      cmocka_unit_test(test_stacks),
+      cmocka_unit_test(test_counting),
+      cmocka_unit_test(test_leak),
+      cmocka_unit_test(test_ids),
+      cmocka_unit_test(test_files),
+      cmocka_unit_test(test_refused),
+      cmocka_unit_test(test_misuse),
+      cmocka_unit_test(test_whimsical_trace),
+      cmocka_unit_test(callers_of_other_versions_get_what_they_know),
+      cmocka_unit_test(test_others),
+      cmocka_unit_test(test_released),
       cmocka_unit_test(test_fork),
   };
   return cmocka_run_group_tests(tests, NULL, tidy);
