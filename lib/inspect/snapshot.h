@@ -126,6 +126,7 @@ struct tarn_snapshot_edge {
   uint32_t name; /* number of a string, or the element's */
   uint32_t key;  /* of a pair: its key's node; else 0, which is nobody's */
   uint8_t type;
+  bool counts; /* a precise root's: who counts references has counted it */
 };
 
 /* An ephemeron, or an entry of a table with weak keys, whose three nodes are there. */
@@ -161,8 +162,8 @@ struct tarn_snapshot {
   uint32_t first_block;   /* node */
   uint32_t name_count;
 
-  /* Of worlds that count references: by block, its count less the references in the heap; what is
-   * not counted: references in the heap, as a negative number.  Else NULL. */
+  /* Of worlds that count references: by block, its count less the references in the heap and those
+   * of precise roots; what is not counted: these references, as a negative number.  Else NULL. */
   int32_t *outside;
   uint32_t counted, by_hand; /* edges of the groups */
 

@@ -75,14 +75,18 @@ static void add_node(struct tarn_snapshot *snapshot, uint8_t type, uint32_t name
                                         .type = type};
 }
 
-static void add_edge(struct tarn_snapshot *snapshot, uint32_t from, uint8_t type, uint32_t name,
-                     uint32_t to, uint32_t key) {
+static void add_any(struct tarn_snapshot *snapshot, const struct tarn_snapshot_edge *given) {
   struct tarn_snapshot_edge *edge = add(snapshot, &snapshot->edges, sizeof *edge);
   if (!edge)
     return;
-  *edge =
-      (struct tarn_snapshot_edge){.from = from, .to = to, .name = name, .key = key, .type = type};
-  ((struct tarn_snapshot_node *)(void *)snapshot->nodes.bytes)[from].edges++;
+  *edge = *given;
+  ((struct tarn_snapshot_node *)(void *)snapshot->nodes.bytes)[edge->from].edges++;
+}
+
+static void add_edge(struct tarn_snapshot *snapshot, uint32_t from, uint8_t type, uint32_t name,
+                     uint32_t to, uint32_t key) {
+  add_any(snapshot, &(struct tarn_snapshot_edge){
+                        .from = from, .to = to, .name = name, .key = key, .type = type});
 }
 
 /* A string of its own: its number; 0: there are enough of them. */
@@ -105,17 +109,17 @@ struct roots {
   struct tarn_visits visits; /* must be first */
   struct tarn_snapshot *snapshot;
   uint32_t from;
-  uint32_t number; /* of the root, from 0 */
-  const char *sort;
+  uint32_t number;  /* of the root, from 0 */
+  const char *sort; /* of words that may be references; NULL: the roots are precise */
 };
 
-static void add_root(struct roots *roots, const char *text, uint32_t to, uint8_t type) {
-  uint32_t name = add_name(roots->snapshot, text);
-  if (name)
-    add_edge(roots->snapshot, roots->from, type, name, to, 0);
-  else
-    add_edge(roots->snapshot, roots->from, type == TARN_EDGE_PROPERTY ? TARN_EDGE_ELEMENT : type,
-             type == TARN_EDGE_PROPERTY ? roots->number : TARN_TEXT_TARGET, to, 0);
+static void add_root(struct roots *roots, uint32_t name, uint32_t to) {
+  add_any(roots->snapshot,
+          &(struct tarn_snapshot_edge){.from = roots->from,
+                                       .to = to,
+                                       .name = name ? name : roots->number,
+                                       .type = name ? TARN_EDGE_PROPERTY : TARN_EDGE_ELEMENT,
+                                       .counts = !roots->sort});
 }
 
 static void note_slot(void **slot, void *data) {
@@ -124,7 +128,7 @@ static void note_slot(void **slot, void *data) {
   uint32_t to = tarn_snapshot_find(roots->snapshot, (uintptr_t)*slot, false);
   (void)snprintf(text, sizeof text, "root at %p", (void *)slot);
   if (to)
-    add_root(roots, text, to, TARN_EDGE_PROPERTY);
+    add_root(roots, add_name(roots->snapshot, text), to);
   roots->number++;
 }
 
@@ -133,7 +137,7 @@ static void take_provided(struct tarn_visits *visits, const uintptr_t *words, si
   for (size_t i = 0; i < count; i++, roots->number++) {
     uint32_t to = tarn_snapshot_find(roots->snapshot, words[i], false);
     if (to)
-      add_edge(roots->snapshot, TARN_GROUP_PROVIDERS, TARN_EDGE_ELEMENT, roots->number, to, 0);
+      add_root(roots, 0, to);
   }
 }
 
@@ -159,9 +163,10 @@ static void note_word(void *data, uintptr_t word) {
   struct roots *roots = data;
   char text[48];
   uint32_t to = tarn_snapshot_find(roots->snapshot, word, true);
-  (void)snprintf(text, sizeof text, "%s+%u", roots->sort, roots->number++ * 8);
+  (void)snprintf(text, sizeof text, "%s+%u", roots->sort, roots->number * 8);
   if (to)
-    add_root(roots, text, to, TARN_EDGE_PROPERTY);
+    add_root(roots, add_name(roots->snapshot, text), to);
+  roots->number++;
 }
 
 static void note_frame(struct roots *roots, const tarn_frame *frame, unsigned depth) {
@@ -172,7 +177,7 @@ static void note_frame(struct roots *roots, const tarn_frame *frame, unsigned de
                                   : 0;
     (void)snprintf(text, sizeof text, "frame %u, variable %zu", depth, i);
     if (to)
-      add_root(roots, text, to, TARN_EDGE_PROPERTY);
+      add_root(roots, add_name(roots->snapshot, text), to);
     roots->number++;
   }
 }

@@ -151,12 +151,23 @@ static size_t outside_bytes(const struct tarn_snapshot *snapshot) {
   return ((size_t)snapshot->blocks + 1) * sizeof *snapshot->outside;
 }
 
+/* What is on a stack may be a copy, or no reference at all: it is not taken off. */
+static void take_roots_off(struct tarn_snapshot *snapshot) {
+  const struct tarn_snapshot_edge *edge = (const void *)snapshot->edges.bytes;
+  const struct tarn_snapshot_edge *end = edge + snapshot->edges.used / sizeof *edge;
+  for (; edge < end; edge++)
+    if (edge->counts)
+      snapshot->outside[edge->to - snapshot->first_block]--;
+}
+
 static void count_outside(struct tarn_snapshot *snapshot) {
   snapshot->outside = tarn_os_map(outside_bytes(snapshot));
-  if (!snapshot->outside)
+  if (!snapshot->outside) {
     snapshot->status = TARN_ENOMEM;
-  else
-    tarn_snapshot_each(snapshot, begin_outside, NULL);
+    return;
+  }
+  tarn_snapshot_each(snapshot, begin_outside, NULL);
+  take_roots_off(snapshot);
 }
 
 static struct tarn_snapshot_node *nodes_of(const struct tarn_snapshot *snapshot) {

@@ -630,6 +630,55 @@ static void test_counting(void **state) {
   support_end(world);
 }
 
+static bool holds(const struct reader *r, const char *group, const char *name) {
+  size_t from = found(r, group);
+  return reader_edge(r, from, found(r, name)) != SIZE_MAX;
+}
+
+/* A root's reference is counted like any other, and shown where the root is. */
+static void what_roots_hold_is_not_counted_from_outside_as_well(void **state) {
+  static const char *const names[] = {"framed", "framed twice", "framed and more", "rooted"};
+  (void)state;
+  tarn_options options = TARN_OPTIONS_INIT;
+  tarn_world *world;
+  struct counted *objects[4] = {NULL};
+  void *raw = NULL;
+  options.flags = TARN_OPTIONS_NO_ENVIRONMENT | TARN_OPTIONS_COUNTING;
+  options.set = SUPPORT_ZEAL ? "collect=0,zeal=1000000000" : "collect=0";
+  assert_int_equal(tarn_world_create(&options, &world), TARN_OK);
+  tarn_thread *self = support_attach(world);
+  {
+    TARN_FRAME(self, (void *)&objects[0], (void *)&objects[1], (void *)&objects[1],
+               (void *)&objects[2], &raw);
+    for (unsigned i = 0; i < 4; i++) {
+      tarn_type_spec spec = {.struct_size = sizeof spec,
+                             .name = names[i],
+                             .size = sizeof(struct counted),
+                             .slot_bits = 6,
+                             .refs_at = offsetof(struct counted, refs)};
+      objects[i] = tarn_new(self, shape(world, &spec));
+      objects[i]->refs = 1 + (i == 1 || i == 2);
+    }
+    raw = tarn_alloc_atomic(self, 100);
+    assert_int_equal(tarn_root_add(world, (void **)&objects[3]), TARN_OK);
+    struct reader r = take(self, 0);
+    assert_false(holds(&r, "(counted from outside)", "framed"));
+    assert_false(holds(&r, "(counted from outside)", "framed twice"));
+    assert_true(holds(&r, "(counted from outside)", "framed and more"));
+    assert_false(holds(&r, "(counted from outside)", "rooted"));
+    assert_int_equal(r.nodes[found(&r, "(counted from outside)")].edges, 1);
+    assert_int_equal(r.nodes[found(&r, "(not counted)")].edges, 0);
+    assert_true(holds(&r, "(global roots)", "rooted"));
+    reader_end(&r);
+    same_as_walk(self, 0);
+    assert_int_equal(tarn_root_remove(world, (void **)&objects[3]), TARN_OK);
+  }
+  for (unsigned i = 0; i < 4; i++)
+    tarn_free(self, objects[i]);
+  assert_int_equal(tarn_thread_detach(self), TARN_OK);
+  support_end(world);
+}
+
 /* --- what it is for -------------------------------------------------------------------------- */
 
 /* A thousand objects hang on a forgotten list, among a million others: they are found as what one
@@ -1190,6 +1239,7 @@ int main(void) {
       cmocka_unit_test(test_roots),
       cmocka_unit_test(test_stacks),
       cmocka_unit_test(test_counting),
+      cmocka_unit_test(what_roots_hold_is_not_counted_from_outside_as_well),
       cmocka_unit_test(test_leak),
       cmocka_unit_test(test_ids),
       cmocka_unit_test(test_files),
