@@ -47,7 +47,7 @@ struct tarn_marker {
   uint64_t marked_bytes; /* of these the blocks of pools */
   uint32_t until_share;  /* objects to scan before tarn_markers_share */
   bool helps;            /* it is a helper's */
-  uint64_t parcels;      /* that it took, in the running collection; under the markers' lock */
+  uint64_t parcels;      /* that it took, in the running collection; read when nobody works */
 };
 
 /* Does a mark byte say that the block lives, for this collection? */

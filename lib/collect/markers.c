@@ -125,7 +125,7 @@ void tarn_markers_share(struct tarn_marker *marker) {
 static void work(struct tarn_markers *markers, struct tarn_marker *marker,
                  struct tarn_parcel *parcel) {
   tarn_mark_take(marker, parcel->words, parcel->count);
-  marker->parcels++; /* read when nobody works */
+  marker->parcels++;
   tarn_mark_drain_stack(marker);
   TARN_DELAY();
   lock(markers);

@@ -5,8 +5,10 @@
  *
  * A place that has something to tell looks at one word of the store, a bit for each kind, and goes
  * on if nobody wants it: a load and a branch, where system calls or locks are not far away.  Else
- * it calls up through the store's hooks, with no lock held, and not before the world runs again,
- * but for STOP_BEGIN and GC_BEGIN.
+ * it calls up through the store's hooks, not before the world runs again, but for STOP_BEGIN and
+ * GC_BEGIN; and with no lock held, but for those of the registry and of visits in these two, that
+ * of cycles in what their collections tell, and in STOOD, which no listener is told of, any that
+ * the thread had when it was stopped.
  */
 #ifndef TARN_HEAP_TOLD_H
 #define TARN_HEAP_TOLD_H

@@ -737,11 +737,13 @@ static void *make_with_data(struct tarn_local *local, const tarn_type *type, siz
 
 static void *make_object(tarn_thread *self, const tarn_type *type, size_t bytes, size_t count) {
   struct tarn_local *local = tarn_local_of(self);
+  const void *outer =
+      local->making; /* whose allocation has called the program, which called this */
   local->making = type;
   void *object = type->data_size
                      ? make_with_data(local, type, bytes)
                      : tarn_local_alloc(local, type->heap, (tarn_flavour)type->flavour, bytes);
-  local->making = NULL;
+  local->making = outer;
   if (!object)
     return NULL;
   if (type->is_array)

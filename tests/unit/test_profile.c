@@ -302,6 +302,37 @@ static void every_allocation_with_a_rate_of_one(void **state) {
 
 /* --- what is in use -------------------------------------------------------------------------- */
 
+static const tarn_type *inner;
+
+static size_t allocate_and_raise(tarn_world *world, size_t limit, size_t in_use, void *data) {
+  (void)world, (void)in_use;
+  assert_non_null(tarn_new(data, inner));
+  return limit * 4;
+}
+
+/* In the middle of an object's allocation the near-limit callback allocates another one. */
+static void an_allocation_within_another_takes_no_name_away(void **state) {
+  (void)state;
+  void *keeps = NULL;
+  tarn_world *world = support_world("collect=0,sweeper=0,hard-limit=8M,near-limit=50");
+  tarn_thread *self = support_attach(world);
+  const tarn_type *outer = support_array(world, NULL);
+  inner = type_of(world, "inner", 32);
+  assert_int_equal(tarn_world_set_near_limit(world, allocate_and_raise, self), TARN_OK);
+  {
+    TARN_FRAME(self, &keeps);
+    keeps = tarn_alloc_atomic(self, 6 * MIB);
+    assert_int_equal(tarn_profile_start(self, 1), TARN_OK);
+    assert_non_null(tarn_new_array(self, outer, 4 * MIB / 8));
+    struct reader *reader = read_profile(world);
+    assert_int_equal(sum_of(reader, "inner", 0, TARN_PROFILE_ALLOC_OBJECTS), 1);
+    assert_int_equal(sum_of(reader, tarn_type_name(outer), 0, TARN_PROFILE_ALLOC_OBJECTS), 1);
+    reader_free(reader);
+  }
+  assert_int_equal(tarn_thread_detach(self), TARN_OK);
+  support_end(world);
+}
+
 static void frees_and_collections_end_samples(void **state) {
   enum { COUNT = 600 };
   static void *kept[COUNT], *raw[COUNT];
@@ -739,6 +770,7 @@ int main(void) {
       cmocka_unit_test(rare_types_are_not_seen_more_often),
       cmocka_unit_test(collections_in_between_change_nothing),
       cmocka_unit_test(every_allocation_with_a_rate_of_one),
+      cmocka_unit_test(an_allocation_within_another_takes_no_name_away),
       cmocka_unit_test(frees_and_collections_end_samples),
       cmocka_unit_test(young_collections_end_young_samples),
       cmocka_unit_test(frees_by_others_end_samples),
