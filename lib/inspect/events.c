@@ -268,7 +268,8 @@ void tarn_watchers_work_out(struct tarn_watchers *watchers) {
 /* What the program knows of the structure. */
 static bool copy_events(const tarn_events *from, tarn_events *to) {
   size_t size = from->struct_size;
-  if (size < offsetof(tarn_events, stop_begins) + sizeof to->stop_begins || size > 4096)
+  if (size < offsetof(tarn_events, stop_begins) + sizeof to->stop_begins || size > 4096 ||
+      size % sizeof to->stop_begins != 0)
     return false;
   memset(to, 0, sizeof *to);
   memcpy(to, from, size < sizeof *to ? size : sizeof *to);

@@ -363,6 +363,8 @@ static void wrong_arguments_are_refused(void **state) {
   assert_int_equal(tarn_world_add_listener(world, &events, &notes, &id), TARN_EINVAL);
   events.struct_size = offsetof(tarn_events, stop_ends); /* it does not know of that one */
   assert_int_equal(tarn_world_add_listener(world, &events, &notes, &id), TARN_EINVAL);
+  events.struct_size = offsetof(tarn_events, stop_ends) + 4; /* nor of half of it */
+  assert_int_equal(tarn_world_add_listener(world, &events, &notes, &id), TARN_EINVAL);
   assert_int_equal(tarn_world_remove_listener(NULL, 1), TARN_EINVAL);
   assert_int_equal(tarn_world_remove_listener(world, 0), TARN_ENOTFOUND);
   assert_int_equal(tarn_world_remove_listener(world, 1), TARN_ENOTFOUND);
