@@ -97,22 +97,30 @@ private:
  * The calling thread, attached until the object ends.  Attaching twice counts, so functions that do
  * not know whether their caller has attached may have one of their own.  Errors: those of
  * tarn_thread_attach.  It may be moved, but not to another thread.
+ *
+ * A world that the thread ends meanwhile has detached it: then the destructor does nothing, and the
+ * handle is as invalid as all others of that world.
  */
 class thread {
 public:
   explicit thread(tarn_world *world) noexcept
-      : handle_(nullptr), status_(tarn_thread_attach(world, &handle_)) {}
+      : world_(world), handle_(nullptr), status_(tarn_thread_attach(world, &handle_)) {}
   thread(thread &&other) noexcept
-      : handle_(other.release()), status_(handle_ ? TARN_OK : other.status_) {}
+      : world_(other.world_), handle_(other.release()),
+        status_(handle_ ? TARN_OK : other.status_) {}
   thread &operator=(thread &&other) noexcept {
     thread taken(std::move(other));
+    std::swap(world_, taken.world_);
     std::swap(handle_, taken.handle_);
     std::swap(status_, taken.status_);
     return *this;
   }
   thread(const thread &) = delete;
   thread &operator=(const thread &) = delete;
-  ~thread() { (void)detach(); }
+  ~thread() {
+    if (handle_ && tarn_thread_self(world_) == handle_) /* looks at nothing of the world */
+      (void)detach();
+  }
 
   /* Detaches now.  TARN_EUNBALANCED: detached all the same; after other errors it is attached
    * still, and this object's. */
@@ -141,6 +149,7 @@ public:
   tarn_status status() const noexcept { return status_; }
 
 private:
+  tarn_world *world_;
   tarn_thread *handle_;
   tarn_status status_;
 };

@@ -167,6 +167,14 @@ void moves() {
   CHECK(tarn_world_destroy(released) == TARN_OK);
 }
 
+/* The end of a world detaches who ends it; the objects of its attachments go later. */
+void ends_first() {
+  tarn::world world;
+  tarn::thread self(world), again(world);
+  CHECK(world.destroy() == TARN_OK && !world);
+  tarn::thread moved(std::move(again));
+}
+
 void stop_exceptions() {
   pid_t child = fork();
   if (child == 0) {
@@ -210,6 +218,7 @@ int main() {
     exceptions(world, type);
   }
   moves();
+  ends_first();
   stop_exceptions();
   std::printf("%s\n", failures ? "bad" : "good");
   return failures != 0;
