@@ -30,7 +30,8 @@ struct tarn_out {
 enum tarn_out_mode {
   TARN_OUT_OVER,
   TARN_OUT_APPEND,
-  TARN_OUT_SHARED /* over, as the umask says */
+  TARN_OUT_SHARED, /* over, as the umask says */
+  TARN_OUT_NEW     /* it goes first, and may be somebody else's link to anything */
 };
 
 /*

@@ -145,7 +145,7 @@ static tarn_status write_beside(struct job *job, const char *path) {
   char part[PATH_MAX + SUFFIX_ROOM];
   if (!part_name(part, sizeof part, path))
     return TARN_ESYSTEM;
-  tarn_out_begin_file(&job->out, part, TARN_OUT_OVER);
+  tarn_out_begin_file(&job->out, part, TARN_OUT_NEW);
   bool opened = job->out.status == TARN_OK;
   tarn_status status = end_out(job, write_all(job));
   if (status == TARN_OK && !tarn_os_rename(part, path))

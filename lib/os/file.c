@@ -58,7 +58,7 @@ static int open_to_write(const char *path, int flags, mode_t mode) {
   do
     file = open_fails() ? -1 : open(path, flags | O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, mode);
   while (file < 0 && errno == EINTR);
-  return file;
+  return file >= 0 && file <= STDERR_FILENO ? move_up(file) : file;
 }
 
 /* Which of the standard files goes to this one; -1: none does. */
@@ -91,8 +91,6 @@ static int share_or_empty(int file, bool append) {
 
 static int create(const char *path, bool append, mode_t mode) {
   int file = open_to_write(path, append ? O_APPEND : 0, mode);
-  if (file >= 0 && file <= STDERR_FILENO)
-    file = move_up(file);
   return file < 0 ? file : share_or_empty(file, append);
 }
 
@@ -102,6 +100,11 @@ int tarn_os_create(const char *path, bool append) {
 
 int tarn_os_create_shared(const char *path) {
   return create(path, false, S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH);
+}
+
+int tarn_os_create_new(const char *path) {
+  tarn_os_remove(path);
+  return open_to_write(path, O_EXCL | O_NOFOLLOW, S_IRUSR | S_IWUSR);
 }
 
 bool tarn_os_rename(const char *from, const char *to) {

@@ -215,6 +215,35 @@ static void a_link_is_no_file_whatever_it_leads_to(void **state) {
   (void)rmdir(directory);
 }
 
+/* Where others may make files, too, one of them may have guessed the name. */
+static void a_new_file_is_made_though_the_name_is_taken(void **state) {
+  char directory[] = "/tmp/tarn-out-XXXXXX", victim[64], path[64], text[16] = "";
+  struct tarn_out out;
+  struct stat found;
+  (void)state;
+  assert_non_null(mkdtemp(directory));
+  (void)snprintf(victim, sizeof victim, "%s/victim", directory);
+  (void)snprintf(path, sizeof path, "%s/new", directory);
+  tarn_out_begin_file(&out, victim, TARN_OUT_OVER);
+  tarn_out_text(&out, "precious");
+  assert_int_equal(tarn_out_end(&out), TARN_OK);
+  for (unsigned i = 0; i < 2; i++) {
+    assert_int_equal(i ? link(victim, path) : symlink(victim, path), 0);
+    tarn_out_begin_file(&out, path, TARN_OUT_NEW);
+    tarn_out_text(&out, "text");
+    assert_int_equal(tarn_out_end(&out), TARN_OK);
+    assert_int_equal(lstat(path, &found), 0);
+    assert_true(S_ISREG(found.st_mode) && found.st_size == 4 && (found.st_mode & 0777) == 0600);
+    assert_int_equal(unlink(path), 0);
+  }
+  FILE *file = fopen(victim, "r");
+  assert_true(file && fgets(text, sizeof text, file));
+  assert_string_equal(text, "precious");
+  (void)fclose(file);
+  (void)unlink(victim);
+  (void)rmdir(directory);
+}
+
 /* The signal for it ends a process that does not expect it. */
 static void a_file_that_may_not_grow_is_an_error_and_not_the_end(void **state) {
   char path[] = "/tmp/tarn-out-XXXXXX";
@@ -278,6 +307,7 @@ int main(void) {
     cmocka_unit_test(files_are_their_owners_and_written_over_or_appended_to),
     cmocka_unit_test(what_standard_output_goes_to_is_gone_on_with),
     cmocka_unit_test(a_link_is_no_file_whatever_it_leads_to),
+    cmocka_unit_test(a_new_file_is_made_though_the_name_is_taken),
     cmocka_unit_test(a_file_that_may_not_grow_is_an_error_and_not_the_end),
     cmocka_unit_test(patterns_become_paths_that_fit_or_none),
 #if TARN_FAULTS
