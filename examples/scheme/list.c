@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * list.c: equivalence, pairs and lists, vectors, bytevectors, and small things that belong to no
+ * list.c: pairs and lists, vectors, bytevectors, and small things that belong to no
  * other file: records and conditions as the prelude needs them, and the collector's own calls.
  *
  * Lists are checked before they are used where that is cheap; a list that is walked while another
@@ -122,75 +122,12 @@ bool copy_arguments(struct vm *vm, const char *who, const tarn_type *type, int c
 
 /* --- equivalence ----------------------------------------------------------------------------- */
 
-/* A number in a word is never that of an object. */
-bool is_eqv(scm a, scm b) {
-  if (a == b)
-    return true;
-  return is_object(a) && is_object(b) && is_number(a) && is_number(b) && number_equal(a, b);
-}
-
-static bool is_eq(scm a, scm b) { return a == b; }
-
-#define DEEPEST 10000 /* calls of C in each other */
-
-enum { DIFFERENT, EQUAL, TOO_DEEP };
-static int compare(scm a, scm b, int depth);
-
-static int compare_vectors(const struct vector *a, const struct vector *b, int depth) {
-  int result = a->count == b->count ? EQUAL : DIFFERENT;
-  for (size_t i = 0; result == EQUAL && i < a->count; i++)
-    result = compare(a->items[i], b->items[i], depth);
-  return result;
-}
-
-static int compare_leaves(scm a, scm b, int depth) {
-  if (is_eqv(a, b))
-    return EQUAL;
-  if (!is_object(a) || !is_object(b) || type_of(a) != type_of(b))
-    return DIFFERENT;
-  if (is_string(a))
-    return string_equal(a, b) ? EQUAL : DIFFERENT;
-  if (is_vector(a))
-    return compare_vectors(vector_of(a), vector_of(b), depth);
-  if (!is_bytevector(a))
-    return DIFFERENT;
-  const struct bytevector *x = bytevector_of(a), *y = bytevector_of(b);
-  return x->count == y->count && memcmp(x->bytes, y->bytes, x->count) == 0 ? EQUAL : DIFFERENT;
-}
-
-/* Two lists that both come back to where they were at the same time are equal. */
-static int compare(scm a, scm b, int depth) {
-  scm mark_a = a, mark_b = b;
-  if (depth == DEEPEST)
-    return TOO_DEEP;
-  for (size_t steps = 1, limit = 1; is_pair(a) && is_pair(b) && a != b; steps++) {
-    int result = compare(car(a), car(b), depth + 1);
-    if (result != EQUAL)
-      return result;
-    a = cdr(a);
-    b = cdr(b);
-    if (a == mark_a && b == mark_b)
-      return EQUAL;
-    if (steps == limit) {
-      mark_a = a;
-      mark_b = b;
-      limit *= 2;
-    }
-  }
-  return compare_leaves(a, b, depth + 1);
-}
-
-/* What is too deep, or circular other than along the cdr, is not equal here. */
-bool is_equal(scm a, scm b) { return compare(a, b, 0) == EQUAL; }
-
 PRIMITIVE(prim_is_eq) { return boolean(arguments[0] == arguments[1]); }
 PRIMITIVE(prim_is_eqv) { return boolean(is_eqv(arguments[0], arguments[1])); }
 
 PRIMITIVE(prim_is_equal) {
-  int result = compare(arguments[0], arguments[1], 0);
-  if (result == TOO_DEEP)
-    return raise_error(vm, "error", "equal?", "too deep, or circular", 0);
-  return boolean(result == EQUAL);
+  int same = is_equal(vm, arguments[0], arguments[1], 0);
+  return same < 0 ? 0 : boolean(same);
 }
 
 /* --- predicates ------------------------------------------------------------------------------ */
@@ -377,18 +314,24 @@ PRIMITIVE(prim_list_ref) {
   return list ? car(list) : 0;
 }
 
+static int are_eq(struct vm *vm, scm a, scm b, scm list) { return (void)vm, (void)list, a == b; }
+static int are_eqv(struct vm *vm, scm a, scm b, scm list) {
+  return (void)vm, (void)list, is_eqv(a, b);
+}
+
 /* The first pair of the list whose car, or whose car's car, is the same as the key; inlined for
- * each way to compare. */
+ * each way to compare.  As that may poll, what was found is looked at again. */
 static inline scm search(struct vm *vm, const char *who, const scm *arguments,
-                         bool (*same)(scm, scm), bool by_key) {
+                         int (*compare)(struct vm *, scm, scm, scm), bool by_key) {
   scm key = arguments[0], list = arguments[1];
   struct circle circle = CIRCLE_BEGIN(list);
   while (is_pair(list)) {
     scm item = car(list);
     if (by_key && !is_pair(item))
       return wrong_type(vm, who, 2, arguments[1]);
-    if (same(key, by_key ? car(item) : item))
-      return by_key ? item : list;
+    int same = compare(vm, key, by_key ? car(item) : item, list);
+    if (same)
+      return same < 0 ? 0 : by_key ? car(list) : list;
     list = cdr(list);
     if (circle_closes(&circle, list))
       break;
@@ -396,11 +339,11 @@ static inline scm search(struct vm *vm, const char *who, const scm *arguments,
   return list == SCM_NIL ? SCM_FALSE : wrong_type(vm, who, 2, arguments[1]);
 }
 
-PRIMITIVE(prim_memq) { return search(vm, "memq", arguments, is_eq, false); }
-PRIMITIVE(prim_memv) { return search(vm, "memv", arguments, is_eqv, false); }
+PRIMITIVE(prim_memq) { return search(vm, "memq", arguments, are_eq, false); }
+PRIMITIVE(prim_memv) { return search(vm, "memv", arguments, are_eqv, false); }
 PRIMITIVE(prim_member) { return search(vm, "member", arguments, is_equal, false); }
-PRIMITIVE(prim_assq) { return search(vm, "assq", arguments, is_eq, true); }
-PRIMITIVE(prim_assv) { return search(vm, "assv", arguments, is_eqv, true); }
+PRIMITIVE(prim_assq) { return search(vm, "assq", arguments, are_eq, true); }
+PRIMITIVE(prim_assv) { return search(vm, "assv", arguments, are_eqv, true); }
 PRIMITIVE(prim_assoc) { return search(vm, "assoc", arguments, is_equal, true); }
 
 /* --- vectors --------------------------------------------------------------------------------- */

@@ -12,25 +12,22 @@
  */
 #include "scheme.h"
 #include <inttypes.h>
-#include <stdlib.h>
 
 #define SMALL 10000 /* objects that are walked through before a table is made */
 
 enum labels { FOR_CYCLES, FOR_SHARED, NO_LABELS };
 
-struct node {
-  scm object; /* 0: free */
-  bool inside, labelled;
-  size_t number; /* of its label, from 1; 0: it was not printed yet */
-};
+/* What the walk knows of an object; the rest of the word is the number of its label, from 1, or 0
+ * as long as that was not printed. */
+enum { INSIDE = 1, LABELLED = 2, NUMBER_SHIFT = 2 };
 
 struct printer {
   struct vm *vm;
   scm port;
   bool write, failed;
-  scm *bottom; /* of the VM's stack when it began */
-  struct node *nodes;
-  size_t size, used, labels; /* size: a power of two, or 0 without a table */
+  scm *bottom;      /* of the VM's stack when it began */
+  struct seen seen; /* empty if no walk looked for labels */
+  size_t labels;
   size_t length;
   char text[512];
 };
@@ -261,50 +258,29 @@ static bool is_small(struct printer *p, scm v) {
   return count <= SMALL;
 }
 
-/* The object's node, or the free one where it would be. */
-static struct node *find(const struct printer *p, scm v) {
-  size_t at = (size_t)((uint64_t)v * 0x9E3779B97F4A7C15u >> 20);
-  while (p->nodes[at & (p->size - 1)].object != 0 && p->nodes[at & (p->size - 1)].object != v)
-    at++;
-  return &p->nodes[at & (p->size - 1)];
-}
-
-static bool grow(struct printer *p) {
-  struct printer larger = {.size = p->size ? 2 * p->size : 1024};
-  larger.nodes = calloc(larger.size, sizeof *larger.nodes);
-  if (!larger.nodes) {
+/* Meets an object on the walk: is it one with parts that is met for the first time? */
+static bool is_new(struct printer *p, scm v, enum labels labels) {
+  if (!is_compound(v))
+    return false;
+  if (!seen_reserve(&p->seen, 1)) {
     p->failed = true;
     return out_of_memory(p->vm);
   }
-  for (size_t i = 0; i < p->size; i++)
-    if (p->nodes[i].object)
-      *find(&larger, p->nodes[i].object) = p->nodes[i];
-  free(p->nodes);
-  p->nodes = larger.nodes;
-  p->size = larger.size;
-  return true;
-}
-
-/* Meets an object on the walk: is it one with parts that is met for the first time? */
-static bool is_new(struct printer *p, scm v, enum labels labels) {
-  if (!is_compound(v) || (p->used >= p->size / 2 && !grow(p)))
-    return false;
-  struct node *node = find(p, v);
-  if (node->object) {
-    node->labelled = node->labelled || node->inside || labels == FOR_SHARED;
-    return false;
+  struct sight *sight = seen_find(&p->seen, v);
+  if (!sight->object) {
+    seen_add(&p->seen, sight, v, INSIDE);
+    return true;
   }
-  node->object = v;
-  node->inside = true;
-  p->used++;
-  return true;
+  if (sight->word & INSIDE || labels == FOR_SHARED)
+    sight->word |= LABELLED;
+  return false;
 }
 
 /* The walk leaves an object, or all pairs of a list from the first to the last. */
 static void leave(struct printer *p, scm first, scm last) {
-  struct node *node;
-  for (scm v = first; (node = find(p, v))->inside; v = cdr(v)) {
-    node->inside = false;
+  struct sight *sight;
+  for (scm v = first; (sight = seen_find(&p->seen, v))->word & INSIDE; v = cdr(v)) {
+    sight->word &= ~(uintptr_t)INSIDE;
     if (v == last || !is_pair(v))
       break;
   }
@@ -337,18 +313,21 @@ static void find_labels(struct printer *p, scm v, enum labels labels) {
 
 /* --- printing -------------------------------------------------------------------------------- */
 
-static bool is_labelled(const struct printer *p, scm v) { return p->size && find(p, v)->labelled; }
+static bool is_labelled(const struct printer *p, scm v) {
+  return p->seen.size && seen_find(&p->seen, v)->word & LABELLED;
+}
 
 /* True: the label says it all. */
 static bool print_label(struct printer *p, scm v) {
   char text[32];
   if (!is_labelled(p, v))
     return false;
-  struct node *node = find(p, v);
-  bool again = node->number != 0;
+  struct sight *sight = seen_find(&p->seen, v);
+  bool again = sight->word >> NUMBER_SHIFT;
   if (!again)
-    node->number = ++p->labels;
-  (void)snprintf(text, sizeof text, again ? "#%zu#" : "#%zu=", node->number - 1);
+    sight->word |= ++p->labels << NUMBER_SHIFT;
+  (void)snprintf(text, sizeof text,
+                 again ? "#%zu#" : "#%zu=", (size_t)(sight->word >> NUMBER_SHIFT) - 1);
   put(p, text);
   return again;
 }
@@ -430,7 +409,7 @@ static bool print_with(struct vm *vm, scm v, scm port, bool write, enum labels l
     print_next(&p);
   flush(&p);
   vm->sp = p.bottom;
-  free(p.nodes);
+  seen_drop(&p.seen);
   return !p.failed;
 }
 

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
-/* Frames at once: what the compiler and `equal?` then do with the datum is recursive. */
+/* Frames at once: what the compiler then does with the datum is recursive. */
 #define DEEPEST 10000
 
 /* What is read in place of a datum. */

@@ -422,10 +422,31 @@ scm parse_number(struct vm *vm, const char *text, size_t length, unsigned radix)
 /* Text of a number, a string; 0: no memory. */
 scm number_to_string(struct vm *vm, scm v, unsigned radix);
 
-/* --- list.c ---------------------------------------------------------------------------------- */
+/* --- equal.c, seen.c ------------------------------------------------------------------------- */
 
 bool is_eqv(scm a, scm b);
-bool is_equal(scm a, scm b);    /* by structure; false for what is too deep */
+/* By structure: 1 or 0; -1: it cannot be told, and the condition is set.  Polls: what `kept` is,
+ * and the two, are roots meanwhile. */
+int is_equal(struct vm *vm, scm a, scm b, scm kept);
+/* Does not poll, and sets no condition: false then. */
+bool is_equal_quietly(struct vm *vm, scm a, scm b);
+
+/* A word for each of the objects that a walk has met; begins as zeros. */
+struct seen {
+  struct sight {
+    scm object; /* 0: this place is free */
+    uintptr_t word;
+  } * sights;
+  size_t size, used;
+};
+bool seen_reserve(struct seen *seen, size_t more); /* room for more; false: no memory */
+/* The object's place, or the free one where it would be; there is room for one more. */
+struct sight *seen_find(const struct seen *seen, scm object);
+void seen_add(struct seen *seen, struct sight *place, scm object, uintptr_t word);
+void seen_drop(struct seen *seen);
+
+/* --- list.c ---------------------------------------------------------------------------------- */
+
 intptr_t list_length(scm list); /* -1: not a proper list */
 
 /* Of %record-ref or %record-set!: what is wrong with its arguments. */
@@ -489,7 +510,7 @@ uint64_t equal_hash(scm v);
 /* A table by eq?, as make-eq-hash-table gives.  The caller keeps table, key and value alive. */
 scm eq_table(struct vm *vm);
 bool table_put(struct vm *vm, scm table, scm key, scm value); /* false: no memory */
-scm table_ref(scm table, scm key);                            /* 0: none */
+scm table_ref(scm table, scm key); /* of such a table; 0: there is none */
 
 /* --- thread.c, guardian.c -------------------------------------------------------------------- */
 

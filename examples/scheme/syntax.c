@@ -273,7 +273,7 @@ static bool match(struct use *use, scm pattern, scm form) {
     return match_name(use, pattern, form);
   if (is_vector(pattern))
     return match_vector(use, pattern, form);
-  return pattern == SCM_NIL ? form == SCM_NIL : is_equal(pattern, form);
+  return pattern == SCM_NIL ? form == SCM_NIL : is_equal_quietly(use->c->vm, pattern, form);
 }
 
 /* --- templates ------------------------------------------------------------------------------- */

@@ -103,8 +103,11 @@ static uint64_t hash_key(uint64_t kind, scm key) {
   return kind == BY_EQ ? mix(key) : kind == BY_EQV ? eqv_hash(key) : equal_hash(key);
 }
 
-static bool are_one_key(uint64_t kind, scm a, scm b) {
-  return a == b || (kind == BY_EQV ? is_eqv(a, b) : kind == BY_EQUAL && is_equal(a, b));
+/* -1: failed.  Keeps the vector alive. */
+static int are_one_key(struct vm *vm, scm vector, uint64_t kind, scm a, scm b) {
+  if (a == b || kind == BY_EQ || !is_object(a) || !is_object(b))
+    return a == b;
+  return kind == BY_EQV ? is_eqv(a, b) : is_equal(vm, a, b, vector);
 }
 
 /* --- entries --------------------------------------------------------------------------------- */
@@ -114,18 +117,25 @@ static bool is_live(const struct entry *entry) { return entry->key && entry->key
 static struct entry *entries_of(scm vector) { return (struct entry *)vector_of(vector)->items; }
 static size_t capacity_of(scm vector) { return vector_of(vector)->count / 2; } /* a power of two */
 
-/* The entry, or NULL. */
-static struct entry *find(scm vector, uint64_t kind, scm key) {
+/* The entry, or NULL.  False: it cannot be told, and the condition is set. */
+static bool find(struct vm *vm, scm vector, uint64_t kind, scm key, struct entry **found) {
   struct entry *entries = entries_of(vector);
   size_t capacity = capacity_of(vector), at = hash_key(kind, key);
+  *found = NULL;
   for (size_t i = 0; i < capacity; i++, at++) {
     struct entry *entry = &entries[at & (capacity - 1)];
-    if (!entry->key)
-      return NULL;
-    if (are_one_key(kind, entry->key, key))
-      return entry;
+    scm other = entry->key;
+    if (!other)
+      break;
+    int same = are_one_key(vm, vector, kind, other, key);
+    if (same < 0)
+      return false;
+    if (same) {
+      *found = entry;
+      break;
+    }
   }
-  return NULL;
+  return true;
 }
 
 /* Where a key goes that is not there; NULL: there is no place, as threads were not careful. */
@@ -168,7 +178,9 @@ static bool resize(struct vm *vm, scm v) {
 bool table_put(struct vm *vm, scm v, scm key, scm value) {
   struct table *table = table_of(v);
   scm vector = table->entries;
-  struct entry *entry = find(vector, table->kind, key);
+  struct entry *entry;
+  if (!find(vm, vector, table->kind, key, &entry))
+    return false;
   if (!entry) {
     size_t used = table->count + table->deleted + 1;
     if (used * 4 > capacity_of(vector) * 3 && !resize(vm, v))
@@ -200,7 +212,8 @@ static scm make_table(struct vm *vm, uint64_t kind) {
 scm eq_table(struct vm *vm) { return make_table(vm, BY_EQ); }
 
 scm table_ref(scm v, scm key) {
-  const struct entry *entry = find(table_of(v)->entries, table_of(v)->kind, key);
+  struct entry *entry;
+  (void)find(NULL, table_of(v)->entries, BY_EQ, key, &entry);
   return entry ? entry->value : 0;
 }
 
@@ -218,9 +231,9 @@ static uint64_t hash_of_key(const void *key, void *data) {
   (void)data;
   return equal_hash((scm)key);
 }
-static bool are_equal_keys(const void *probe, const void *key, void *data) {
+static bool have_equal_keys(const void *probe, const void *key, void *data) {
   (void)data;
-  return is_equal((scm)probe, (scm)key);
+  return is_equal_quietly(vm_of(NULL), (scm)probe, (scm)key);
 }
 
 /* Weak keys are compared by address, the keys of weak values by equal. */
@@ -232,7 +245,7 @@ static scm make_weak_table(struct vm *vm, tarn_weak_kind kind) {
   spec.kind = kind;
   if (kind == TARN_WEAK_VALUES) {
     spec.hash = hash_of_key;
-    spec.equal = are_equal_keys;
+    spec.equal = have_equal_keys;
   }
   table->kind = kind;
   if (tarn_weak_table_create(world, &spec, &table->table) != TARN_OK)
@@ -261,17 +274,21 @@ PRIMITIVE(make_weak_value_table) { return make_weak_table(vm, TARN_WEAK_VALUES);
 
 /* --- primitives: entries --------------------------------------------------------------------- */
 
-/* The value, or `otherwise`; 0: the first argument is no table. */
+/* The value, or `otherwise`; 0: failed. */
 static scm look_up(struct vm *vm, const char *who, const scm *arguments, scm otherwise) {
+  const struct table *table = table_of(arguments[0]);
+  struct entry *entry;
   scm value = 0;
-  if (is_weak_table(arguments[0]))
+  if (is_weak_table(arguments[0])) {
     (void)tarn_weak_table_get(vm->self, weak_table_of(arguments[0])->table,
                               (const void *)arguments[1], (void **)&value);
-  else if (is_table(arguments[0]))
-    value = table_ref(arguments[0], arguments[1]);
-  else
+    return value ? value : otherwise;
+  }
+  if (!is_table(arguments[0]))
     return wrong_type(vm, who, 1, arguments[0]);
-  return value ? value : otherwise;
+  if (!find(vm, table->entries, table->kind, arguments[1], &entry))
+    return 0;
+  return entry ? entry->value : otherwise;
 }
 
 PRIMITIVE(table_ref_default) {
@@ -300,7 +317,9 @@ PRIMITIVE(table_delete) {
   if (!is_table(arguments[0]))
     return wrong_type(vm, "hash-table-delete!", 1, arguments[0]);
   struct table *table = table_of(arguments[0]);
-  struct entry *entry = find(table->entries, table->kind, arguments[1]);
+  struct entry *entry;
+  if (!find(vm, table->entries, table->kind, arguments[1], &entry))
+    return 0;
   if (entry) {
     entry->key = KEY_DELETED;
     entry->value = SCM_FALSE;
