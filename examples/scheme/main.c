@@ -130,13 +130,17 @@ static ssize_t read_terminal(int descriptor, void *to, size_t most) {
 
 /* What follows an expression on its line is not for a program that reads: spaces and the newline,
  * or `all` of it, after an error.  False: the input is over. */
-static bool skip_line(struct vm *vm, scm port, bool all) {
+static bool skip_line(struct vm *vm, scm v, bool all) {
   int c;
+  struct port *port = port_enter(vm, "read", v);
+  if (!port)
+    return false;
   while ((c = port_peek_char(vm, port)) >= 0 && (all || c == ' ' || c == '\n')) {
     (void)port_read_char(vm, port);
     if (c == '\n')
       break;
   }
+  port_leave(port);
   return c >= 0;
 }
 

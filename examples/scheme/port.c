@@ -7,11 +7,11 @@
  * dead, in case the program did not close it.  The object is made before the descriptor, so that
  * nothing can fail while only a C variable knows of that.  The world is told of the buffer's bytes.
  *
- * A lock in each port is held for one operation, from `enter` to `leave`.  Its holder may allocate,
- * or be stopped, as those who wait do so in a blocked region (`take_lock`); but it runs no Scheme
- * code, and takes the lock of no other port: only the standard input's holder flushes the standard
- * outputs.  Objects do not move, and the caller keeps the port alive, so a mutex inside it is fine,
- * and is all of an object that is touched in a blocked region.
+ * A lock in each port is held for one operation, from `enter` to `leave`; a datum is read by one.
+ * Its holder may allocate, or be stopped, as those who wait do so in a blocked region
+ * (`take_lock`); but it runs no Scheme code, and takes the lock of no other port: only the standard
+ * input's holder flushes the standard outputs.  Objects do not move, and the caller keeps the port
+ * alive, so a mutex inside it is fine, and is all of an object that is touched in a blocked region.
  *
  * System calls that may block stand in blocked regions, where nothing but C variables and the
  * buffer is touched.  Between operations, start <= end <= capacity.  Of an input port, what lies
@@ -47,7 +47,7 @@ struct port { /* nothing is traced */
   int descriptor; /* -1: none */
   bool open;
   bool ended;  /* the end of the input was seen */
-  size_t line; /* atomic: port_line reads it without the lock */
+  size_t line; /* of the next character */
   size_t start, end, capacity;
   unsigned char *buffer;
 };
@@ -396,11 +396,9 @@ static bool need(struct vm *vm, struct port *port, size_t bytes) {
 }
 
 static void skip(struct port *port, size_t bytes, size_t lines) {
-  __atomic_store_n(&port->line, port->line + lines, __ATOMIC_RELAXED);
+  port->line += lines;
   port->start += bytes;
 }
-
-size_t port_line(scm port) { return __atomic_load_n(&port_of(port)->line, __ATOMIC_RELAXED); }
 
 /* How many bytes a character of this first byte has; 1 also for one that is none. */
 static size_t utf8_length(unsigned char first) {
@@ -409,10 +407,12 @@ static size_t utf8_length(unsigned char first) {
 
 /* The character or byte that is `ahead` bytes further, and its length.  -1: the end; -2: failed. */
 static int look(struct vm *vm, struct port *port, size_t ahead, size_t *length) {
-  if (!need(vm, port, ahead + 1))
-    return -2;
-  if (port->end - port->start == ahead)
-    return -1;
+  if (port->end - port->start <= ahead) {
+    if (!need(vm, port, ahead + 1))
+      return -2;
+    if (port->end - port->start == ahead)
+      return -1;
+  }
   unsigned char first = port->buffer[port->start + ahead];
   *length = 1;
   if (first < 0x80 || port->kind & PORT_BINARY)
@@ -426,28 +426,32 @@ static int look(struct vm *vm, struct port *port, size_t ahead, size_t *length) 
 }
 
 /* The next one, which is read, or stays. */
-static int next(struct vm *vm, const char *who, scm v, unsigned kind, bool stays) {
+static int next(struct vm *vm, struct port *port, bool stays) {
   size_t length;
-  struct port *port = enter(vm, who, 1, v, kind);
-  if (!port)
-    return -2;
   int c = look(vm, port, 0, &length);
   if (c >= 0 && !stays)
     skip(port, length, c == '\n');
-  give_lock(&port->lock);
   return c;
 }
 
-int port_read_char(struct vm *vm, scm v) { return next(vm, "read-char", v, TEXT_INPUT, false); }
-int port_peek_char(struct vm *vm, scm v) { return next(vm, "peek-char", v, TEXT_INPUT, true); }
+struct port *port_enter(struct vm *vm, const char *who, scm v) {
+  return enter(vm, who, 1, v, TEXT_INPUT);
+}
+void port_leave(struct port *port) { give_lock(&port->lock); }
+int port_peek_char(struct vm *vm, struct port *port) { return next(vm, port, true); }
+int port_read_char(struct vm *vm, struct port *port) {
+  tarn_safepoint(vm->self);
+  return next(vm, port, false);
+}
+size_t port_line(const struct port *port) { return port->line; }
 
 static scm char_or_eof(int c) { return c >= 0 ? make_char((uint32_t)c) : c == -1 ? SCM_EOF : 0; }
 static scm byte_or_eof(int c) { return c >= 0 ? fixnum(c) : c == -1 ? SCM_EOF : 0; }
 
-#define DEFINE_NEXT(function, name, kind, stays, result)     \
-  PRIMITIVE(function) {                                      \
-    scm port = port_argument(vm, 1, count, arguments, kind); \
-    return result(next(vm, name, port, kind, stays));        \
+#define DEFINE_NEXT(function, name, kind, stays, result)                     \
+  PRIMITIVE(function) {                                                      \
+    struct port *port = enter_argument(vm, name, 1, count, arguments, kind); \
+    return port ? leave(port, result(next(vm, port, stays))) : 0;            \
   }
 DEFINE_NEXT(prim_read_char, "read-char", TEXT_INPUT, false, char_or_eof)
 DEFINE_NEXT(prim_peek_char, "peek-char", TEXT_INPUT, true, char_or_eof)

@@ -25,10 +25,10 @@ enum { FRAME_EXTRA, FRAME_KIND, FRAME_BELOW, FRAME_LINE, FRAME_WORDS };
 
 struct reader {
   struct vm *vm;
-  scm port;
-  scm labels;  /* ((number . box) ...) */
-  scm *bottom; /* of the VM's stack when it began */
-  scm *frame;  /* the topmost; NULL: none */
+  struct port *port; /* with its lock */
+  scm labels;        /* ((number . box) ...) */
+  scm *bottom;       /* of the VM's stack when it began */
+  scm *frame;        /* the topmost; NULL: none */
   size_t frames;
   char *text; /* a token, in UTF-8 */
   size_t length, room;
@@ -485,11 +485,14 @@ static bool resolve_labels(struct reader *r) {
 }
 
 scm read_datum(struct vm *vm, scm port) {
-  struct reader reader = {.vm = vm, .port = port, .labels = SCM_NIL, .bottom = vm->sp};
+  struct reader reader = {.vm = vm, .labels = SCM_NIL, .bottom = vm->sp};
   scm datum = NOTHING;
-  ROOTS(vm, (void *)&reader.port, (void *)&reader.labels, (void *)&datum);
+  ROOTS(vm, (void *)&port, (void *)&reader.labels, (void *)&datum);
+  if (!(reader.port = port_enter(vm, "read", port)))
+    return 0;
   while (datum == NOTHING)
     datum = reduce(&reader, read_next(&reader));
+  port_leave(reader.port);
   free(reader.text);
   vm->sp = reader.bottom;
   if (datum && reader.labels != SCM_NIL && (is_pair(datum) || is_vector(datum)))
@@ -499,10 +502,7 @@ scm read_datum(struct vm *vm, scm port) {
   return datum;
 }
 
-PRIMITIVE(prim_read) {
-  scm port = count > 0 ? arguments[0] : input_port(vm);
-  return is_port(port) ? read_datum(vm, port) : wrong_type(vm, "read", 1, port);
-}
+PRIMITIVE(prim_read) { return read_datum(vm, count > 0 ? arguments[0] : input_port(vm)); }
 
 static const struct primitive_def defs[] = {{"read", prim_read, 0, 1}, {NULL, NULL, 0, 0}};
 

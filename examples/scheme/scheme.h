@@ -475,9 +475,14 @@ struct port;
 bool is_port(scm v);
 scm open_input_bytes(struct vm *vm, const char *utf8, size_t bytes); /* copied */
 scm open_input_file(struct vm *vm, const char *path);                /* not of the heap */
-int port_read_char(struct vm *vm, scm port); /* -1: end; -2: failed, and the condition is set */
-int port_peek_char(struct vm *vm, scm port);
-size_t port_line(scm port); /* of the next character, from 1 */
+/* For who reads many characters: between these two it has the lock of a text input port, and runs
+ * no Scheme code.  NULL: failed. */
+struct port *port_enter(struct vm *vm, const char *who, scm port);
+void port_leave(struct port *port);
+/* -1: end; -2: failed, and the condition is set.  Polls. */
+int port_read_char(struct vm *vm, struct port *port);
+int port_peek_char(struct vm *vm, struct port *port);
+size_t port_line(const struct port *port); /* of the next character, from 1 */
 bool port_write(struct vm *vm, scm port, const char *utf8, size_t bytes); /* false: failed */
 bool port_flush(struct vm *vm, scm port);
 bool flush_standard(struct vm *vm); /* the process's two; false: the condition is set */
