@@ -35,6 +35,8 @@ void tarn_out_begin_file(struct tarn_out *out, const char *path, enum tarn_out_m
                                       : tarn_os_create(path, mode == TARN_OUT_APPEND);
   if (out->file < 0)
     fail(out, TARN_ESYSTEM, errno);
+  else
+    out->own = mode != TARN_OUT_APPEND && tarn_os_is_own_file(out->file);
 }
 
 void tarn_out_begin_fn(struct tarn_out *out, tarn_write_fn fn, void *data) {
@@ -59,7 +61,7 @@ bool tarn_out_flush(struct tarn_out *out) {
 }
 
 bool tarn_out_flush_ended(struct tarn_out *out, const char *end) {
-  if (tarn_out_flush(out) && out->file >= 0)
+  if (tarn_out_flush(out) && out->own)
     tarn_os_write_at(out->file, end, strlen(end), out->written);
   return out->status == TARN_OK;
 }

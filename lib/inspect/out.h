@@ -20,6 +20,7 @@ struct tarn_out {
   size_t used;
   uint64_t written; /* bytes handed on, without those in the buffer */
   int file;         /* -1: none */
+  bool own;         /* it began empty, and nobody else writes to it */
   tarn_write_fn fn; /* instead of a file, unless NULL */
   void *data;
   tarn_status status; /* TARN_OK, or of the first failure */
@@ -49,8 +50,8 @@ tarn_status tarn_out_end(struct tarn_out *out);
 bool tarn_out_flush(struct tarn_out *out);
 
 /* The same, with an end behind it that what is written next takes the place of; so the file is
- * whole at any time.  Not in what cannot be written to at an offset.  The file was begun with
- * TARN_OUT_OVER, and what comes next is not shorter. */
+ * whole at any time.  What comes next must not be shorter.  Without the end in pipes, and where
+ * others write as well. */
 bool tarn_out_flush_ended(struct tarn_out *out, const char *end);
 
 void tarn_out_bytes(struct tarn_out *out, const char *bytes, size_t size);

@@ -89,6 +89,14 @@ static int share_or_empty(int file, bool append) {
   return shared;
 }
 
+bool tarn_os_is_own_file(int file) {
+  struct stat own;
+  int kept = errno;
+  bool is = fstat(file, &own) == 0 && S_ISREG(own.st_mode) && standard_one(&own) < 0;
+  errno = kept;
+  return is;
+}
+
 static int create(const char *path, bool append, mode_t mode) {
   int file = open_to_write(path, append ? O_APPEND : 0, mode);
   return file < 0 ? file : share_or_empty(file, append);
@@ -172,19 +180,21 @@ static void take_signal(const sigset_t *held) {
   }
 }
 
-void tarn_os_write_at(int file, const char *from, size_t size, uint64_t offset) {
-  int kept = errno;
+/* All of it at an offset, or at the end of what was written if there is none. */
+static bool put(int file, const char *from, size_t size, const uint64_t *offset) {
   ssize_t done;
+  if (!offset)
+    return write_all(file, from, size);
   do
-    done = pwrite(file, from, size, (off_t)offset);
+    done = pwrite(file, from, size, (off_t)*offset);
   while (done < 0 && errno == EINTR);
-  errno = kept;
+  return done == (ssize_t)size;
 }
 
-bool tarn_os_write(int file, const char *from, size_t size) {
+static bool put_quietly(int file, const char *from, size_t size, const uint64_t *offset) {
   int kept = errno;
   sigset_t held, before;
-  bool holds = hold_back(&held, &before), good = write_all(file, from, size);
+  bool holds = hold_back(&held, &before), good = put(file, from, size, offset);
   if (!good)
     kept = errno;
   if (!good && (kept == EPIPE || kept == EFBIG) && holds)
@@ -193,4 +203,14 @@ bool tarn_os_write(int file, const char *from, size_t size) {
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
   errno = kept;
   return good;
+}
+
+bool tarn_os_write(int file, const char *from, size_t size) {
+  return put_quietly(file, from, size, NULL);
+}
+
+void tarn_os_write_at(int file, const char *from, size_t size, uint64_t offset) {
+  int kept = errno;
+  (void)put_quietly(file, from, size, &offset);
+  errno = kept;
 }

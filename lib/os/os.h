@@ -271,6 +271,8 @@ void tarn_os_remove(const char *path);
 /* Is that a file, or a name for one to be?  A device, a pipe or a link (/dev/stdout is one) must
  * not be replaced. */
 bool tarn_os_is_file(const char *path);
+/* Is an open one a file, and not what the program's standard output or error goes to? */
+bool tarn_os_is_own_file(int file);
 /* False: what was written before may be lost; errno says why. */
 bool tarn_os_close(int file);
 size_t tarn_os_read(int file, void *to, size_t room);
@@ -283,8 +285,8 @@ size_t tarn_os_read_at(int file, void *to, size_t room, uint64_t offset);
  */
 bool tarn_os_write(int file, const char *from, size_t size);
 
-/* The same at an offset, which the next write takes no notice of; what cannot be written there, to
- * a pipe for instance, is dropped. */
+/* The same at an offset, which the next write takes no notice of; what cannot be written there is
+ * dropped. */
 void tarn_os_write_at(int file, const char *from, size_t size, uint64_t offset);
 
 /* One line on standard error with one write; the newline is added. */

@@ -194,6 +194,39 @@ static void what_standard_output_goes_to_is_gone_on_with(void **state) {
   }
 }
 
+/* Nor is an end left where the program's own output goes. */
+static void an_end_is_for_files_of_our_own(void **state) {
+  (void)state;
+  for (unsigned i = 0; i < 2; i++) {
+    char path[] = "/tmp/tarn-out-XXXXXX", text[64] = "";
+    bool ours = i == 0;
+    struct tarn_out out;
+    int file = mkstemp(path), before = dup(STDOUT_FILENO);
+    assert_true(file >= 0 && before >= 0);
+    (void)fflush(stdout);
+    assert_true(ours || dup2(file, STDOUT_FILENO) == STDOUT_FILENO);
+    bool good = ours || write(STDOUT_FILENO, "before ", 7) == 7;
+    tarn_out_begin_file(&out, path, TARN_OUT_OVER);
+    tarn_out_text(&out, "one ");
+    good = tarn_out_flush_ended(&out, "end") && good;
+    ssize_t got = pread(file, text, sizeof text - 1, 0);
+    tarn_out_text(&out, "two");
+    tarn_status status = tarn_out_end(&out);
+    assert_int_equal(dup2(before, STDOUT_FILENO), STDOUT_FILENO);
+    assert_true(good);
+    assert_int_equal(status, TARN_OK);
+    assert_int_equal(got, strlen(text));
+    assert_string_equal(text, ours ? "one end" : "before one ");
+    got = pread(file, text, sizeof text - 1, 0);
+    assert_true(got > 0);
+    text[got] = '\0';
+    assert_string_equal(text, ours ? "one two" : "before one two");
+    (void)close(before);
+    (void)close(file);
+    (void)unlink(path);
+  }
+}
+
 /* It would be replaced: /dev/stdout of the whole system, say. */
 static void a_link_is_no_file_whatever_it_leads_to(void **state) {
   char directory[] = "/tmp/tarn-out-XXXXXX", file[64], link[64], none[64];
@@ -258,6 +291,9 @@ static void a_file_that_may_not_grow_is_an_error_and_not_the_end(void **state) {
   small.rlim_cur = 1000;
   assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
   tarn_out_begin_file(&out, path, TARN_OUT_OVER);
+  for (unsigned i = 0; i < 125; i++)
+    tarn_out_text(&out, "12345678");
+  assert_true(tarn_out_flush_ended(&out, "end")); /* for which there is no room */
   for (unsigned i = 0; i < 1000; i++)
     tarn_out_text(&out, "12345678");
   tarn_status status = tarn_out_end(&out);
@@ -306,6 +342,7 @@ int main(void) {
     cmocka_unit_test(the_first_refusal_ends_the_writing_and_is_reported),
     cmocka_unit_test(files_are_their_owners_and_written_over_or_appended_to),
     cmocka_unit_test(what_standard_output_goes_to_is_gone_on_with),
+    cmocka_unit_test(an_end_is_for_files_of_our_own),
     cmocka_unit_test(a_link_is_no_file_whatever_it_leads_to),
     cmocka_unit_test(a_new_file_is_made_though_the_name_is_taken),
     cmocka_unit_test(a_file_that_may_not_grow_is_an_error_and_not_the_end),
