@@ -46,6 +46,8 @@ static void limit_address_space(size_t bytes) {
   CHILD_CHECK(getrlimit(RLIMIT_AS, &limit) == 0);
   limit.rlim_cur = bytes;
   CHILD_CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
+  /* An emulator may have done nothing, and what follows would fill the machine. */
+  CHILD_CHECK(getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur == bytes);
 }
 
 struct link {
