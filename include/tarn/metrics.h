@@ -12,6 +12,7 @@
 
 TARN_BEGIN_DECLS
 
+/* How they are written. */
 typedef enum tarn_metrics_format {
   TARN_METRICS_OPENMETRICS = 0, /* application/openmetrics-text; version=1.0.0; charset=utf-8 */
   TARN_METRICS_JSON = 1         /* one object, on lines */

@@ -2,10 +2,9 @@
 /*
  * tarn/options.h: how a world is configured.
  *
- * Every option has a name (`min-heap`), a kind (size, percentage, count, switch, flags, duration),
- * a range and a default.  doc/options.md and the manual page tarn(7) list them all; so does any
- * program that uses Tarn when it is started with TARN_HELP=1.  TARN_SHOW_CONFIG=1 prints every
- * value and where it came from.
+ * Every option has a name (`min-heap`), a kind (one of those below), a range and a default.
+ * doc/options.md and the manual page tarn(7) list them all; so does any program that uses Tarn when
+ * it is started with TARN_HELP=1.  TARN_SHOW_CONFIG=1 prints every value and where it came from.
  *
  * Where a value comes from; what is later in this list wins:
  *
@@ -29,8 +28,13 @@
  *   percentage  150 or 150%
  *   count       1000
  *   switch      1 on yes true, 0 off no false
- *   flags       gc,safepoint  or  gc+safepoint  or  none
+ *   flags       pools,first-pool  or  pools+first-pool  or  none
+ *   levels      the same with levels: gc,heap=debug,thread=off; at the end perhaps :file=PATH
+ *   word        one of a list: usr2
  *   duration    a number with ns, us, ms, s, m or h: 500ms, 1.5s; 0 needs no unit
+ *   path        of a file, of at most 255 bytes; in it %p is the process's number, %w that of the
+ *               world among those that the process made, %n that of the file among the option's, %%
+ *               a percent sign.  In a list (2 and 4 above) a path has no comma.
  *
  * Names and words may be written in any case, names with `-` or `_`.
  */

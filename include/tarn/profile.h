@@ -39,6 +39,7 @@ TARN_API tarn_status tarn_profile_start(tarn_thread *self, size_t rate);
  */
 TARN_API tarn_status tarn_profile_stop(tarn_thread *self);
 
+/* How a profile is written. */
 typedef enum tarn_profile_format {
   /* profile.proto, not compressed: for `go tool pprof`, speedscope and others.  Has all four
    * values; types and sizes are tags. */
@@ -48,6 +49,7 @@ typedef enum tarn_profile_format {
   TARN_PROFILE_FOLDED = 1
 } tarn_profile_format;
 
+/* Which of the four values. */
 typedef enum tarn_profile_value {
   TARN_PROFILE_ALLOC_OBJECTS = 0, /* blocks that were allocated */
   TARN_PROFILE_ALLOC_SPACE = 1,   /* their bytes */
@@ -94,15 +96,14 @@ TARN_API tarn_status tarn_profile_set_frames(tarn_world *world, tarn_profile_fra
 
 /* What is known of a profile itself.  Set `struct_size` before the call. */
 typedef struct tarn_profile_info {
-  size_t struct_size;
-  bool on;
-  uint64_t rate;
-  uint64_t samples; /* taken */
-  uint64_t in_use;  /* of them */
-  uint64_t places;  /* different stacks, types and sizes */
-  uint64_t
-      dropped;    /* of the samples: there was no room for their place, or for noticing their end */
-  uint64_t blind; /* allocations that were not looked at for want of memory */
+  size_t struct_size; /* sizeof(tarn_profile_info) of the caller */
+  bool on;            /* it takes samples now */
+  uint64_t rate;      /* bytes for each sample, on average */
+  uint64_t samples;   /* taken */
+  uint64_t in_use;    /* of them */
+  uint64_t places;    /* different stacks, types and sizes */
+  uint64_t dropped;   /* of the samples: no room for their place, or for noticing their end */
+  uint64_t blind;     /* allocations that were not looked at for want of memory */
 } tarn_profile_info;
 
 /* Errors: TARN_EINVAL; TARN_EUNBALANCED: there is no profile.  Any thread. */

@@ -23,6 +23,7 @@
 
 TARN_BEGIN_DECLS
 
+/* Bits of `flags`. */
 enum {
   /* No full collection first: dead objects that no collection has found yet are in it, too.  In
    * worlds that count references, and while collections are disabled, it is always so. */
@@ -32,9 +33,9 @@ enum {
 /* What was written.  Set `struct_size` before the call; a library of another version fills what
  * both know. */
 typedef struct tarn_snapshot_info {
-  size_t struct_size;
-  uint64_t objects; /* blocks of the heap, as tarn_heap_walk tells them */
-  uint64_t nodes;   /* these, and those of roots, groups and bytes elsewhere */
+  size_t struct_size; /* sizeof(tarn_snapshot_info) of the caller */
+  uint64_t objects;   /* blocks of the heap, as tarn_heap_walk tells them */
+  uint64_t nodes;     /* these, and those of roots, groups and bytes elsewhere */
   uint64_t edges;
   uint64_t bytes;      /* of the snapshot */
   uint64_t stopped_ns; /* that the world was stopped for it, the collection apart */

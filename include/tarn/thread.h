@@ -61,7 +61,8 @@ TARN_API tarn_thread *tarn_thread_self(tarn_world *world);
 /* The world that a handle of the calling thread is of; NULL for any other handle. */
 TARN_API tarn_world *tarn_thread_world(const tarn_thread *self);
 
-/* A name for logs and reports, at most 31 bytes are kept; the default is the system's name. */
+/* A name for logs and reports, at most 31 bytes are kept; the default is the system's name.
+ * Errors: TARN_EINVAL (no name, no handle), TARN_EWRONGTHREAD, TARN_EDETACHED. */
 TARN_API tarn_status tarn_thread_set_name(tarn_thread *self, const char *name);
 
 /*

@@ -21,7 +21,11 @@ TARN_API void *tarn_weak_new(tarn_thread *self, void *target);
 
 /* The target, or NULL when it died.  Any attached, running thread. */
 TARN_API void *tarn_weak_get(tarn_thread *self, void *weak);
+
+/* Makes it refer to another target, or to nothing (NULL).  Any attached, running thread. */
 TARN_API void tarn_weak_set(tarn_thread *self, void *weak, void *target);
+
+/* Is that a weak reference of the world?  For the address of any object, or NULL. */
 TARN_API bool tarn_is_weak(tarn_world *world, const void *object);
 
 /*
