@@ -170,23 +170,21 @@ static uint32_t read_serial(struct tarn_stop *stop) {
 }
 
 /*
- * Waits until the stop whose flag was seen has ended, and returns how many have ended meanwhile.
- * The serial is read before the flag is read again: if it is that of after the end, so is the flag,
- * and there is nothing to wait for.
+ * Waits until the stop whose flag was seen has ended.  The serial is read before the flag is read
+ * again: if it is that of after the end, so is the flag, and there is nothing to wait for.
  */
-static uint32_t stand_still(struct tarn_mutator *self) {
+static void stand_still(struct tarn_mutator *self) {
   struct tarn_stop *stop = &self->world->stop;
-  uint32_t serial = read_serial(stop), now;
+  uint32_t serial = read_serial(stop);
   if (!(__atomic_load_n(&self->local.pub.tarn_poll, __ATOMIC_ACQUIRE) & TARN_POLL_STOP))
-    return 0;
+    return;
   TARN_DELAY();
   tarn_tools_show(self->world);
   /* Release: the requester may now read and write everything that is this thread's. */
   __atomic_store_n(&self->state, TARN_STATE_STOPPED, __ATOMIC_RELEASE);
   tell_requester(self);
-  while ((now = read_serial(stop)) == serial)
+  while (read_serial(stop) == serial)
     tarn_os_wait(&stop->serial, serial, 0);
-  return (now - serial) / 2;
 }
 
 /* Relaxed throughout: `owed` makes a requester wait a little; nothing is handed over by it. */
@@ -206,10 +204,11 @@ static void note_overtaken(struct tarn_stop *stop, uint32_t by) {
   }
 }
 
-/* Running again?  If not, a stop is on. */
-static bool try_to_run(struct tarn_mutator *self) {
+/* Running again?  If not, a stop is on, which has not ended by `*serial`. */
+static bool try_to_run(struct tarn_mutator *self, uint32_t *serial) {
   (void)__atomic_exchange_n(&self->state, TARN_STATE_RUNNING, __ATOMIC_SEQ_CST);
   TARN_DELAY();
+  *serial = read_serial(&self->world->stop);
   return !(__atomic_load_n(&self->local.pub.tarn_poll, __ATOMIC_SEQ_CST) & TARN_POLL_STOP);
 }
 
@@ -225,15 +224,18 @@ static uint64_t time_to_tell(const struct tarn_mutator *self) {
   return tarn_is_told(&self->world->store, TARN_TOLD_STOOD) ? tarn_os_now() : 0;
 }
 
-static __attribute__((noinline)) void run_after_stops(struct tarn_mutator *self) {
-  uint32_t overtaken = 0;
+/* `serial`: of the try that failed.  The stop that the last such try met counts also when its end
+ * has come to this thread's flag and not to the serial yet. */
+static __attribute__((noinline)) void run_after_stops(struct tarn_mutator *self, uint32_t serial) {
+  uint32_t first = serial, last;
   TARN_DELAY();
   enter_owed(&self->world->stop);
-  do
-    overtaken += stand_still(self);
-  while (!try_to_run(self));
+  do {
+    last = serial;
+    stand_still(self);
+  } while (!try_to_run(self, &serial));
   leave_owed(&self->world->stop);
-  note_overtaken(&self->world->stop, overtaken);
+  note_overtaken(&self->world->stop, ((serial == last ? last + 2 : serial) - first) / 2);
 }
 
 /* The one way back to running, from blocked and from stopped. */
@@ -245,9 +247,10 @@ static inline void run(struct tarn_mutator *self) {
 
 void tarn_stop_enter(struct tarn_mutator *self) {
   uint64_t began = 0;
-  if (!try_to_run(self)) {
+  uint32_t serial;
+  if (!try_to_run(self, &serial)) {
     began = time_to_tell(self);
-    run_after_stops(self);
+    run_after_stops(self, serial);
   }
   run(self);
   tell_stood(self, began);
@@ -268,10 +271,11 @@ void tarn_stop_poll(struct tarn_mutator *self) {
       !(__atomic_load_n(&self->local.pub.tarn_poll, __ATOMIC_RELAXED) & TARN_POLL_STOP))
     return;
   uint64_t began = time_to_tell(self);
+  uint32_t serial;
   tarn_stop_save_stack(self);
-  (void)stand_still(self);
-  if (!try_to_run(self))
-    run_after_stops(self);
+  stand_still(self);
+  if (!try_to_run(self, &serial))
+    run_after_stops(self, serial);
   run(self);
   tell_stood(self, began);
 }
@@ -454,14 +458,20 @@ static void join(struct tarn_stop *stop, struct tarn_mutator *self, uint32_t unt
 }
 
 /*
- * Must this requester leave the next stop to another?  To one that forks in a hold, always; a mere
- * try, to all that wait for their turn.  Those announce themselves in `give_way` and `turns`, and
- * take that back only while they have the GC lock.
+ * Must this requester leave the next stop to another?  To one that forks in a hold, always; who
+ * waits for his turn, to those who came before him; a mere try, to all that wait.  They announce
+ * themselves in `give_way` and `next_turn`, and take that back only while they have the GC lock.
+ * `turn` is read first: then a difference is somebody who had not taken it back by then.
  */
-static bool yields(struct tarn_stop *stop, enum mode mode) {
-  return (mode != MODE_FORK && __atomic_load_n(&stop->give_way, __ATOMIC_RELAXED) != 0) ||
-         ((mode == MODE_TRY || mode == MODE_IDLE) &&
-          __atomic_load_n(&stop->turns, __ATOMIC_RELAXED) != 0);
+static bool yields(struct tarn_stop *stop, enum mode mode, uint32_t number) {
+  if (mode == MODE_FORK)
+    return false;
+  if (__atomic_load_n(&stop->give_way, __ATOMIC_RELAXED) != 0)
+    return true;
+  /* Acquire: for that order. */
+  uint32_t turn = __atomic_load_n(&stop->turn, __ATOMIC_ACQUIRE);
+  return turn !=
+         (mode == MODE_ALWAYS ? number : __atomic_load_n(&stop->next_turn, __ATOMIC_RELAXED));
 }
 
 /*
@@ -470,11 +480,11 @@ static bool yields(struct tarn_stop *stop, enum mode mode) {
  * lock: a stop with the next number will come.  Acquire, for that order; it pairs with the release
  * in tarn_stop_end.
  */
-static bool take_gc_lock(struct tarn_stop *stop, enum mode mode, uint32_t *until) {
+static bool take_gc_lock(struct tarn_stop *stop, enum mode mode, uint32_t number, uint32_t *until) {
   uint32_t lock = __atomic_load_n(&stop->gc_lock, __ATOMIC_ACQUIRE);
   for (;;) {
     *until = (lock | 1) + 1;
-    if ((lock & 1) || yields(stop, mode))
+    if ((lock & 1) || yields(stop, mode, number))
       return false;
     if (__atomic_compare_exchange_n(&stop->gc_lock, &lock, lock + 1, false, __ATOMIC_ACQUIRE,
                                     __ATOMIC_ACQUIRE))
@@ -592,10 +602,11 @@ static void settle(tarn_world *world) {
   }
 }
 
-static bool begin(tarn_world *world, struct tarn_mutator *self, enum mode mode) {
+/* `number`: in MODE_ALWAYS, whose turn it must be. */
+static bool begin(tarn_world *world, struct tarn_mutator *self, enum mode mode, uint32_t number) {
   struct tarn_stop *stop = &world->stop;
   uint32_t until;
-  if (!take_gc_lock(stop, mode, &until)) {
+  if (!take_gc_lock(stop, mode, number, &until)) {
     if (mode != MODE_IDLE)
       join(stop, self, until);
     return false;
@@ -631,16 +642,16 @@ static bool begin(tarn_world *world, struct tarn_mutator *self, enum mode mode) 
 }
 
 bool tarn_stop_begin(tarn_world *world, struct tarn_mutator *self) {
-  return begin(world, self, MODE_TRY);
+  return begin(world, self, MODE_TRY, 0);
 }
 
 void tarn_stop_begin_always(tarn_world *world, struct tarn_mutator *self) {
   struct tarn_stop *stop = &world->stop;
   /* Relaxed: see take_gc_lock. */
-  (void)__atomic_fetch_add(&stop->turns, 1, __ATOMIC_RELAXED);
-  while (!begin(world, self, MODE_ALWAYS)) {
+  uint32_t number = __atomic_fetch_add(&stop->next_turn, 1, __ATOMIC_RELAXED);
+  while (!begin(world, self, MODE_ALWAYS, number)) {
   }
-  (void)__atomic_fetch_sub(&stop->turns, 1, __ATOMIC_RELAXED);
+  __atomic_store_n(&stop->turn, number + 1, __ATOMIC_RELAXED);
 }
 
 void tarn_stop_begin_fork(tarn_world *world, struct tarn_mutator *self) {
@@ -648,12 +659,12 @@ void tarn_stop_begin_fork(tarn_world *world, struct tarn_mutator *self) {
   /* Relaxed: see take_gc_lock; a requester that waits looks at it whenever it wakes. */
   (void)__atomic_fetch_add(&stop->give_way, 1, __ATOMIC_RELAXED);
   wake_requester(stop);
-  while (!begin(world, self, MODE_FORK)) {
+  while (!begin(world, self, MODE_FORK, 0)) {
   }
   (void)__atomic_fetch_sub(&stop->give_way, 1, __ATOMIC_RELAXED);
 }
 
-bool tarn_stop_begin_idle(tarn_world *world) { return begin(world, NULL, MODE_IDLE); }
+bool tarn_stop_begin_idle(tarn_world *world) { return begin(world, NULL, MODE_IDLE, 0); }
 
 void tarn_stop_wait_over(tarn_world *world) {
   struct tarn_stop *stop = &world->stop;
@@ -665,7 +676,8 @@ void tarn_stop_wait_over(tarn_world *world) {
 void tarn_stop_after_fork(tarn_world *world) {
   struct tarn_stop *stop = &world->stop;
   __atomic_store_n(&stop->owed, 0, __ATOMIC_RELAXED);
-  __atomic_store_n(&stop->turns, 0, __ATOMIC_RELAXED);
+  __atomic_store_n(&stop->turn, __atomic_load_n(&stop->next_turn, __ATOMIC_RELAXED),
+                   __ATOMIC_RELAXED);
   __atomic_store_n(&stop->give_way, 0, __ATOMIC_RELAXED);
   __atomic_store_n(&stop->awaited, NULL, __ATOMIC_RELAXED);
 }

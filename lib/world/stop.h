@@ -48,9 +48,11 @@ struct tarn_stop {
   uint32_t arrivals; /* atomic: a futex that the requester sleeps on */
   struct tarn_mutator *awaited; /* atomic: the requester sleeps, or is about to, until this one
                                  * stands still; NULL: it does not */
-  uint32_t owed;     /* atomic: threads that were overtaken by a stop and must run before the next;
-                      * a futex */
-  uint32_t turns;    /* atomic: callers of tarn_stop_begin_always that wait for their turn */
+  uint32_t owed; /* atomic: threads that were overtaken by a stop and must run before the next;
+                  * a futex */
+  /* Atomic: the callers of tarn_stop_begin_always have numbers; the next one's, and whose turn it
+   * is.  The same: none waits. */
+  uint32_t next_turn, turn;
   uint32_t give_way; /* atomic: threads that fork: they may be in a hold, so others give up */
   struct tarn_mutator *requester; /* under the registry's lock; NULL for one that is not attached */
   /* Of the last stop; written by requesters, read relaxed by anybody. */
@@ -82,8 +84,7 @@ bool tarn_stop_begin(tarn_world *world, struct tarn_mutator *self);
 void tarn_stop_end(tarn_world *world, struct tarn_mutator *self);
 
 /* As tarn_stop_begin, but waits for its turn instead of joining.  Who merely tries leaves it the
- * next stop, so it has one in the end; of several that wait for theirs the one that comes first has
- * it, and none is promised not to come last for ever (see doc/models.md). */
+ * next stop, and of several that wait for theirs each has one in the order in which they came. */
 void tarn_stop_begin_always(tarn_world *world, struct tarn_mutator *self);
 
 /*

@@ -119,6 +119,7 @@ good "three ask, one for its turn" stop safety -DASKS=7 -DALWAYS=4 -DHOLDS=2
 good "with store buffers" stop safety -DSTORE_BUFFER
 slow "who asks" stop served1 -DFAIR_LOCK -DALWAYS=4 -DHOLDS=0 -DDETACHES=0
 good "who waits for its turn" stop served2 -DFAIR_LOCK -DALWAYS=4 -DHOLDS=0 -DDETACHES=0
+good "two wait for their turns" stop served1 -DFAIR_LOCK -DALWAYS=6 -DHOLDS=0 -DDETACHES=0
 good "from blocked and stopped" stop returns0 -DFAIR_LOCK -DALWAYS=4 -DHOLDS=0 -DDETACHES=0
 slow "while others ask" stop attaches2 -DFAIR_LOCK -DALWAYS=4 -DHOLDS=0 -DBLOCKS=0
 
@@ -131,10 +132,10 @@ broken "5, serial read after the flag" stop safety "$deadlock" -DBROKEN=5
 broken "6, sleepers woken before serial moves" stop safety "$deadlock" -DBROKEN=6
 broken "7, attach without the lock" stop safety 'assertion violated .*on==' -DBROKEN=7
 broken "8, a poll stops inside a hold" stop safety 'assertion violated .*holding' -DBROKEN=8
-broken "9, nobody looks at turns" stop served2 "$cycle" -DBROKEN=9 -DFAIR_LOCK -DALWAYS=4
+broken "9, nobody looks who waits" stop served2 "$cycle" -DBROKEN=9 -DFAIR_LOCK -DALWAYS=4
 broken "10, a store for the exchange" stop safety 'assertion violated' -DBROKEN=10 -DSTORE_BUFFER
 broken "overtaken once at most" stop safety 'assertion violated .*overtaken' -DMOST=1
-broken "two wait for their turns" stop served1 "$cycle" -DFAIR_LOCK -DALWAYS=6
+broken "11, nobody looks whose turn it is" stop served1 "$cycle" -DBROKEN=11 -DFAIR_LOCK -DALWAYS=6
 
 good "two threads, a pool of two blocks" handover safety -DPOOLS=1 -DNO_STRANGER -DNO_PURGE
 slow "two threads, two pools of one" handover safety -DBLOCKS=1 -DNO_STRANGER -DNO_PURGE

@@ -35,14 +35,16 @@
  *   - `owed` (relaxed) is changed before the thread stores its state (release), and the requester
  *     reads it after it has read such a state (acquire) and has gone through two locks.  What is
  *     read too low before that is one of the two overtakings that are allowed.
- *   - `turns` (relaxed) is read after gc_lock (acquire), whose value was stored (release) after all
- *     that was taken back before it.  An announcement that is not seen yet costs a turn.
+ *   - `turn` is read after gc_lock (acquire), whose value was stored (release) after all that was
+ *     taken back before it, and `next_turn` (relaxed) after `turn` (acquire).  An announcement that
+ *     is not seen yet costs a turn.
  * With STORE_BUFFER the one place where it does matter is there in the raw: a store of a state that
  * is not an exchange may wait in the thread's buffer, behind which the thread goes on.
  *
  * Numbers.  gc_lock and serial go up for ever.  The model has their difference (`ahead`), for each
  * thread how often the serial moved since it read it (`moved`), and how often it has yet to move
- * until the stop that it joins has ended (`due`): these are all that the code compares.
+ * until the stop that it joins has ended (`due`): these are all that the code compares.  `next_turn`
+ * goes up for ever, too; since so few wait, `turn` and it can wrap early.
  *
  * Sleeping.  The futexes of serial and owed have no timeout, so they are modelled as such: who sleeps
  * runs only when he was woken.  That of `arrivals` has one, so the requester merely waits for a state.
@@ -97,7 +99,9 @@ bool listed[THREADS];
 /* struct tarn_stop and struct tarn_registry */
 byte ahead; /* gc_lock - serial: odd, somebody has the GC lock */
 byte owed;
-byte turns;
+byte next_turn, turn;
+#define TURNS (1 + (ALWAYS & 1) + ((ALWAYS >> 1) & 1) + ((ALWAYS >> 2) & 1))
+byte number[THREADS]; /* of who waits for his turn */
 byte registry = NOBODY; /* who has the registry's lock */
 
 /* A thread's view of numbers that wrap: see above. */
@@ -273,12 +277,23 @@ inline take_gc_lock(always) {
   do
   :: !good -> break
   :: good ->
-#if BROKEN != 9 /* who merely tries does not look at `turns` */
+    k = turn;
+    atomic {
+      if
+#if BROKEN != 9 /* who merely tries does not look whether somebody waits */
+      :: !(always) && k != next_turn -> good = false
+#endif
+#if BROKEN != 11 /* who waits for his turn does not look whose it is */
+      :: (always) && k != number[me] -> good = false
+#endif
+      :: else
+      fi;
+      k = 0
+    }
     if
-    :: !(always) && turns != 0 -> good = false; break
+    :: !good -> break
     :: else
     fi;
-#endif
     atomic {
       if
       :: same[me] -> ahead++; due[me] = 0; changed_lock(); break
@@ -408,7 +423,7 @@ inline end_stop() {
 inline ask(always) {
   asked[me] = ASKED;
   if
-  :: always -> turns++
+  :: always -> d_step { number[me] = next_turn; next_turn = (next_turn + 1) % TURNS }
   :: else
   fi;
   do
@@ -449,7 +464,7 @@ inline ask(always) {
 #endif
       asked[me] = 0;
       if
-      :: always -> turns--
+      :: always -> d_step { turn = (number[me] + 1) % TURNS; number[me] = 0 }
       :: else
       fi;
       end_stop();

@@ -901,6 +901,94 @@ static void who_was_overtaken_runs_before_the_next_stop(void **state) {
   }
 }
 
+/* Whoever enters `owed` has been overtaken by the stop that is on, also when that ends right then.
+ */
+static void who_is_owed_was_overtaken_at_least_once(void **state) {
+  unsigned missed = 0;
+  (void)state;
+  for (int i = 0; i < 300; i++) {
+    struct actor actor = {.world = make_world("")};
+    pthread_t thread;
+    tarn_stats stats = {.struct_size = sizeof stats};
+    assert_int_equal(pthread_create(&thread, NULL, come_back_once, &actor), 0);
+    wait_flag(&actor.there);
+    assert_true(tarn_stop_begin(actor.world, NULL));
+    raise_flag(&actor.go);
+    while (__atomic_load_n(&actor.world->stop.owed, __ATOMIC_RELAXED) == 0)
+      tarn_os_pause();
+    tarn_stop_end(actor.world, NULL);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(tarn_stats_get(actor.world, &stats), TARN_OK);
+    assert_true(stats.overtaken_max <= 1); /* nobody else asks for stops */
+    missed += stats.overtaken_max == 0;
+    end_world(actor.world);
+  }
+  if (missed)
+    fail_msg("%u of 300 were not counted", missed);
+}
+
+/* Asks again and again for stops of its own, and sees in each whether the other one waits. */
+struct waiter {
+  tarn_world *world;
+  struct waiter *other;
+  _Atomic unsigned got;
+  unsigned passed_over; /* times that the other one waited, and this one came again before it */
+};
+
+static bool somebody_waits(tarn_world *world) {
+  const struct tarn_stop *stop = &world->stop;
+  return __atomic_load_n(&stop->next_turn, __ATOMIC_RELAXED) !=
+         __atomic_load_n(&stop->turn, __ATOMIC_RELAXED);
+}
+
+/* Who wakes another thread goes on for a while, and so could have all the stops. */
+static void share_one_processor(void) {
+  const struct sched_param none = {0};
+  cpu_set_t all, one;
+  if (sched_getaffinity(0, sizeof all, &all) != 0)
+    return;
+  CPU_ZERO(&one);
+  for (size_t i = 0; i < CPU_SETSIZE && CPU_COUNT(&one) == 0; i++)
+    if (CPU_ISSET(i, &all))
+      CPU_SET(i, &one);
+  (void)sched_setaffinity(0, sizeof one, &one);
+  (void)sched_setscheduler(0, SCHED_BATCH, &none);
+}
+
+static void *wait_again_and_again(void *data) {
+  struct waiter *mine = data;
+  share_one_processor();
+  unsigned others = 0;
+  bool waited = false;
+  for (unsigned i = 0; i < STOPS; i++) {
+    tarn_stop_begin_always(mine->world, NULL);
+    unsigned now = atomic_load(&mine->other->got);
+    mine->passed_over += waited && now == others;
+    others = now;
+    for (unsigned k = 0; k < 100 && !(waited = somebody_waits(mine->world)); k++)
+      (void)sched_yield();
+    atomic_fetch_add(&mine->got, 1);
+    tarn_stop_end(mine->world, NULL);
+  }
+  return NULL;
+}
+
+static void those_who_wait_for_stops_of_their_own_have_them_in_turn(void **state) {
+  (void)state;
+  static struct waiter pair[2];
+  tarn_world *world = make_world("");
+  pthread_t threads[2];
+  for (unsigned i = 0; i < 2; i++)
+    pair[i] = (struct waiter){.world = world, .other = &pair[1 - i]};
+  for (unsigned i = 0; i < 2; i++)
+    assert_int_equal(pthread_create(&threads[i], NULL, wait_again_and_again, &pair[i]), 0);
+  for (unsigned i = 0; i < 2; i++)
+    assert_int_equal(pthread_join(threads[i], NULL), 0);
+  end_world(world);
+  assert_int_equal(pair[0].passed_over, 0);
+  assert_int_equal(pair[1].passed_over, 0);
+}
+
 static void asking_reaches_every_thread_also_during_a_stop(void **state) {
   (void)state;
   tarn_world *world = make_world("");
@@ -1052,6 +1140,8 @@ int main(void) {
       cmocka_unit_test(who_joined_another_stop_still_gets_a_collection),
       cmocka_unit_test(a_blocked_thread_is_not_waited_for_but_waits_itself),
       cmocka_unit_test(who_was_overtaken_runs_before_the_next_stop),
+      cmocka_unit_test(who_is_owed_was_overtaken_at_least_once),
+      cmocka_unit_test(those_who_wait_for_stops_of_their_own_have_them_in_turn),
       cmocka_unit_test(asking_reaches_every_thread_also_during_a_stop),
       cmocka_unit_test(the_stack_of_a_thread_that_stands_still_is_known),
       cmocka_unit_test(the_requesters_own_stack_is_known),
