@@ -84,12 +84,12 @@ static void free_memory(tarn_world *of, void *instance) {
   free(memory);
 }
 
+static bool is_resource(scm v) { return is_object(v) && tarn_type_is_a(type_of(v), resource_type); }
+
 /* (allocate-memory! resource bytes); what it had goes */
-PRIMITIVE(prim_allocate_memory) {
+DEFINE("allocate-memory!", prim_allocate_memory, 2, 2, is_resource) {
   size_t bytes;
-  if (!is_instance(arguments[0]) || !tarn_type_is_a(type_of(arguments[0]), resource_type))
-    return wrong_type(vm, "allocate-memory!", 1, arguments[0]);
-  if (!index_argument(vm, "allocate-memory!", 2, arguments[1], PTRDIFF_MAX / 2, &bytes))
+  if (!index_argument(vm, who, 2, arguments[1], PTRDIFF_MAX / 2, &bytes))
     return 0;
   size_t *memory = malloc(sizeof *memory + bytes);
   if (!memory)
@@ -298,49 +298,6 @@ scm class_allocate(struct vm *vm, scm class) {
   return (scm)instance;
 }
 
-/* The number of a slot's word; -1: the condition is set.  Names of slots are symbols, but the
- * program may have changed a description. */
-static intptr_t find_slot(struct vm *vm, const char *who, scm instance, scm name, bool *raw) {
-  intptr_t word = -1;
-  if (!is_instance(instance))
-    wrong_type(vm, who, 1, instance);
-  else if (!is_symbol(name))
-    wrong_type(vm, who, 2, name);
-  else if ((word = class_slot_index(class_of(vm, instance), name, raw)) < 0)
-    raise_error(vm, "out-of-range", who, "there is no such slot", 2, name, instance);
-  return word;
-}
-
-scm instance_ref(struct vm *vm, scm instance, scm name) {
-  bool raw = false;
-  intptr_t word = find_slot(vm, "slot-ref", instance, name, &raw);
-  if (word < 0)
-    return 0;
-  scm value = *instance_word(instance, word);
-  if (raw)
-    return make_integer(vm, (intptr_t)value);
-  if (value == SCM_UNBOUND)
-    return raise_error(vm, "unbound", "slot-ref", "the slot has no value", 2, name, instance);
-  return value;
-}
-
-scm instance_set(struct vm *vm, scm instance, scm name, scm value) {
-  bool raw = false;
-  int64_t integer;
-  intptr_t word = find_slot(vm, "slot-set!", instance, name, &raw);
-  if (word < 0)
-    return 0;
-  if (raw && !is_integer_object(value))
-    return wrong_type(vm, "slot-set!", 3, value);
-  if (raw && !integer_to_int64(value, &integer))
-    return out_of_range(vm, "slot-set!", 3, value);
-  if (raw)
-    *instance_word(instance, word) = (scm)integer;
-  else
-    store(vm, instance, instance_word(instance, word), value);
-  return SCM_UNSPECIFIED;
-}
-
 /* --- generic functions ----------------------------------------------------------------------- */
 
 /* A table: the methods, as a list of (class . method) that Scheme never sees, and a cache: such
@@ -427,13 +384,8 @@ static bool add_method(struct vm *vm, scm generic, scm class, scm method) {
 
 /* --- primitives: classes --------------------------------------------------------------------- */
 
-static bool check_class(struct vm *vm, const char *who, int argument, scm v) {
-  return is_class(v) || wrong_type(vm, who, argument, v);
-}
-
-static bool check_instances(struct vm *vm, const char *who, int argument, scm v) {
-  return (is_class(v) && class_at(v)->instances) || wrong_type(vm, who, argument, v);
-}
+static bool has_instances(scm v) { return is_class(v) && class_at(v)->instances; }
+static bool is_free_name(scm v) { return v == SCM_FALSE || is_symbol(v); }
 
 /* Of a symbol; #f is `standard`. */
 static bool find_free(struct vm *vm, const char *who, int argument, scm name, tarn_free_fn standard,
@@ -441,8 +393,6 @@ static bool find_free(struct vm *vm, const char *who, int argument, scm name, ta
   *out = standard;
   if (name == SCM_FALSE)
     return true;
-  if (!is_symbol(name))
-    return wrong_type(vm, who, argument, name);
   for (const struct free_function *entry = free_functions; entry->name; entry++)
     if (name == intern(vm, entry->name)) {
       *out = entry->fn;
@@ -451,28 +401,19 @@ static bool find_free(struct vm *vm, const char *who, int argument, scm name, ta
   return out_of_range(vm, who, argument, name);
 }
 
-PRIMITIVE(prim_make_class) {
+/* (%make-class name super slots free) */
+DEFINE("%make-class", prim_make_class, 4, 4, is_symbol, has_instances, is_any, is_free_name) {
   tarn_free_fn release;
-  if (!is_symbol(arguments[0]))
-    return wrong_type(vm, "%make-class", 1, arguments[0]);
-  if (!check_instances(vm, "%make-class", 2, arguments[1]) ||
-      !find_free(vm, "%make-class", 4, arguments[3], NULL, &release))
-    return 0;
-  return class_make(vm, arguments[0], arguments[1], arguments[2], release);
+  return find_free(vm, who, 4, arguments[3], NULL, &release)
+             ? class_make(vm, arguments[0], arguments[1], arguments[2], release)
+             : 0;
 }
 
-PRIMITIVE(prim_class_name) {
-  return check_class(vm, "class-name", 1, arguments[0]) ? class_at(arguments[0])->name : 0;
-}
-
-PRIMITIVE(prim_class_super) {
-  return check_class(vm, "class-super", 1, arguments[0]) ? class_at(arguments[0])->super : 0;
-}
+DEFINE("class-name", prim_class_name, 1, 1, is_class) { return class_at(arguments[0])->name; }
+DEFINE("class-super", prim_class_super, 1, 1, is_class) { return class_at(arguments[0])->super; }
 
 /* But for those of C's own. */
-PRIMITIVE(prim_class_slots) {
-  if (!check_class(vm, "class-slots", 1, arguments[0]))
-    return 0;
+DEFINE("class-slots", prim_class_slots, 1, 1, is_class) {
   const struct vector *slots = vector_of(class_at(arguments[0])->slots);
   scm list = SCM_NIL;
   for (size_t i = slots->count; list && i-- > 0;)
@@ -481,42 +422,72 @@ PRIMITIVE(prim_class_slots) {
   return list;
 }
 
-PRIMITIVE(prim_is_subclass) {
-  return check_class(vm, "subclass?", 1, arguments[0]) &&
-                 check_class(vm, "subclass?", 2, arguments[1])
-             ? boolean(class_is_a(arguments[0], arguments[1]))
-             : 0;
+DEFINE("subclass?", prim_is_subclass, 2, 2, is_class, is_class) {
+  return boolean(class_is_a(arguments[0], arguments[1]));
 }
 
-PRIMITIVE(prim_class_of) { return class_of(vm, arguments[0]); }
+DEFINE("class-of", prim_class_of, 1, 1) { return class_of(vm, arguments[0]); }
 
-PRIMITIVE(prim_set_free) {
+DEFINE("class-set-free!", prim_set_free, 2, 2, has_instances, is_free_name) {
   tarn_free_fn release;
-  if (!check_instances(vm, "class-set-free!", 1, arguments[0]) ||
-      !find_free(vm, "class-set-free!", 2, arguments[1], free_nothing, &release))
+  if (!find_free(vm, who, 2, arguments[1], free_nothing, &release))
     return 0;
   if (tarn_type_set_free(class_at(arguments[0])->instances, release) != TARN_OK)
-    return raise_error(vm, "error", "class-set-free!", "the class was made without a free function",
-                       1, arguments[0]);
+    return raise_error(vm, "error", who, "the class was made without a free function", 1,
+                       arguments[0]);
   return SCM_UNSPECIFIED;
 }
 
-PRIMITIVE(prim_freed_count) {
+DEFINE("freed-count", prim_freed_count, 0, 0) {
   return make_integer(vm, (intptr_t)__atomic_load_n(&freed, __ATOMIC_RELAXED));
 }
 
 /* --- primitives: instances ------------------------------------------------------------------- */
 
-PRIMITIVE(prim_allocate) {
-  return check_instances(vm, "%allocate", 1, arguments[0]) ? class_allocate(vm, arguments[0]) : 0;
+DEFINE("%allocate", prim_allocate, 1, 1, has_instances) { return class_allocate(vm, arguments[0]); }
+
+/* The number of a slot's word; -1: there is none, and the condition is set. */
+static intptr_t find_slot(struct vm *vm, const char *who, const scm *arguments, bool *raw) {
+  intptr_t word = class_slot_index(class_of(vm, arguments[0]), arguments[1], raw);
+  if (word < 0)
+    raise_error(vm, "out-of-range", who, "there is no such slot", 2, arguments[1], arguments[0]);
+  return word;
 }
 
-PRIMITIVE(prim_slot_ref) { return instance_ref(vm, arguments[0], arguments[1]); }
-PRIMITIVE(prim_slot_set) { return instance_set(vm, arguments[0], arguments[1], arguments[2]); }
-
-PRIMITIVE(prim_is_bound) {
+DEFINE("slot-ref", prim_slot_ref, 2, 2, is_instance, is_symbol) {
   bool raw = false;
-  intptr_t word = find_slot(vm, "slot-bound?", arguments[0], arguments[1], &raw);
+  intptr_t word = find_slot(vm, who, arguments, &raw);
+  if (word < 0)
+    return 0;
+  scm value = *instance_word(arguments[0], word);
+  if (raw)
+    return make_integer(vm, (intptr_t)value);
+  if (value == SCM_UNBOUND)
+    return raise_error(vm, "unbound", who, "the slot has no value", 2, arguments[1], arguments[0]);
+  return value;
+}
+
+DEFINE("slot-set!", prim_slot_set, 3, 3, is_instance, is_symbol) {
+  bool raw = false;
+  int64_t integer;
+  scm value = arguments[2];
+  intptr_t word = find_slot(vm, who, arguments, &raw);
+  if (word < 0)
+    return 0;
+  if (raw && !is_integer_object(value))
+    return wrong_type(vm, who, 3, value);
+  if (raw && !integer_to_int64(value, &integer))
+    return out_of_range(vm, who, 3, value);
+  if (raw)
+    *instance_word(arguments[0], word) = (scm)integer;
+  else
+    store(vm, arguments[0], instance_word(arguments[0], word), value);
+  return SCM_UNSPECIFIED;
+}
+
+DEFINE("slot-bound?", prim_is_bound, 2, 2, is_instance, is_symbol) {
+  bool raw = false;
+  intptr_t word = find_slot(vm, who, arguments, &raw);
   return word < 0 ? 0 : boolean(raw || *instance_word(arguments[0], word) != SCM_UNBOUND);
 }
 
@@ -524,9 +495,7 @@ PRIMITIVE(prim_is_bound) {
 
 /* The one that the global variable of this name holds, so that a definition can be repeated and
  * classes can share an accessor; else a new one. */
-PRIMITIVE(prim_make_generic) {
-  if (!is_symbol(arguments[0]))
-    return wrong_type(vm, "%make-generic", 1, arguments[0]);
+DEFINE("%make-generic", prim_make_generic, 1, 1, is_symbol) {
   scm value = global_ref(arguments[0]);
   if (is_generic(value))
     return value;
@@ -540,26 +509,15 @@ PRIMITIVE(prim_make_generic) {
   return (scm)generic;
 }
 
-PRIMITIVE(prim_is_generic) { return boolean(is_generic(arguments[0])); }
-
-static bool check_generic(struct vm *vm, const char *who, const scm *arguments) {
-  return (is_generic(arguments[0]) || wrong_type(vm, who, 1, arguments[0])) &&
-         check_class(vm, who, 2, arguments[1]);
-}
+DEFINE_PREDICATE("generic?", prim_is_generic, is_generic(v))
 
 /* (%add-method! generic class method); gives the generic function */
-PRIMITIVE(prim_add_method) {
-  if (!check_generic(vm, "%add-method!", arguments))
-    return 0;
-  if (!is_procedure(arguments[2]))
-    return wrong_type(vm, "%add-method!", 3, arguments[2]);
+DEFINE("%add-method!", prim_add_method, 3, 3, is_generic, is_class, is_procedure) {
   return add_method(vm, arguments[0], arguments[1], arguments[2]) ? arguments[0] : 0;
 }
 
 /* (%find-next-method generic class instance): the method of the nearest class above the class */
-PRIMITIVE(prim_find_next_method) {
-  if (!check_generic(vm, "%find-next-method", arguments))
-    return 0;
+DEFINE("%find-next-method", prim_find_next_method, 3, 3, is_generic, is_class) {
   scm super = class_at(arguments[1])->super;
   scm method = is_class(super) ? find_method(vm, arguments[0], super) : 0;
   return method ? method : no_method(vm, arguments[0], arguments[2]);
@@ -590,25 +548,6 @@ void class_types(void) {
   (void)tarn_type_set_print(types.generic, print_named);
 }
 
-static const struct primitive_def defs[] = {{"%make-class", prim_make_class, 4, 4},
-                                            {"class-name", prim_class_name, 1, 1},
-                                            {"class-super", prim_class_super, 1, 1},
-                                            {"class-slots", prim_class_slots, 1, 1},
-                                            {"subclass?", prim_is_subclass, 2, 2},
-                                            {"class-of", prim_class_of, 1, 1},
-                                            {"class-set-free!", prim_set_free, 2, 2},
-                                            {"freed-count", prim_freed_count, 0, 0},
-                                            {"%allocate", prim_allocate, 1, 1},
-                                            {"slot-ref", prim_slot_ref, 2, 2},
-                                            {"slot-set!", prim_slot_set, 3, 3},
-                                            {"slot-bound?", prim_is_bound, 2, 2},
-                                            {"allocate-memory!", prim_allocate_memory, 2, 2},
-                                            {"%make-generic", prim_make_generic, 1, 1},
-                                            {"generic?", prim_is_generic, 1, 1},
-                                            {"%add-method!", prim_add_method, 3, 3},
-                                            {"%find-next-method", prim_find_next_method, 3, 3},
-                                            {NULL, NULL, 0, 0}};
-
 void class_begin(struct vm *vm) {
   must_begin(tarn_root_provider_add(world, visit_classes, NULL) == TARN_OK);
   class_define_free("none", free_nothing);
@@ -616,5 +555,4 @@ void class_begin(struct vm *vm) {
   class_define_free("free-memory", free_memory);
   make_builtins(vm);
   resource_type = class_at(class_make_own(vm, "<resource>", free_memory))->instances;
-  define_primitives(vm, defs);
 }

@@ -46,10 +46,6 @@ static inline bool is_a(struct vm *vm, scm v, scm class) {
  * A raw word is an integer of 64 bits with a sign, a managed one may be SCM_UNBOUND. */
 intptr_t class_slot_index(scm class, scm name, bool *raw);
 
-/* As slot-ref and slot-set!, with all checks.  The caller keeps the arguments alive. */
-scm instance_ref(struct vm *vm, scm instance, scm name);
-scm instance_set(struct vm *vm, scm instance, scm name, scm value);
-
 /* The method for the class of the first argument, the most specific one; 0: none (kind
  * "no-method").
  */

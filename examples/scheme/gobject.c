@@ -150,13 +150,7 @@ static scm wrap(struct vm *vm, GObject *object) {
   }
 }
 
-/* NULL: the condition is set. */
-static GObject *object_argument(struct vm *vm, const char *who, scm v) {
-  GObject *object = is_instance(v) ? object_of((void *)v) : NULL;
-  if (!object)
-    wrong_type(vm, who, 1, v);
-  return object;
-}
+static bool is_gobject(scm v) { return is_instance(v) && object_of((void *)v); }
 
 /* The UTF-8 text of a symbol or string, in a block of the heap; NULL: the condition is set. */
 static const char *text_of(struct vm *vm, const char *who, int argument, scm v) {
@@ -198,7 +192,7 @@ static bool int_to_value(struct vm *vm, const char *who, int argument, scm v, GV
 
 /* Puts it into a value of the property's type.  False: it does not go; the condition may be set. */
 static bool to_value(struct vm *vm, const char *who, int argument, scm v, GValue *value) {
-  GObject *object = is_instance(v) ? object_of((void *)v) : NULL;
+  GObject *object = is_gobject(v) ? object_of((void *)v) : NULL;
   const char *text;
   switch (G_TYPE_FUNDAMENTAL(G_VALUE_TYPE(value))) {
   case G_TYPE_INT:
@@ -286,25 +280,22 @@ static scm make_object_of(struct vm *vm, GType type, guint count, const char **n
 }
 
 /* (gobject-new type-name property value ...) */
-PRIMITIVE(gobject_new) {
-  GType type = type_argument(vm, "gobject-new", arguments[0]);
+DEFINE("gobject-new", gobject_new, 1, -1) {
+  GType type = type_argument(vm, who, arguments[0]);
   if (!type)
     return 0;
   if (G_TYPE_IS_ABSTRACT(type))
-    return out_of_range(vm, "gobject-new", 1, arguments[0]);
+    return out_of_range(vm, who, 1, arguments[0]);
   if (count % 2 == 0)
-    return raise_error(vm, "error", "gobject-new", "a property without a value", 1,
-                       arguments[count - 1]);
+    return raise_error(vm, "error", who, "a property without a value", 1, arguments[count - 1]);
   guint wanted = (guint)count / 2, made = 0;
   const char **names = g_new0(const char *, wanted);
   GValue *values = g_new0(GValue, wanted);
   GObjectClass *class = g_type_class_ref(type);
   for (; made < wanted; made++) {
     int at = 1 + 2 * (int)made;
-    GParamSpec *property =
-        find_property(vm, "gobject-new", at + 1, class, arguments[at], G_PARAM_WRITABLE);
-    if (!property ||
-        !make_value(vm, "gobject-new", at + 2, property, arguments[at + 1], &values[made]))
+    GParamSpec *property = find_property(vm, who, at + 1, class, arguments[at], G_PARAM_WRITABLE);
+    if (!property || !make_value(vm, who, at + 2, property, arguments[at + 1], &values[made]))
       break;
     names[made] = property->name;
   }
@@ -319,76 +310,61 @@ PRIMITIVE(gobject_new) {
 
 /* The object's property that is argument 2; NULL: the condition is set. */
 static GParamSpec *property_argument(struct vm *vm, const char *who, const scm *arguments,
-                                     GObject **object, GParamFlags flags) {
-  *object = object_argument(vm, who, arguments[0]);
-  return *object ? find_property(vm, who, 2, G_OBJECT_GET_CLASS(*object), arguments[1], flags)
-                 : NULL;
+                                     GParamFlags flags) {
+  GObject *object = object_of((void *)arguments[0]);
+  return find_property(vm, who, 2, G_OBJECT_GET_CLASS(object), arguments[1], flags);
 }
 
 /* (gobject-get object property) */
-PRIMITIVE(gobject_get) {
-  GObject *object;
+DEFINE("gobject-get", gobject_get, 2, 2, is_gobject) {
   GValue value = G_VALUE_INIT;
-  GParamSpec *property = property_argument(vm, "gobject-get", arguments, &object, G_PARAM_READABLE);
+  GParamSpec *property = property_argument(vm, who, arguments, G_PARAM_READABLE);
   if (!property)
     return 0;
   g_value_init(&value, property->value_type);
-  g_object_get_property(object, property->name, &value);
+  g_object_get_property(object_of((void *)arguments[0]), property->name, &value);
   scm result = from_value(vm, &value);
   g_value_unset(&value);
   return result;
 }
 
 /* (gobject-set! object property value) */
-PRIMITIVE(gobject_set) {
-  GObject *object;
+DEFINE("gobject-set!", gobject_set, 3, 3, is_gobject) {
   GValue value = G_VALUE_INIT;
-  GParamSpec *property =
-      property_argument(vm, "gobject-set!", arguments, &object, G_PARAM_WRITABLE);
+  GParamSpec *property = property_argument(vm, who, arguments, G_PARAM_WRITABLE);
   if (!property)
     return 0;
   if (property->flags & G_PARAM_CONSTRUCT_ONLY)
-    return out_of_range(vm, "gobject-set!", 2, arguments[1]);
-  if (!make_value(vm, "gobject-set!", 3, property, arguments[2], &value))
+    return out_of_range(vm, who, 2, arguments[1]);
+  if (!make_value(vm, who, 3, property, arguments[2], &value))
     return 0;
-  g_object_set_property(object, property->name, &value);
+  g_object_set_property(object_of((void *)arguments[0]), property->name, &value);
   g_value_unset(&value);
   return SCM_UNSPECIFIED;
 }
 
-PRIMITIVE(gobject_type_name) {
-  GObject *object = object_argument(vm, "gobject-type-name", arguments[0]);
-  return object ? string_from(vm, G_OBJECT_TYPE_NAME(object)) : 0;
+DEFINE("gobject-type-name", gobject_type_name, 1, 1, is_gobject) {
+  return string_from(vm, G_OBJECT_TYPE_NAME(object_of((void *)arguments[0])));
 }
 
 /* (gobject-class type-name) */
-PRIMITIVE(gobject_class) {
-  GType type = type_argument(vm, "gobject-class", arguments[0]);
+DEFINE("gobject-class", gobject_class, 1, 1) {
+  GType type = type_argument(vm, who, arguments[0]);
   return type ? class_for(vm, type) : 0;
 }
 
-PRIMITIVE(gobject_ref_count) {
-  GObject *object = object_argument(vm, "gobject-ref-count", arguments[0]);
-  return object ? fixnum(g_atomic_int_get((const gint *)&object->ref_count)) : 0;
+DEFINE("gobject-ref-count", gobject_ref_count, 1, 1, is_gobject) {
+  const GObject *object = object_of((void *)arguments[0]);
+  return fixnum(g_atomic_int_get((const gint *)&object->ref_count));
 }
 
 /* In words, as the collector has them. */
-PRIMITIVE(wrapper_size) {
+DEFINE("gobject-wrapper-size", wrapper_size, 0, 0) {
   return fixnum((intptr_t)(tarn_good_size(tarn_type_size(object_type)) / sizeof(scm)));
 }
 
 /* How many TarnPoints there are that GLib has not finalised. */
-PRIMITIVE(point_count) { return fixnum(g_atomic_int_get(&points)); }
-
-static const struct primitive_def defs[] = {{"gobject-new", gobject_new, 1, -1},
-                                            {"gobject-get", gobject_get, 2, 2},
-                                            {"gobject-set!", gobject_set, 3, 3},
-                                            {"gobject-type-name", gobject_type_name, 1, 1},
-                                            {"gobject-class", gobject_class, 1, 1},
-                                            {"gobject-ref-count", gobject_ref_count, 1, 1},
-                                            {"gobject-wrapper-size", wrapper_size, 0, 0},
-                                            {"gobject-point-count", point_count, 0, 0},
-                                            {NULL, NULL, 0, 0}};
+DEFINE("gobject-point-count", point_count, 0, 0) { return fixnum(g_atomic_int_get(&points)); }
 
 void gobject_begin(struct vm *vm) {
   tarn_weak_table_spec spec = TARN_WEAK_TABLE_SPEC_INIT;
@@ -402,7 +378,6 @@ void gobject_begin(struct vm *vm) {
              define_global(vm, class_at(class)->name, class));
   g_type_ensure(G_TYPE_INITIALLY_UNOWNED); /* so that it can be named: its objects are floating */
   class_define_free("gobject-unref", free_wrapper);
-  define_primitives(vm, defs);
 }
 
 #else

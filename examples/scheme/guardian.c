@@ -121,26 +121,22 @@ scm guardian_call(struct vm *vm, scm guardian, int count, scm *arguments) {
   return guard(vm, guardian, arguments[0], arguments[count - 1]);
 }
 
-PRIMITIVE(make_guardian) {
+DEFINE("make-guardian", make_guardian, 0, 0) {
   struct guardian *guardian = make_object(vm, types.guardian);
   if (guardian)
     guardian->first = guardian->last = SCM_FALSE;
   return (scm)guardian;
 }
 
-PRIMITIVE(guardian_is) { return boolean(is_guardian(arguments[0])); }
+DEFINE_PREDICATE("guardian?", guardian_is, is_guardian(v))
 
 /* (set-finalizer! object procedure): see `run-finalizers` in threads.scm. */
-PRIMITIVE(set_finalizer) {
-  if (!is_object(arguments[0]))
-    return wrong_type(vm, "set-finalizer!", 1, arguments[0]);
-  if (!is_procedure(arguments[1]))
-    return wrong_type(vm, "set-finalizer!", 2, arguments[1]);
+DEFINE("set-finalizer!", set_finalizer, 2, 2, is_object, is_procedure) {
   scm pair = cons(vm, arguments[0], arguments[1]);
   return pair ? guard(vm, finalizations, arguments[0], pair) : 0;
 }
 
-PRIMITIVE(next_finalization) { return dequeue(vm, finalizations); }
+DEFINE("%next-finalization", next_finalization, 0, 0) { return dequeue(vm, finalizations); }
 
 /* --- begin ----------------------------------------------------------------------------------- */
 
@@ -152,18 +148,9 @@ void guardian_types(void) {
       WORD(registration, next) | WORD(registration, previous) | WORD(registration, content), NULL);
 }
 
-static const struct primitive_def defs[] = {
-    {"make-guardian", make_guardian, 0, 0},
-    {"guardian?", guardian_is, 1, 1},
-    {"set-finalizer!", set_finalizer, 2, 2},
-    {"%next-finalization", next_finalization, 0, 0},
-    {NULL, NULL, 0, 0},
-};
-
 void guardian_begin(struct vm *vm) {
   registrations = finalizations = SCM_FALSE;
   must_begin(tarn_root_add(world, (void **)&registrations) == TARN_OK &&
              tarn_root_add(world, (void **)&finalizations) == TARN_OK &&
              (finalizations = make_guardian(vm, 0, NULL)));
-  define_primitives(vm, defs);
 }

@@ -72,97 +72,77 @@ static intptr_t length_argument(struct vm *vm, const char *who, int argument, sc
   return length;
 }
 
-bool get_range(struct vm *vm, const char *who, int count, const scm *arguments, int first,
-               size_t length, size_t *start, size_t *end) {
-  *start = 0;
-  *end = length;
-  return (count <= first + 1 ||
-          index_argument(vm, who, first + 2, arguments[first + 1], length, end)) &&
-         (count <= first || index_argument(vm, who, first + 1, arguments[first], *end, start));
-}
-
 _Static_assert(offsetof(struct vector, count) == offsetof(struct bytevector, count) &&
                    offsetof(struct vector, count) == offsetof(struct string, length),
                "sequences have their length in one place");
+static size_t length_of(scm sequence) { return vector_of(sequence)->count; }
 
-bool sequence_argument(struct vm *vm, const char *who, const tarn_type *type, const scm *arguments,
-                       int which, size_t *length) {
-  *length = 0;
-  if (!has_type(arguments[which], type))
-    return wrong_type(vm, who, which + 1, arguments[which]);
-  *length = vector_of(arguments[which])->count;
-  return true;
-}
-
-bool item_arguments(struct vm *vm, const char *who, const tarn_type *type, const scm *arguments,
-                    size_t *at) {
-  size_t length;
-  if (!sequence_argument(vm, who, type, arguments, 0, &length) ||
-      !index_argument(vm, who, 2, arguments[1], FIXNUM_MAX, at))
+bool item_argument(struct vm *vm, const char *who, const scm *arguments, size_t *at) {
+  if (!index_argument(vm, who, 2, arguments[1], FIXNUM_MAX, at))
     return false;
-  return *at < length || out_of_range(vm, who, 2, arguments[1]);
+  return *at < length_of(arguments[0]) || out_of_range(vm, who, 2, arguments[1]);
 }
 
-bool part_arguments(struct vm *vm, const char *who, const tarn_type *type, int count,
-                    const scm *arguments, int which, int first, size_t *start, size_t *end) {
-  size_t length;
-  return sequence_argument(vm, who, type, arguments, which, &length) &&
-         get_range(vm, who, count, arguments, first, length, start, end);
+bool part_arguments(struct vm *vm, const char *who, int count, const scm *arguments, int which,
+                    int first, size_t *start, size_t *end) {
+  *start = 0;
+  *end = length_of(arguments[which]);
+  return (count <= first + 1 ||
+          index_argument(vm, who, first + 2, arguments[first + 1], *end, end)) &&
+         (count <= first || index_argument(vm, who, first + 1, arguments[first], *end, start));
 }
 
-bool copy_arguments(struct vm *vm, const char *who, const tarn_type *type, int count,
-                    const scm *arguments, size_t *at, size_t *start, size_t *end) {
-  size_t length;
-  if (!sequence_argument(vm, who, type, arguments, 0, &length) ||
-      !index_argument(vm, who, 2, arguments[1], length, at) ||
-      !part_arguments(vm, who, type, count, arguments, 2, 3, start, end))
+bool copy_arguments(struct vm *vm, const char *who, int count, const scm *arguments, size_t *at,
+                    size_t *start, size_t *end) {
+  size_t length = length_of(arguments[0]);
+  if (!index_argument(vm, who, 2, arguments[1], length, at) ||
+      !part_arguments(vm, who, count, arguments, 2, 3, start, end))
     return false;
   return *end - *start <= length - *at || out_of_range(vm, who, 2, arguments[1]);
 }
 
 /* --- equivalence ----------------------------------------------------------------------------- */
 
-PRIMITIVE(prim_is_eq) { return boolean(arguments[0] == arguments[1]); }
-PRIMITIVE(prim_is_eqv) { return boolean(is_eqv(arguments[0], arguments[1])); }
+DEFINE("eq?", prim_is_eq, 2, 2) { return boolean(arguments[0] == arguments[1]); }
+DEFINE("eqv?", prim_is_eqv, 2, 2) { return boolean(is_eqv(arguments[0], arguments[1])); }
 
-PRIMITIVE(prim_is_equal) {
+DEFINE("equal?", prim_is_equal, 2, 2) {
   int same = is_equal(vm, arguments[0], arguments[1], 0);
   return same < 0 ? 0 : boolean(same);
 }
 
 /* --- predicates ------------------------------------------------------------------------------ */
 
-#define PREDICATES(X)                                    \
-  X("not", prim_not, v == SCM_FALSE)                     \
-  X("boolean?", prim_is_boolean, is_boolean(v))          \
-  X("null?", prim_is_null, v == SCM_NIL)                 \
-  X("pair?", prim_is_pair, is_pair(v))                   \
-  X("list?", prim_is_list, list_length(v) >= 0)          \
-  X("symbol?", prim_is_symbol, is_symbol(v))             \
-  X("char?", prim_is_char, is_char(v))                   \
-  X("string?", prim_is_string, is_string(v))             \
-  X("vector?", prim_is_vector, is_vector(v))             \
-  X("bytevector?", prim_is_bytevector, is_bytevector(v)) \
-  X("procedure?", prim_is_procedure, is_procedure(v))    \
-  X("promise?", prim_is_promise, is_promise(v))          \
-  X("condition?", prim_is_condition, is_condition(v))    \
-  X("error-object?", prim_is_error_object, is_condition(v))
-PREDICATES(DEFINE_PREDICATE)
+static bool is_list(scm v) { return list_length(v) >= 0; }
 
-/* All are of one kind, and are they the same? */
-static scm are_same(struct vm *vm, const char *who, int count, const scm *arguments,
-                    bool (*of_kind)(scm)) {
+DEFINE_PREDICATE("not", prim_not, v == SCM_FALSE)
+DEFINE_PREDICATE("boolean?", prim_is_boolean, is_boolean(v))
+DEFINE_PREDICATE("null?", prim_is_null, v == SCM_NIL)
+DEFINE_PREDICATE("pair?", prim_is_pair, is_pair(v))
+DEFINE_PREDICATE("list?", prim_is_list, is_list(v))
+DEFINE_PREDICATE("symbol?", prim_is_symbol, is_symbol(v))
+DEFINE_PREDICATE("char?", prim_is_char, is_char(v))
+DEFINE_PREDICATE("string?", prim_is_string, is_string(v))
+DEFINE_PREDICATE("vector?", prim_is_vector, is_vector(v))
+DEFINE_PREDICATE("bytevector?", prim_is_bytevector, is_bytevector(v))
+DEFINE_PREDICATE("procedure?", prim_is_procedure, is_procedure(v))
+DEFINE_PREDICATE("promise?", prim_is_promise, is_promise(v))
+DEFINE_PREDICATE("condition?", prim_is_condition, is_condition(v))
+DEFINE_PREDICATE("error-object?", prim_is_error_object, is_condition(v))
+
+static scm are_same(int count, const scm *arguments) {
   bool same = true;
-  for (int i = 0; i < count; i++) {
-    if (!of_kind(arguments[i]))
-      return wrong_type(vm, who, i + 1, arguments[i]);
-    same = same && arguments[i] == arguments[0];
-  }
+  for (int i = 1; same && i < count; i++)
+    same = arguments[i] == arguments[0];
   return boolean(same);
 }
 
-PRIMITIVE(prim_boolean_equal) { return are_same(vm, "boolean=?", count, arguments, is_boolean); }
-PRIMITIVE(prim_symbol_equal) { return are_same(vm, "symbol=?", count, arguments, is_symbol); }
+DEFINE("boolean=?", prim_boolean_equal, 1, -1) {
+  return all_are(vm, who, is_boolean, count, arguments) ? are_same(count, arguments) : 0;
+}
+DEFINE("symbol=?", prim_symbol_equal, 1, -1) {
+  return all_are(vm, who, is_symbol, count, arguments) ? are_same(count, arguments) : 0;
+}
 
 /* --- pairs ----------------------------------------------------------------------------------- */
 
@@ -184,21 +164,17 @@ static scm follow(struct vm *vm, const char *who, scm whole) {
   X(daaa) X(daad) X(dada) X(dadd) X(ddaa) X(ddad) X(ddda) X(dddd)
 /* clang-format on */
 #define DEFINE_ACCESSOR(way) \
-  PRIMITIVE(prim_c##way##r) { return follow(vm, "c" #way "r", arguments[0]); }
+  DEFINE("c" #way "r", prim_c##way##r, 1, 1) { return follow(vm, who, arguments[0]); }
 ACCESSORS(DEFINE_ACCESSOR)
 
-PRIMITIVE(prim_cons) { return cons(vm, arguments[0], arguments[1]); }
+DEFINE("cons", prim_cons, 2, 2) { return cons(vm, arguments[0], arguments[1]); }
 
-PRIMITIVE(prim_set_car) {
-  if (!is_pair(arguments[0]))
-    return wrong_type(vm, "set-car!", 1, arguments[0]);
+DEFINE("set-car!", prim_set_car, 2, 2, is_pair) {
   store(vm, arguments[0], &pair_of(arguments[0])->car, arguments[1]);
   return SCM_UNSPECIFIED;
 }
 
-PRIMITIVE(prim_set_cdr) {
-  if (!is_pair(arguments[0]))
-    return wrong_type(vm, "set-cdr!", 1, arguments[0]);
+DEFINE("set-cdr!", prim_set_cdr, 2, 2, is_pair) {
   store(vm, arguments[0], &pair_of(arguments[0])->cdr, arguments[1]);
   return SCM_UNSPECIFIED;
 }
@@ -233,24 +209,24 @@ static bool add_items(struct vm *vm, struct builder *builder, scm *cursor, intpt
   return true;
 }
 
-PRIMITIVE(prim_list) { return list_of(vm, (size_t)count, arguments); }
+DEFINE("list", prim_list, 0, -1) { return list_of(vm, (size_t)count, arguments); }
 
-PRIMITIVE(prim_cons_star) {
+DEFINE("cons*", prim_cons_star, 1, -1) {
   scm list = arguments[count - 1];
   for (int i = count - 1; i > 0 && list; i--)
     list = cons(vm, arguments[i - 1], list);
   return list;
 }
 
-PRIMITIVE(prim_length) {
-  intptr_t length = length_argument(vm, "length", 1, arguments[0]);
+DEFINE("length", prim_length, 1, 1) {
+  intptr_t length = length_argument(vm, who, 1, arguments[0]);
   return length < 0 ? 0 : fixnum(length);
 }
 
-PRIMITIVE(prim_append) {
+DEFINE("append", prim_append, 0, -1) {
   BUILDER(vm, result);
   for (int i = 0; i < count - 1; i++) {
-    intptr_t length = length_argument(vm, "append", i + 1, arguments[i]);
+    intptr_t length = length_argument(vm, who, i + 1, arguments[i]);
     if (length < 0 || !add_items(vm, &result, &arguments[i], length))
       return 0;
   }
@@ -259,30 +235,30 @@ PRIMITIVE(prim_append) {
   return result.head;
 }
 
-PRIMITIVE(prim_list_copy) {
+DEFINE("list-copy", prim_list_copy, 1, 1) {
   BUILDER(vm, result);
   scm rest;
   intptr_t pairs = count_pairs(arguments[0], &rest);
   if (pairs < 0)
-    return wrong_type(vm, "list-copy", 1, arguments[0]);
+    return wrong_type(vm, who, 1, arguments[0]);
   if (!add_items(vm, &result, &arguments[0], pairs))
     return 0;
   link_last(vm, &result, arguments[0]);
   return result.head;
 }
 
-PRIMITIVE(prim_reverse) {
+DEFINE("reverse", prim_reverse, 1, 1) {
   scm list = SCM_NIL;
-  if (length_argument(vm, "reverse", 1, arguments[0]) < 0)
+  if (length_argument(vm, who, 1, arguments[0]) < 0)
     return 0;
   for (; is_pair(arguments[0]) && list; arguments[0] = cdr(arguments[0]))
     list = cons(vm, car(arguments[0]), list);
   return list;
 }
 
-PRIMITIVE(prim_reverse_into) {
+DEFINE("reverse!", prim_reverse_into, 1, 1) {
   scm list = SCM_NIL, at = arguments[0];
-  if (length_argument(vm, "reverse!", 1, at) < 0)
+  if (length_argument(vm, who, 1, at) < 0)
     return 0;
   while (is_pair(at)) {
     scm next = cdr(at);
@@ -305,12 +281,12 @@ static scm tail_argument(struct vm *vm, const char *who, const scm *arguments) {
   return list;
 }
 
-PRIMITIVE(prim_list_tail) { return tail_argument(vm, "list-tail", arguments); }
+DEFINE("list-tail", prim_list_tail, 2, 2) { return tail_argument(vm, who, arguments); }
 
-PRIMITIVE(prim_list_ref) {
-  scm list = tail_argument(vm, "list-ref", arguments);
+DEFINE("list-ref", prim_list_ref, 2, 2) {
+  scm list = tail_argument(vm, who, arguments);
   if (list && !is_pair(list))
-    return out_of_range(vm, "list-ref", 2, arguments[1]);
+    return out_of_range(vm, who, 2, arguments[1]);
   return list ? car(list) : 0;
 }
 
@@ -339,58 +315,55 @@ static inline scm search(struct vm *vm, const char *who, const scm *arguments,
   return list == SCM_NIL ? SCM_FALSE : wrong_type(vm, who, 2, arguments[1]);
 }
 
-PRIMITIVE(prim_memq) { return search(vm, "memq", arguments, are_eq, false); }
-PRIMITIVE(prim_memv) { return search(vm, "memv", arguments, are_eqv, false); }
-PRIMITIVE(prim_member) { return search(vm, "member", arguments, is_equal, false); }
-PRIMITIVE(prim_assq) { return search(vm, "assq", arguments, are_eq, true); }
-PRIMITIVE(prim_assv) { return search(vm, "assv", arguments, are_eqv, true); }
-PRIMITIVE(prim_assoc) { return search(vm, "assoc", arguments, is_equal, true); }
+DEFINE("memq", prim_memq, 2, 2) { return search(vm, who, arguments, are_eq, false); }
+DEFINE("memv", prim_memv, 2, 2) { return search(vm, who, arguments, are_eqv, false); }
+DEFINE("%member", prim_member, 2, 2) { return search(vm, who, arguments, is_equal, false); }
+DEFINE("assq", prim_assq, 2, 2) { return search(vm, who, arguments, are_eq, true); }
+DEFINE("assv", prim_assv, 2, 2) { return search(vm, who, arguments, are_eqv, true); }
+DEFINE("%assoc", prim_assoc, 2, 2) { return search(vm, who, arguments, is_equal, true); }
 
 /* --- vectors --------------------------------------------------------------------------------- */
 
-PRIMITIVE(prim_make_vector) {
+DEFINE("make-vector", prim_make_vector, 1, 2) {
   size_t length;
-  if (!index_argument(vm, "make-vector", 1, arguments[0], FIXNUM_MAX, &length))
+  if (!index_argument(vm, who, 1, arguments[0], FIXNUM_MAX, &length))
     return 0;
   return make_vector(vm, length, count > 1 ? arguments[1] : SCM_UNSPECIFIED);
 }
 
-PRIMITIVE(prim_vector) {
+DEFINE("vector", prim_vector, 0, -1) {
   scm vector = (scm)make_array(vm, types.vector, (size_t)count);
   if (vector)
     memcpy(vector_of(vector)->items, arguments, (size_t)count * sizeof(scm));
   return vector;
 }
 
-PRIMITIVE(prim_vector_length) {
-  size_t length;
-  bool good = sequence_argument(vm, "vector-length", types.vector, arguments, 0, &length);
-  return good ? fixnum((intptr_t)length) : 0;
+DEFINE("vector-length", prim_vector_length, 1, 1, is_vector) {
+  return fixnum((intptr_t)length_of(arguments[0]));
 }
 
-PRIMITIVE(prim_vector_ref) {
+DEFINE("vector-ref", prim_vector_ref, 2, 2, is_vector) {
   size_t at;
-  bool good = item_arguments(vm, "vector-ref", types.vector, arguments, &at);
-  return good ? vector_of(arguments[0])->items[at] : 0;
+  return item_argument(vm, who, arguments, &at) ? vector_of(arguments[0])->items[at] : 0;
 }
 
-PRIMITIVE(prim_vector_set) {
+DEFINE("vector-set!", prim_vector_set, 3, 3, is_vector) {
   size_t at;
-  if (!item_arguments(vm, "vector-set!", types.vector, arguments, &at))
+  if (!item_argument(vm, who, arguments, &at))
     return 0;
   store(vm, arguments[0], &vector_of(arguments[0])->items[at], arguments[2]);
   return SCM_UNSPECIFIED;
 }
 
-PRIMITIVE(prim_vector_to_list) {
+DEFINE("vector->list", prim_vector_to_list, 1, 3, is_vector) {
   size_t start, end;
-  if (!part_arguments(vm, "vector->list", types.vector, count, arguments, 0, 1, &start, &end))
+  if (!part_arguments(vm, who, count, arguments, 0, 1, &start, &end))
     return 0;
   return list_of(vm, end - start, vector_of(arguments[0])->items + start);
 }
 
-PRIMITIVE(prim_list_to_vector) {
-  intptr_t length = length_argument(vm, "list->vector", 1, arguments[0]);
+DEFINE("list->vector", prim_list_to_vector, 1, 1) {
+  intptr_t length = length_argument(vm, who, 1, arguments[0]);
   scm vector = length < 0 ? 0 : make_vector(vm, (size_t)length, SCM_UNSPECIFIED);
   scm list = arguments[0];
   for (intptr_t i = 0; vector && i < length && is_pair(list); i++, list = cdr(list))
@@ -398,9 +371,9 @@ PRIMITIVE(prim_list_to_vector) {
   return vector;
 }
 
-PRIMITIVE(prim_vector_fill) {
+DEFINE("vector-fill!", prim_vector_fill, 2, 4, is_vector) {
   size_t start, end;
-  if (!part_arguments(vm, "vector-fill!", types.vector, count, arguments, 0, 2, &start, &end))
+  if (!part_arguments(vm, who, count, arguments, 0, 2, &start, &end))
     return 0;
   struct vector *vector = vector_of(arguments[0]);
   for (size_t i = start; i < end; i++)
@@ -411,47 +384,43 @@ PRIMITIVE(prim_vector_fill) {
 
 /* --- bytevectors ----------------------------------------------------------------------------- */
 
-PRIMITIVE(prim_make_bytevector) {
-  size_t length, byte = 0;
-  if (!index_argument(vm, "make-bytevector", 1, arguments[0], FIXNUM_MAX, &length) ||
-      (count > 1 && !index_argument(vm, "make-bytevector", 2, arguments[1], 255, &byte)))
+static bool is_byte(scm v) { return is_fixnum(v) && (size_t)fixnum_value(v) < 256; }
+static uint8_t byte_value(scm v) { return (uint8_t)fixnum_value(v); }
+
+DEFINE("make-bytevector", prim_make_bytevector, 1, 2, is_any, is_byte) {
+  size_t length;
+  if (!index_argument(vm, who, 1, arguments[0], FIXNUM_MAX, &length))
     return 0;
   scm result = make_bytevector(vm, length);
-  if (result && byte != 0)
-    memset(bytevector_of(result)->bytes, (int)byte, length);
+  if (result && count > 1)
+    memset(bytevector_of(result)->bytes, byte_value(arguments[1]), length);
   return result;
 }
 
-PRIMITIVE(prim_bytevector) {
-  size_t byte;
-  scm result = make_bytevector(vm, (size_t)count);
-  ROOTS(vm, (void *)&result);
-  for (int i = 0; result && i < count; i++) {
-    if (!index_argument(vm, "bytevector", i + 1, arguments[i], 255, &byte))
-      return 0;
-    bytevector_of(result)->bytes[i] = (uint8_t)byte;
-  }
-  return result;
-}
-
-PRIMITIVE(prim_bytevector_length) {
-  size_t length;
-  bool good = sequence_argument(vm, "bytevector-length", types.bytevector, arguments, 0, &length);
-  return good ? fixnum((intptr_t)length) : 0;
-}
-
-PRIMITIVE(prim_bytevector_ref) {
-  size_t at;
-  bool good = item_arguments(vm, "bytevector-u8-ref", types.bytevector, arguments, &at);
-  return good ? fixnum(bytevector_of(arguments[0])->bytes[at]) : 0;
-}
-
-PRIMITIVE(prim_bytevector_set) {
-  size_t at, byte;
-  if (!item_arguments(vm, "bytevector-u8-set!", types.bytevector, arguments, &at) ||
-      !index_argument(vm, "bytevector-u8-set!", 3, arguments[2], 255, &byte))
+DEFINE("bytevector", prim_bytevector, 0, -1) {
+  if (!all_are(vm, who, is_byte, count, arguments))
     return 0;
-  bytevector_of(arguments[0])->bytes[at] = (uint8_t)byte;
+  scm result = make_bytevector(vm, (size_t)count);
+  for (int i = 0; result && i < count; i++)
+    bytevector_of(result)->bytes[i] = byte_value(arguments[i]);
+  return result;
+}
+
+DEFINE("bytevector-length", prim_bytevector_length, 1, 1, is_bytevector) {
+  return fixnum((intptr_t)length_of(arguments[0]));
+}
+
+DEFINE("bytevector-u8-ref", prim_bytevector_ref, 2, 2, is_bytevector) {
+  size_t at;
+  return item_argument(vm, who, arguments, &at) ? fixnum(bytevector_of(arguments[0])->bytes[at])
+                                                : 0;
+}
+
+DEFINE("bytevector-u8-set!", prim_bytevector_set, 3, 3, is_bytevector, is_any, is_byte) {
+  size_t at;
+  if (!item_argument(vm, who, arguments, &at))
+    return 0;
+  bytevector_of(arguments[0])->bytes[at] = byte_value(arguments[2]);
   return SCM_UNSPECIFIED;
 }
 
@@ -466,10 +435,10 @@ static uint8_t *item_at(scm v, size_t at) {
   return bytevector_of(v)->bytes + at * item_size(type_of(v));
 }
 
-static scm copy_array(struct vm *vm, const char *who, const tarn_type *type, int count,
-                      const scm *arguments) {
+static scm copy_array(struct vm *vm, const char *who, int count, const scm *arguments) {
+  const tarn_type *type = type_of(arguments[0]);
   size_t start, end;
-  if (!part_arguments(vm, who, type, count, arguments, 0, 1, &start, &end))
+  if (!part_arguments(vm, who, count, arguments, 0, 1, &start, &end))
     return 0;
   scm copy = (scm)make_array(vm, type, end - start);
   if (copy)
@@ -477,55 +446,56 @@ static scm copy_array(struct vm *vm, const char *who, const tarn_type *type, int
   return copy;
 }
 
-static scm append_arrays(struct vm *vm, const char *who, const tarn_type *type, int count,
-                         const scm *arguments) {
-  size_t length, total = 0, at = 0;
-  for (int i = 0; i < count; i++, total += length)
-    if (!sequence_argument(vm, who, type, arguments, i, &length))
-      return 0;
-  scm whole = (scm)make_array(vm, type, total);
-  for (int i = 0; whole && i < count; i++) {
-    length = vector_of(arguments[i])->count;
-    memcpy(item_at(whole, at), item_at(arguments[i], 0), length * item_size(type));
-    at += length;
-  }
-  return whole;
-}
-
-static scm copy_array_into(struct vm *vm, const char *who, const tarn_type *type, int count,
-                           const scm *arguments) {
+static scm copy_array_into(struct vm *vm, const char *who, int count, const scm *arguments) {
   size_t at, start, end;
-  if (!copy_arguments(vm, who, type, count, arguments, &at, &start, &end))
+  if (!copy_arguments(vm, who, count, arguments, &at, &start, &end))
     return 0;
   uint8_t *to = item_at(arguments[0], at), *from = item_at(arguments[2], start);
-  if (type == types.vector)
+  if (is_vector(arguments[0]))
     tarn_store_range(vm->self, (void *)arguments[0], (void **)to, (void *const *)from, end - start);
   else
     memmove(to, from, end - start);
   return SCM_UNSPECIFIED;
 }
 
-#define DEFINE_FOR_BOTH(operation, suffix, name)                                  \
-  PRIMITIVE(prim_vector_##suffix) {                                               \
-    return operation(vm, "vector-" name, types.vector, count, arguments);         \
-  }                                                                               \
-  PRIMITIVE(prim_bytevector_##suffix) {                                           \
-    return operation(vm, "bytevector-" name, types.bytevector, count, arguments); \
+static scm append_arrays(struct vm *vm, const tarn_type *type, int count, const scm *arguments) {
+  size_t total = 0, at = 0;
+  for (int i = 0; i < count; i++)
+    total += length_of(arguments[i]);
+  scm whole = (scm)make_array(vm, type, total);
+  for (int i = 0; whole && i < count; i++) {
+    size_t length = length_of(arguments[i]);
+    memcpy(item_at(whole, at), item_at(arguments[i], 0), length * item_size(type));
+    at += length;
   }
-DEFINE_FOR_BOTH(copy_array, copy, "copy")
-DEFINE_FOR_BOTH(append_arrays, append, "append")
-DEFINE_FOR_BOTH(copy_array_into, copy_into, "copy!")
+  return whole;
+}
+
+#define DEFINE_FOR_BOTH(kind)                                                           \
+  DEFINE(#kind "-copy", prim_##kind##_copy, 1, 3, is_##kind) {                          \
+    return copy_array(vm, who, count, arguments);                                       \
+  }                                                                                     \
+  DEFINE(#kind "-copy!", prim_##kind##_copy_into, 3, 5, is_##kind, is_any, is_##kind) { \
+    return copy_array_into(vm, who, count, arguments);                                  \
+  }                                                                                     \
+  DEFINE(#kind "-append", prim_##kind##_append, 0, -1) {                                \
+    return all_are(vm, who, is_##kind, count, arguments)                                \
+               ? append_arrays(vm, types.kind, count, arguments)                        \
+               : 0;                                                                     \
+  }
+DEFINE_FOR_BOTH(vector)
+DEFINE_FOR_BOTH(bytevector)
 
 /* --- records: what define-record-type becomes ------------------------------------------------ */
 
-PRIMITIVE(prim_make_record) { /* kind field ... */
+DEFINE("%make-record", prim_make_record, 1, -1) { /* kind field ... */
   scm record = make_record(vm, arguments[0], (size_t)count - 1);
   if (record)
     memcpy(record_of(record)->fields, arguments + 1, ((size_t)count - 1) * sizeof(scm));
   return record;
 }
 
-PRIMITIVE(prim_is_record) { /* v [kind] */
+DEFINE("%record?", prim_is_record, 1, 2) { /* v [kind] */
   return boolean(is_record(arguments[0]) &&
                  (count == 1 || record_of(arguments[0])->kind == arguments[1]));
 }
@@ -549,12 +519,12 @@ static scm *field_argument(struct vm *vm, const scm *arguments) {
   return (scm *)bad_field(vm, arguments);
 }
 
-PRIMITIVE(prim_record_ref) {
+DEFINE("%record-ref", prim_record_ref, 4, 4) {
   const scm *field = field_argument(vm, arguments);
   return field ? *field : 0;
 }
 
-PRIMITIVE(prim_record_set) { /* record kind index who value */
+DEFINE("%record-set!", prim_record_set, 5, 5) { /* record kind index who value */
   scm *field = field_argument(vm, arguments);
   if (!field)
     return 0;
@@ -564,10 +534,10 @@ PRIMITIVE(prim_record_set) { /* record kind index who value */
 
 /* --- conditions ------------------------------------------------------------------------------ */
 
-PRIMITIVE(prim_make_condition) { /* kind who message irritants */
-  if (!is_symbol(arguments[0]) || (!is_symbol(arguments[1]) && arguments[1] != SCM_FALSE) ||
-      !is_string(arguments[2]) || list_length(arguments[3]) < 0)
-    return raise_error(vm, "wrong-type", "%make-condition", "wrong arguments", 0);
+static bool is_name(scm v) { return is_symbol(v) || v == SCM_FALSE; }
+
+/* (%make-condition kind who message irritants) */
+DEFINE("%make-condition", prim_make_condition, 4, 4, is_symbol, is_name, is_string, is_list) {
   struct condition *condition = make_object(vm, types.condition);
   if (!condition)
     return 0;
@@ -579,24 +549,17 @@ PRIMITIVE(prim_make_condition) { /* kind who message irritants */
 }
 
 /* Those that give a field of their argument. */
-#define FIELDS(X)                                   \
-  X(condition, kind, "condition-kind")              \
-  X(condition, who, "condition-who")                \
-  X(condition, message, "error-object-message")     \
-  X(condition, irritants, "error-object-irritants") \
-  X(parameter, converter, "%parameter-converter")
-#define DEFINE_FIELD(type, field, name)             \
-  PRIMITIVE(prim_##type##_##field) {                \
-    if (!is_##type(arguments[0]))                   \
-      return wrong_type(vm, name, 1, arguments[0]); \
-    return type##_of(arguments[0])->field;          \
-  }
-#define FIELD_ENTRY(type, field, name) {name, prim_##type##_##field, 1, 1},
-FIELDS(DEFINE_FIELD)
+#define DEFINE_FIELD(type, field, name) \
+  DEFINE(name, prim_##type##_##field, 1, 1, is_##type) { return type##_of(arguments[0])->field; }
+DEFINE_FIELD(condition, kind, "condition-kind")
+DEFINE_FIELD(condition, who, "condition-who")
+DEFINE_FIELD(condition, message, "error-object-message")
+DEFINE_FIELD(condition, irritants, "error-object-irritants")
+DEFINE_FIELD(parameter, converter, "%parameter-converter")
 
 /* --- parameters ------------------------------------------------------------------------------ */
 
-PRIMITIVE(prim_make_parameter) { /* value converter */
+DEFINE("%make-parameter", prim_make_parameter, 2, 2) { /* value converter */
   struct parameter *parameter = make_object(vm, types.parameter);
   if (!parameter)
     return 0;
@@ -607,15 +570,15 @@ PRIMITIVE(prim_make_parameter) { /* value converter */
 
 /* --- the collector --------------------------------------------------------------------------- */
 
-PRIMITIVE(prim_gc) { /* [#t: the young generation only] */
+DEFINE("gc", prim_gc, 0, 1) { /* [#t: the young generation only] */
   bool young = count > 0 && is_true(arguments[0]);
   tarn_status status = tarn_collect(vm->self, young ? 0 : TARN_GENERATION_FULL);
   return status == TARN_OK ? SCM_UNSPECIFIED
-                           : raise_error(vm, "system", "gc", tarn_strerror(status), 0);
+                           : raise_error(vm, "system", who, tarn_strerror(status), 0);
 }
 
 /* An association list of the numbers that a program can use. */
-PRIMITIVE(prim_statistics) {
+DEFINE("runtime-statistics", prim_statistics, 0, 0) {
 #define NUMBER(field) \
   { #field, offsetof(tarn_stats, field) }
   static const struct {
@@ -646,63 +609,3 @@ PRIMITIVE(prim_statistics) {
   }
   return list;
 }
-
-/* --- begin ----------------------------------------------------------------------------------- */
-
-#define ACCESSOR_ENTRY(way) {"c" #way "r", prim_c##way##r, 1, 1},
-
-static const struct primitive_def defs[] = {                                  //
-    ACCESSORS(ACCESSOR_ENTRY) PREDICATES(PREDICATE_ENTRY) FIELDS(FIELD_ENTRY) //
-    {"eq?", prim_is_eq, 2, 2},
-    {"eqv?", prim_is_eqv, 2, 2},
-    {"equal?", prim_is_equal, 2, 2},
-    {"boolean=?", prim_boolean_equal, 1, -1},
-    {"symbol=?", prim_symbol_equal, 1, -1},
-    {"cons", prim_cons, 2, 2},
-    {"set-car!", prim_set_car, 2, 2},
-    {"set-cdr!", prim_set_cdr, 2, 2},
-    {"list", prim_list, 0, -1},
-    {"cons*", prim_cons_star, 1, -1},
-    {"length", prim_length, 1, 1},
-    {"append", prim_append, 0, -1},
-    {"reverse", prim_reverse, 1, 1},
-    {"reverse!", prim_reverse_into, 1, 1},
-    {"list-tail", prim_list_tail, 2, 2},
-    {"list-ref", prim_list_ref, 2, 2},
-    {"list-copy", prim_list_copy, 1, 1},
-    {"memq", prim_memq, 2, 2},
-    {"memv", prim_memv, 2, 2},
-    {"%member", prim_member, 2, 2},
-    {"assq", prim_assq, 2, 2},
-    {"assv", prim_assv, 2, 2},
-    {"%assoc", prim_assoc, 2, 2},
-    {"make-vector", prim_make_vector, 1, 2},
-    {"vector", prim_vector, 0, -1},
-    {"vector-length", prim_vector_length, 1, 1},
-    {"vector-ref", prim_vector_ref, 2, 2},
-    {"vector-set!", prim_vector_set, 3, 3},
-    {"vector->list", prim_vector_to_list, 1, 3},
-    {"list->vector", prim_list_to_vector, 1, 1},
-    {"vector-fill!", prim_vector_fill, 2, 4},
-    {"vector-copy", prim_vector_copy, 1, 3},
-    {"vector-copy!", prim_vector_copy_into, 3, 5},
-    {"vector-append", prim_vector_append, 0, -1},
-    {"make-bytevector", prim_make_bytevector, 1, 2},
-    {"bytevector", prim_bytevector, 0, -1},
-    {"bytevector-length", prim_bytevector_length, 1, 1},
-    {"bytevector-u8-ref", prim_bytevector_ref, 2, 2},
-    {"bytevector-u8-set!", prim_bytevector_set, 3, 3},
-    {"bytevector-copy", prim_bytevector_copy, 1, 3},
-    {"bytevector-copy!", prim_bytevector_copy_into, 3, 5},
-    {"bytevector-append", prim_bytevector_append, 0, -1},
-    {"%make-record", prim_make_record, 1, -1},
-    {"%record?", prim_is_record, 1, 2},
-    {"%record-ref", prim_record_ref, 4, 4},
-    {"%record-set!", prim_record_set, 5, 5},
-    {"%make-condition", prim_make_condition, 4, 4},
-    {"%make-parameter", prim_make_parameter, 2, 2},
-    {"gc", prim_gc, 0, 1},
-    {"runtime-statistics", prim_statistics, 0, 0},
-    {NULL, NULL, 0, 0}};
-
-void list_begin(struct vm *vm) { define_primitives(vm, defs); }

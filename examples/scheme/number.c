@@ -187,15 +187,6 @@ static bool is_odd(scm v) { /* of an integer */
   return is_bignum(v) ? mpz_odd_p(bignum_digits(v)) : fmod(flonum_value(v), 2) != 0;
 }
 
-/* False: an argument is not of the domain, and the condition is set. */
-static bool check(struct vm *vm, const char *who, bool (*domain)(scm), int count,
-                  const scm *arguments) {
-  for (int i = 0; i < count; i++)
-    if (!domain(arguments[i]))
-      return wrong_type(vm, who, i + 1, arguments[i]);
-  return true;
-}
-
 /* --- comparison ------------------------------------------------------------------------------ */
 
 /* As number_compare, of two numbers.  Exact: nothing is rounded to a double. */
@@ -214,7 +205,7 @@ static int compare(scm a, scm b) {
 }
 
 int number_compare(struct vm *vm, scm a, scm b, const char *who) {
-  return check(vm, who, is_number, 2, (const scm[]){a, b}) ? compare(a, b) : -2;
+  return all_are(vm, who, is_number, 2, (const scm[]){a, b}) ? compare(a, b) : -2;
 }
 
 bool number_equal(scm a, scm b) {
@@ -250,24 +241,24 @@ uint64_t number_hash(scm v) {
 static scm compare_all(struct vm *vm, const char *who, unsigned accepted, int count,
                        const scm *arguments) {
   bool holds = true;
-  if (!check(vm, who, is_number, count, arguments))
+  if (!all_are(vm, who, is_number, count, arguments))
     return 0;
   for (int i = 1; holds && i < count; i++)
     holds = accepted >> (compare(arguments[i - 1], arguments[i]) + 1) & 1;
   return boolean(holds);
 }
 
-PRIMITIVE(less) { return compare_all(vm, "<", 1, count, arguments); }
-PRIMITIVE(equal) { return compare_all(vm, "=", 2, count, arguments); }
-PRIMITIVE(not_greater) { return compare_all(vm, "<=", 1 | 2, count, arguments); }
-PRIMITIVE(greater) { return compare_all(vm, ">", 4, count, arguments); }
-PRIMITIVE(not_less) { return compare_all(vm, ">=", 4 | 2, count, arguments); }
+DEFINE("<", less, 1, -1) { return compare_all(vm, who, 1, count, arguments); }
+DEFINE("=", equal, 1, -1) { return compare_all(vm, who, 2, count, arguments); }
+DEFINE("<=", not_greater, 1, -1) { return compare_all(vm, who, 1 | 2, count, arguments); }
+DEFINE(">", greater, 1, -1) { return compare_all(vm, who, 4, count, arguments); }
+DEFINE(">=", not_less, 1, -1) { return compare_all(vm, who, 4 | 2, count, arguments); }
 
 /* The argument of the order `wanted` to all others; inexact if any argument is. */
 static scm extreme(struct vm *vm, const char *who, int wanted, int count, const scm *arguments) {
   scm found = arguments[0];
   bool inexact = false;
-  if (!check(vm, who, is_number, count, arguments))
+  if (!all_are(vm, who, is_number, count, arguments))
     return 0;
   for (int i = 0; i < count; i++) {
     scm v = arguments[i];
@@ -278,27 +269,27 @@ static scm extreme(struct vm *vm, const char *who, int wanted, int count, const 
   return inexact ? make_flonum(vm, number_to_double(found)) : found;
 }
 
-PRIMITIVE(maximum) { return extreme(vm, "max", 1, count, arguments); }
-PRIMITIVE(minimum) { return extreme(vm, "min", -1, count, arguments); }
+DEFINE("max", maximum, 1, -1) { return extreme(vm, who, 1, count, arguments); }
+DEFINE("min", minimum, 1, -1) { return extreme(vm, who, -1, count, arguments); }
 
 /* --- predicates ------------------------------------------------------------------------------ */
 
-PRIMITIVE(number_p) { return boolean(is_number(arguments[0])); }
-PRIMITIVE(integer_p) { return boolean(is_integral(arguments[0])); }
-PRIMITIVE(exact_integer_p) { return boolean(is_integer_object(arguments[0])); }
+DEFINE_PREDICATE("number?", number_p, is_number(v))
+DEFINE_PREDICATE("integer?", integer_p, is_integral(v))
+DEFINE_PREDICATE("exact-integer?", exact_integer_p, is_integer_object(v))
 
 /* Where other arguments than those that `domain` accepts are errors. */
-#define TEST(name, who, domain, test)                             \
-  PRIMITIVE(name) {                                               \
-    scm v = arguments[0];                                         \
-    return domain(v) ? boolean(test) : wrong_type(vm, who, 1, v); \
+#define TEST(name, function, domain, test) \
+  DEFINE(name, function, 1, 1, domain) {   \
+    const scm v = arguments[0];            \
+    return boolean(test);                  \
   }
-TEST(exact_p, "exact?", is_number, is_integer_object(v))
-TEST(nan_p, "nan?", is_number, is_nan(v))
-TEST(finite_p, "finite?", is_number, is_finite(v))
-TEST(zero_p, "zero?", is_number, compare(v, fixnum(0)) == 0)
-TEST(odd_p, "odd?", is_integral, is_odd(v))
-TEST(even_p, "even?", is_integral, !is_odd(v))
+TEST("exact?", exact_p, is_number, is_integer_object(v))
+TEST("nan?", nan_p, is_number, is_nan(v))
+TEST("finite?", finite_p, is_number, is_finite(v))
+TEST("zero?", zero_p, is_number, compare(v, fixnum(0)) == 0)
+TEST("odd?", odd_p, is_integral, is_odd(v))
+TEST("even?", even_p, is_integral, !is_odd(v))
 
 /* --- sums and products ----------------------------------------------------------------------- */
 
@@ -325,7 +316,7 @@ static scm combine(struct vm *vm, enum operator operator, scm a, scm b) {
   if (is_fixnum(a) && is_fixnum(b) &&
       combine_words(operator, fixnum_value(a), fixnum_value(b), &word))
     return make_integer(vm, word);
-  if (!check(vm, names[operator], is_number, 2, (const scm[]){a, b}))
+  if (!all_are(vm, names[operator], is_number, 2, (const scm[]){a, b}))
     return 0;
   if (is_flonum(a) || is_flonum(b))
     return make_flonum(vm, combine_doubles(operator, number_to_double(a), number_to_double(b)));
@@ -357,7 +348,7 @@ static scm number_divide(struct vm *vm, scm a, scm b) {
 /* `fn` of the arguments from the left; of `unit` and them if they are no more than `few`. */
 static scm fold(struct vm *vm, const char *who, scm (*fn)(struct vm *, scm, scm), scm unit, int few,
                 int count, const scm *arguments) {
-  if (!check(vm, who, is_number, count, arguments))
+  if (!all_are(vm, who, is_number, count, arguments))
     return 0;
   int i = count > few;
   scm value = i ? arguments[0] : unit;
@@ -366,20 +357,22 @@ static scm fold(struct vm *vm, const char *who, scm (*fn)(struct vm *, scm, scm)
   return value;
 }
 
-PRIMITIVE(add) { return fold(vm, "+", number_add, fixnum(0), 0, count, arguments); }
-PRIMITIVE(multiply) { return fold(vm, "*", number_multiply, fixnum(1), 0, count, arguments); }
-PRIMITIVE(divide) { return fold(vm, "/", number_divide, fixnum(1), 1, count, arguments); }
+DEFINE("+", add, 0, -1) { return fold(vm, who, number_add, fixnum(0), 0, count, arguments); }
+DEFINE("*", multiply, 0, -1) {
+  return fold(vm, who, number_multiply, fixnum(1), 0, count, arguments);
+}
+DEFINE("/", divide, 1, -1) { return fold(vm, who, number_divide, fixnum(1), 1, count, arguments); }
 /* The minus of a zero is a zero of the other sign, which 0.0 - 0.0 is not. */
-PRIMITIVE(subtract) {
+DEFINE("-", subtract, 1, -1) {
   scm zero = is_flonum(arguments[0]) ? flonum_word(-0.0) : fixnum(0);
-  return fold(vm, "-", number_subtract, zero, 1, count, arguments);
+  return fold(vm, who, number_subtract, zero, 1, count, arguments);
 }
 
-PRIMITIVE(square) {
+DEFINE("square", square, 1, 1) {
   scm v = arguments[0];
   if (is_flonum_word(v))
     return make_flonum(vm, flonum_word_value(v) * flonum_word_value(v));
-  return is_number(v) ? number_multiply(vm, v, v) : wrong_type(vm, "square", 1, v);
+  return number_multiply(vm, v, v);
 }
 
 /* --- division of integers -------------------------------------------------------------------- */
@@ -400,7 +393,7 @@ static scm divide_integers(struct vm *vm, enum division division, scm a, scm b) 
   static const char *const names[] = {"quotient", "remainder", "floor-quotient", "modulo"};
   static const integers_fn divide[] = {mpz_tdiv_q, mpz_tdiv_r, mpz_fdiv_q, mpz_fdiv_r};
   mpz_t x, y;
-  if (!check(vm, names[division], is_integral, 2, (const scm[]){a, b}))
+  if (!all_are(vm, names[division], is_integral, 2, (const scm[]){a, b}))
     return 0;
   if (compare(b, fixnum(0)) == 0)
     return division_by_zero(vm, names[division], a);
@@ -416,19 +409,19 @@ static scm divide_integers(struct vm *vm, enum division division, scm a, scm b) 
 scm number_quotient(struct vm *vm, scm a, scm b) { return divide_integers(vm, QUOTIENT, a, b); }
 scm number_remainder(struct vm *vm, scm a, scm b) { return divide_integers(vm, REMAINDER, a, b); }
 
-#define DIVISION(name, division) \
-  PRIMITIVE(name) { return divide_integers(vm, division, arguments[0], arguments[1]); }
-DIVISION(quotient, QUOTIENT)
-DIVISION(remainder_, REMAINDER)
-DIVISION(floor_quotient, FLOOR_QUOTIENT)
-DIVISION(modulo, MODULO)
+#define DIVISION(name, function, division) \
+  DEFINE(name, function, 2, 2) { return divide_integers(vm, division, arguments[0], arguments[1]); }
+DIVISION("quotient", quotient, QUOTIENT)
+DIVISION("remainder", remainder_, REMAINDER)
+DIVISION("floor-quotient", floor_quotient, FLOOR_QUOTIENT)
+DIVISION("modulo", modulo, MODULO)
 
 /* `fn` of the value so far, at first `value`, and each argument in turn. */
 static scm fold_integers(struct vm *vm, const char *who, integers_fn fn, intptr_t value,
                          bool (*domain)(scm), int count, const scm *arguments) {
   mpz_t result, next;
   bool inexact = false;
-  if (!check(vm, who, domain, count, arguments))
+  if (!all_are(vm, who, domain, count, arguments))
     return 0;
   mpz_init_set_si(result, value);
   for (int i = 0; i < count && mpz_sizeinbase(result, 2) <= MAX_BITS; i++) {
@@ -440,61 +433,56 @@ static scm fold_integers(struct vm *vm, const char *who, integers_fn fn, intptr_
   return finish_integer(vm, who, result, inexact);
 }
 
-#define FOLD_INTEGERS(name, who, fn, value, domain) \
-  PRIMITIVE(name) { return fold_integers(vm, who, fn, value, domain, count, arguments); }
-FOLD_INTEGERS(greatest_divisor, "gcd", mpz_gcd, 0, is_integral)
-FOLD_INTEGERS(least_multiple, "lcm", mpz_lcm, 1, is_integral)
-FOLD_INTEGERS(bitwise_and, "bitwise-and", mpz_and, -1, is_integer_object)
-FOLD_INTEGERS(bitwise_ior, "bitwise-ior", mpz_ior, 0, is_integer_object)
-FOLD_INTEGERS(bitwise_xor, "bitwise-xor", mpz_xor, 0, is_integer_object)
+#define FOLD_INTEGERS(name, function, fn, value, domain)                \
+  DEFINE(name, function, 0, -1) {                                       \
+    return fold_integers(vm, who, fn, value, domain, count, arguments); \
+  }
+FOLD_INTEGERS("gcd", greatest_divisor, mpz_gcd, 0, is_integral)
+FOLD_INTEGERS("lcm", least_multiple, mpz_lcm, 1, is_integral)
+FOLD_INTEGERS("bitwise-and", bitwise_and, mpz_and, -1, is_integer_object)
+FOLD_INTEGERS("bitwise-ior", bitwise_ior, mpz_ior, 0, is_integer_object)
+FOLD_INTEGERS("bitwise-xor", bitwise_xor, mpz_xor, 0, is_integer_object)
 
 /* --- exact and inexact ----------------------------------------------------------------------- */
 
-PRIMITIVE(exact) {
-  scm v = arguments[0];
+DEFINE("exact", exact, 1, 1, is_number) {
   mpz_t n;
-  if (is_integer_object(v))
-    return v;
-  if (!is_flonum(v))
-    return wrong_type(vm, "exact", 1, v);
-  if (!is_integral(v)) /* there are no exact fractions */
-    return out_of_range(vm, "exact", 1, v);
-  init_integer(n, v);
-  return finish_integer(vm, "exact", n, false);
+  if (is_integer_object(arguments[0]))
+    return arguments[0];
+  if (!is_integral(arguments[0])) /* there are no exact fractions */
+    return out_of_range(vm, who, 1, arguments[0]);
+  init_integer(n, arguments[0]);
+  return finish_integer(vm, who, n, false);
 }
 
 /* --- functions of real numbers --------------------------------------------------------------- */
 
-static scm real_function(struct vm *vm, const char *who, scm v, double (*fn)(double)) {
-  return is_number(v) ? make_flonum(vm, fn(number_to_double(v))) : wrong_type(vm, who, 1, v);
-}
-
 static double itself(double d) { return d; }
 
-#define REAL_FUNCTION(name, who, fn) \
-  PRIMITIVE(name) { return real_function(vm, who, arguments[0], fn); }
-REAL_FUNCTION(inexact, "inexact", itself)
-REAL_FUNCTION(exponential, "exp", exp)
-REAL_FUNCTION(sine, "sin", sin)
-REAL_FUNCTION(cosine, "cos", cos)
-REAL_FUNCTION(tangent, "tan", tan)
-REAL_FUNCTION(arc_sine, "asin", asin)
-REAL_FUNCTION(arc_cosine, "acos", acos)
+#define REAL_FUNCTION(name, function, fn)                       \
+  DEFINE(name, function, 1, 1, is_number) {                     \
+    return make_flonum(vm, fn(number_to_double(arguments[0]))); \
+  }
+REAL_FUNCTION("inexact", inexact, itself)
+REAL_FUNCTION("exp", exponential, exp)
+REAL_FUNCTION("sin", sine, sin)
+REAL_FUNCTION("cos", cosine, cos)
+REAL_FUNCTION("tan", tangent, tan)
+REAL_FUNCTION("asin", arc_sine, asin)
+REAL_FUNCTION("acos", arc_cosine, acos)
 
 /* An exact number is an integer already. */
-#define ROUNDING(name, who, fn)                                      \
-  PRIMITIVE(name) {                                                  \
-    scm v = arguments[0];                                            \
-    return is_integer_object(v) ? v : real_function(vm, who, v, fn); \
+#define ROUNDING(name, function, fn)                                            \
+  DEFINE(name, function, 1, 1, is_number) {                                     \
+    scm v = arguments[0];                                                       \
+    return is_integer_object(v) ? v : make_flonum(vm, fn(number_to_double(v))); \
   }
-ROUNDING(round_down, "floor", floor)
-ROUNDING(round_up, "ceiling", ceil)
-ROUNDING(round_to_zero, "truncate", trunc)
-ROUNDING(round_to_even, "round", rint)
+ROUNDING("floor", round_down, floor)
+ROUNDING("ceiling", round_up, ceil)
+ROUNDING("truncate", round_to_zero, trunc)
+ROUNDING("round", round_to_even, rint)
 
-PRIMITIVE(arc_tangent) {
-  if (!check(vm, "atan", is_number, count, arguments))
-    return 0;
+DEFINE("atan", arc_tangent, 1, 2, is_number, is_number) {
   double y = number_to_double(arguments[0]);
   return make_flonum(vm, count == 1 ? atan(y) : atan2(y, number_to_double(arguments[1])));
 }
@@ -507,40 +495,35 @@ static double logarithm(scm v) { /* also of what no double is large enough for *
   return log(part) + (double)exponent * M_LN2;
 }
 
-PRIMITIVE(logarithm_of) {
-  if (!check(vm, "log", is_number, count, arguments))
-    return 0;
+DEFINE("log", logarithm_of, 1, 2, is_number, is_number) {
   double value = logarithm(arguments[0]);
   return make_flonum(vm, count == 1 ? value : value / logarithm(arguments[1]));
 }
 
-/* (%integer-sqrt n), the root rounded down */
-PRIMITIVE(integer_sqrt) {
+/* (%exact-integer-sqrt n), the root rounded down */
+DEFINE("%exact-integer-sqrt", integer_sqrt, 1, 1, is_integer_object) {
   struct operand x;
   mpz_t root;
-  scm v = arguments[0];
-  if (!is_integer_object(v))
-    return wrong_type(vm, "exact-integer-sqrt", 1, v);
-  if (compare(v, fixnum(0)) < 0)
-    return out_of_range(vm, "exact-integer-sqrt", 1, v);
+  if (compare(arguments[0], fixnum(0)) < 0)
+    return out_of_range(vm, who, 1, arguments[0]);
   mpz_init(root);
-  mpz_sqrt(root, operand(&x, v));
-  return finish_integer(vm, "exact-integer-sqrt", root, false);
+  mpz_sqrt(root, operand(&x, arguments[0]));
+  return finish_integer(vm, who, root, false);
 }
 
-PRIMITIVE(square_root) {
+DEFINE("sqrt", square_root, 1, 1, is_number) {
   struct operand x;
   mpz_t root;
   scm v = arguments[0];
   if (!is_integer_object(v) || compare(v, fixnum(0)) < 0)
-    return real_function(vm, "sqrt", v, sqrt);
+    return make_flonum(vm, sqrt(number_to_double(v)));
   mpz_srcptr n = operand(&x, v);
   bool whole = mpz_perfect_square_p(n);
   if (!whole && isfinite(number_to_double(v)))
     return make_flonum(vm, sqrt(number_to_double(v)));
   mpz_init(root);
   mpz_sqrt(root, n);
-  return finish_integer(vm, "sqrt", root, !whole);
+  return finish_integer(vm, who, root, !whole);
 }
 
 /* Of integers; the bases whose powers stay small first. */
@@ -565,74 +548,9 @@ static scm exact_power(struct vm *vm, scm base, scm exponent) {
   return finish_integer(vm, "expt", result, false);
 }
 
-PRIMITIVE(power) {
+DEFINE("expt", power, 2, 2, is_number, is_number) {
   scm base = arguments[0], exponent = arguments[1];
-  if (!check(vm, "expt", is_number, 2, arguments))
-    return 0;
   if (is_integer_object(base) && is_integer_object(exponent))
     return exact_power(vm, base, exponent);
   return make_flonum(vm, pow(number_to_double(base), number_to_double(exponent)));
-}
-
-/* --- primitives ------------------------------------------------------------------------------ */
-
-static const struct primitive_def defs[] = {
-    {"number?", number_p, 1, 1},
-    {"integer?", integer_p, 1, 1},
-    {"exact-integer?", exact_integer_p, 1, 1},
-    {"exact?", exact_p, 1, 1},
-    {"nan?", nan_p, 1, 1},
-    {"finite?", finite_p, 1, 1},
-    {"zero?", zero_p, 1, 1},
-    {"odd?", odd_p, 1, 1},
-    {"even?", even_p, 1, 1},
-    {"=", equal, 1, -1},
-    {"<", less, 1, -1},
-    {">", greater, 1, -1},
-    {"<=", not_greater, 1, -1},
-    {">=", not_less, 1, -1},
-    {"max", maximum, 1, -1},
-    {"min", minimum, 1, -1},
-    {"+", add, 0, -1},
-    {"-", subtract, 1, -1},
-    {"*", multiply, 0, -1},
-    {"/", divide, 1, -1},
-    {"square", square, 1, 1},
-    {"quotient", quotient, 2, 2},
-    {"remainder", remainder_, 2, 2},
-    {"modulo", modulo, 2, 2},
-    {"truncate-quotient", quotient, 2, 2},
-    {"truncate-remainder", remainder_, 2, 2},
-    {"floor-quotient", floor_quotient, 2, 2},
-    {"floor-remainder", modulo, 2, 2},
-    {"gcd", greatest_divisor, 0, -1},
-    {"lcm", least_multiple, 0, -1},
-    {"bitwise-and", bitwise_and, 0, -1},
-    {"bitwise-ior", bitwise_ior, 0, -1},
-    {"bitwise-xor", bitwise_xor, 0, -1},
-    {"exact", exact, 1, 1},
-    {"inexact", inexact, 1, 1},
-    {"inexact->exact", exact, 1, 1},
-    {"exact->inexact", inexact, 1, 1},
-    {"floor", round_down, 1, 1},
-    {"ceiling", round_up, 1, 1},
-    {"truncate", round_to_zero, 1, 1},
-    {"round", round_to_even, 1, 1},
-    {"exp", exponential, 1, 1},
-    {"log", logarithm_of, 1, 2},
-    {"sin", sine, 1, 1},
-    {"cos", cosine, 1, 1},
-    {"tan", tangent, 1, 1},
-    {"asin", arc_sine, 1, 1},
-    {"acos", arc_cosine, 1, 1},
-    {"atan", arc_tangent, 1, 2},
-    {"sqrt", square_root, 1, 1},
-    {"%integer-sqrt", integer_sqrt, 1, 1},
-    {"expt", power, 2, 2},
-    {NULL, NULL, 0, 0},
-};
-
-void number_begin(struct vm *vm) {
-  define_primitives(vm, defs);
-  number_text_begin(vm);
 }

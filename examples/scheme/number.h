@@ -12,6 +12,5 @@
 void init_integer(mpz_ptr n, scm v);
 /* A number made from `n`, which is cleared. */
 scm finish_integer(struct vm *vm, const char *who, mpz_ptr n, bool inexact);
-void number_text_begin(struct vm *vm);
 
 #endif

@@ -64,14 +64,12 @@ static bool get_radix(struct vm *vm, const char *who, int count, const scm *argu
          (*radix >= 2 || out_of_range(vm, who, 2, arguments[1]));
 }
 
-PRIMITIVE(number_to_text) {
+DEFINE("number->string", number_to_text, 1, 2, is_number) {
   size_t radix;
-  if (!is_number(arguments[0]))
-    return wrong_type(vm, "number->string", 1, arguments[0]);
-  if (!get_radix(vm, "number->string", count, arguments, &radix))
+  if (!get_radix(vm, who, count, arguments, &radix))
     return 0;
   if (is_flonum(arguments[0]) && radix != 10)
-    return out_of_range(vm, "number->string", 2, arguments[1]);
+    return out_of_range(vm, who, 2, arguments[1]);
   return number_to_string(vm, arguments[0], (unsigned)radix);
 }
 
@@ -218,20 +216,10 @@ scm parse_number(struct vm *vm, const char *text, size_t length, unsigned radix)
   return number;
 }
 
-PRIMITIVE(text_to_number) {
+DEFINE("string->number", text_to_number, 1, 2, is_string) {
   size_t radix, bytes;
-  if (!is_string(arguments[0]))
-    return wrong_type(vm, "string->number", 1, arguments[0]);
-  if (!get_radix(vm, "string->number", count, arguments, &radix))
+  if (!get_radix(vm, who, count, arguments, &radix))
     return 0;
   scm text = string_to_utf8(vm, arguments[0], &bytes);
   return text ? parse_number(vm, (const char *)text, bytes, (unsigned)radix) : 0;
 }
-
-static const struct primitive_def defs[] = {
-    {"number->string", number_to_text, 1, 2},
-    {"string->number", text_to_number, 1, 2},
-    {NULL, NULL, 0, 0},
-};
-
-void number_text_begin(struct vm *vm) { define_primitives(vm, defs); }

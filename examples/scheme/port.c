@@ -229,17 +229,13 @@ scm input_port(struct vm *vm) { return current(vm, STDIN_FILENO); }
 scm output_port(struct vm *vm) { return current(vm, STDOUT_FILENO); }
 scm error_port(struct vm *vm) { return current(vm, STDERR_FILENO); }
 
-/* Argument number `argument`, which need not be there. */
-static scm port_argument(struct vm *vm, int argument, int count, const scm *arguments,
-                         unsigned kind) {
-  return count >= argument    ? arguments[argument - 1]
-         : kind & PORT_OUTPUT ? output_port(vm)
-                              : input_port(vm);
-}
-
+/* The port that is argument number `argument`, or the current one if that is not there. */
 static struct port *enter_argument(struct vm *vm, const char *who, int argument, int count,
                                    const scm *arguments, unsigned kind) {
-  return enter(vm, who, argument, port_argument(vm, argument, count, arguments, kind), kind);
+  scm port = count >= argument    ? arguments[argument - 1]
+             : kind & PORT_OUTPUT ? output_port(vm)
+                                  : input_port(vm);
+  return enter(vm, who, argument, port, kind);
 }
 
 /* --- output ---------------------------------------------------------------------------------- */
@@ -333,31 +329,25 @@ bool port_flush(struct vm *vm, scm v) {
   return port && leave(port, flush(vm, port));
 }
 
-PRIMITIVE(prim_flush) {
-  scm port = port_argument(vm, 1, count, arguments, PORT_OUTPUT);
-  return port_flush(vm, port) ? SCM_UNSPECIFIED : 0;
+DEFINE("flush-output-port", prim_flush, 0, 1) {
+  return port_flush(vm, count > 0 ? arguments[0] : output_port(vm)) ? SCM_UNSPECIFIED : 0;
 }
 
-PRIMITIVE(prim_write_u8) {
+DEFINE("write-u8", prim_write_u8, 1, 2) {
   size_t byte;
-  if (!index_argument(vm, "write-u8", 1, arguments[0], 255, &byte))
+  if (!index_argument(vm, who, 1, arguments[0], 255, &byte))
     return 0;
-  struct port *port = enter_argument(vm, "write-u8", 2, count, arguments, BYTE_OUTPUT);
+  struct port *port = enter_argument(vm, who, 2, count, arguments, BYTE_OUTPUT);
   return port ? leave(port, put(vm, port, &(uint8_t){(uint8_t)byte}, 1) ? SCM_UNSPECIFIED : 0) : 0;
 }
 
-PRIMITIVE(prim_write_bytevector) {
-  const char *who = "write-bytevector";
+DEFINE("write-bytevector", prim_write_bytevector, 1, 4, is_bytevector) {
+  const uint8_t *bytes = bytevector_of(arguments[0])->bytes;
   size_t start, end;
-  if (!is_bytevector(arguments[0]))
-    return wrong_type(vm, who, 1, arguments[0]);
-  const struct bytevector *from = bytevector_of(arguments[0]);
-  if (!get_range(vm, who, count, arguments, 2, from->count, &start, &end))
+  if (!part_arguments(vm, who, count, arguments, 0, 2, &start, &end))
     return 0;
   struct port *port = enter_argument(vm, who, 2, count, arguments, BYTE_OUTPUT);
-  if (!port)
-    return 0;
-  return leave(port, put(vm, port, from->bytes + start, end - start) ? SCM_UNSPECIFIED : 0);
+  return port ? leave(port, put(vm, port, bytes + start, end - start) ? SCM_UNSPECIFIED : 0) : 0;
 }
 
 /* --- input ----------------------------------------------------------------------------------- */
@@ -448,15 +438,15 @@ size_t port_line(const struct port *port) { return port->line; }
 static scm char_or_eof(int c) { return c >= 0 ? make_char((uint32_t)c) : c == -1 ? SCM_EOF : 0; }
 static scm byte_or_eof(int c) { return c >= 0 ? fixnum(c) : c == -1 ? SCM_EOF : 0; }
 
-#define DEFINE_NEXT(function, name, kind, stays, result)                     \
-  PRIMITIVE(function) {                                                      \
-    struct port *port = enter_argument(vm, name, 1, count, arguments, kind); \
-    return port ? leave(port, result(next(vm, port, stays))) : 0;            \
+#define DEFINE_NEXT(name, function, kind, stays, result)                    \
+  DEFINE(name, function, 0, 1) {                                            \
+    struct port *port = enter_argument(vm, who, 1, count, arguments, kind); \
+    return port ? leave(port, result(next(vm, port, stays))) : 0;           \
   }
-DEFINE_NEXT(prim_read_char, "read-char", TEXT_INPUT, false, char_or_eof)
-DEFINE_NEXT(prim_peek_char, "peek-char", TEXT_INPUT, true, char_or_eof)
-DEFINE_NEXT(prim_read_u8, "read-u8", BYTE_INPUT, false, byte_or_eof)
-DEFINE_NEXT(prim_peek_u8, "peek-u8", BYTE_INPUT, true, byte_or_eof)
+DEFINE_NEXT("read-char", prim_read_char, TEXT_INPUT, false, char_or_eof)
+DEFINE_NEXT("peek-char", prim_peek_char, TEXT_INPUT, true, char_or_eof)
+DEFINE_NEXT("read-u8", prim_read_u8, BYTE_INPUT, false, byte_or_eof)
+DEFINE_NEXT("peek-u8", prim_peek_u8, BYTE_INPUT, true, byte_or_eof)
 
 /* The bytes from the buffer's start, read, as a string or a bytevector. */
 static scm read_bytes(struct vm *vm, struct port *port, size_t bytes) {
@@ -501,17 +491,19 @@ static scm read_many(struct vm *vm, const char *who, int count, const scm *argum
   return leave(port, bytes == 0 && wanted > 0 ? SCM_EOF : read_bytes(vm, port, bytes));
 }
 
-PRIMITIVE(prim_read_string) { return read_many(vm, "read-string", count, arguments, TEXT_INPUT); }
+DEFINE("read-string", prim_read_string, 1, 2) {
+  return read_many(vm, who, count, arguments, TEXT_INPUT);
+}
 
-PRIMITIVE(prim_read_bytevector) {
-  return read_many(vm, "read-bytevector", count, arguments, BYTE_INPUT);
+DEFINE("read-bytevector", prim_read_bytevector, 1, 2) {
+  return read_many(vm, who, count, arguments, BYTE_INPUT);
 }
 
 /* A line ends with a newline, a return, or both, which go with it. */
-PRIMITIVE(prim_read_line) {
+DEFINE("read-line", prim_read_line, 0, 1) {
   size_t bytes = 0, length = 0;
   int c;
-  struct port *port = enter_argument(vm, "read-line", 1, count, arguments, TEXT_INPUT);
+  struct port *port = enter_argument(vm, who, 1, count, arguments, TEXT_INPUT);
   if (!port)
     return 0;
   while ((c = look(vm, port, bytes, &length)) >= 0 && c != '\n' && c != '\r')
@@ -537,8 +529,12 @@ static scm is_ready(struct vm *vm, const char *who, int count, const scm *argume
                              poll(&asked, 1, 0) > 0));
 }
 
-PRIMITIVE(prim_is_char_ready) { return is_ready(vm, "char-ready?", count, arguments, TEXT_INPUT); }
-PRIMITIVE(prim_is_u8_ready) { return is_ready(vm, "u8-ready?", count, arguments, BYTE_INPUT); }
+DEFINE("char-ready?", prim_is_char_ready, 0, 1) {
+  return is_ready(vm, who, count, arguments, TEXT_INPUT);
+}
+DEFINE("u8-ready?", prim_is_u8_ready, 0, 1) {
+  return is_ready(vm, who, count, arguments, BYTE_INPUT);
+}
 
 /* --- ports in memory ------------------------------------------------------------------------- */
 
@@ -556,18 +552,14 @@ scm open_input_bytes(struct vm *vm, const char *utf8, size_t bytes) {
   return open_input(vm, TEXT_INPUT, utf8, bytes);
 }
 
-PRIMITIVE(prim_open_input_string) {
+DEFINE("open-input-string", prim_open_input_string, 1, 1, is_string) {
   size_t bytes;
-  if (!is_string(arguments[0]))
-    return wrong_type(vm, "open-input-string", 1, arguments[0]);
   scm utf8 = string_to_utf8(vm, arguments[0], &bytes);
   ROOTS(vm, (void *)&utf8);
   return utf8 ? open_input_bytes(vm, (const char *)utf8, bytes) : 0;
 }
 
-PRIMITIVE(prim_open_input_bytevector) {
-  if (!is_bytevector(arguments[0]))
-    return wrong_type(vm, "open-input-bytevector", 1, arguments[0]);
+DEFINE("open-input-bytevector", prim_open_input_bytevector, 1, 1, is_bytevector) {
   const struct bytevector *from = bytevector_of(arguments[0]);
   return open_input(vm, BYTE_INPUT, from->bytes, from->count);
 }
@@ -577,8 +569,10 @@ static scm open_output(struct vm *vm, unsigned kind) {
   return port && set_capacity(vm, port, STRING_BUFFER) ? (scm)port : 0;
 }
 
-PRIMITIVE(prim_open_output_string) { return open_output(vm, TEXT_OUTPUT); }
-PRIMITIVE(prim_open_output_bytevector) { return open_output(vm, BYTE_OUTPUT); }
+DEFINE("open-output-string", prim_open_output_string, 0, 0) { return open_output(vm, TEXT_OUTPUT); }
+DEFINE("open-output-bytevector", prim_open_output_bytevector, 0, 0) {
+  return open_output(vm, BYTE_OUTPUT);
+}
 
 /* All that was written so far, which stays: an output port's start is 0. */
 static scm get_output(struct vm *vm, const char *who, scm v, unsigned kind) {
@@ -590,11 +584,11 @@ static scm get_output(struct vm *vm, const char *who, scm v, unsigned kind) {
   return leave(port, result);
 }
 
-PRIMITIVE(prim_get_output_string) {
-  return get_output(vm, "get-output-string", arguments[0], TEXT_OUTPUT);
+DEFINE("get-output-string", prim_get_output_string, 1, 1) {
+  return get_output(vm, who, arguments[0], TEXT_OUTPUT);
 }
-PRIMITIVE(prim_get_output_bytevector) {
-  return get_output(vm, "get-output-bytevector", arguments[0], BYTE_OUTPUT);
+DEFINE("get-output-bytevector", prim_get_output_bytevector, 1, 1) {
+  return get_output(vm, who, arguments[0], BYTE_OUTPUT);
 }
 
 /* --- files ----------------------------------------------------------------------------------- */
@@ -620,13 +614,9 @@ scm open_input_file(struct vm *vm, const char *path) {
   return open_file(vm, "open-input-file", path, TEXT_INPUT, O_RDONLY);
 }
 
-/* A path, malloc's: blocked regions use it.  NULL: failed. */
+/* A string as a path, malloc's: blocked regions use it.  NULL: failed. */
 static char *path_argument(struct vm *vm, const char *who, scm v) {
   size_t bytes;
-  if (!is_string(v)) {
-    wrong_type(vm, who, 1, v);
-    return NULL;
-  }
   scm utf8 = string_to_utf8(vm, v, &bytes);
   if (!utf8)
     return NULL;
@@ -640,21 +630,21 @@ static char *path_argument(struct vm *vm, const char *who, scm v) {
   return path;
 }
 
-#define DEFINE_OPEN(function, name, kind, flags)                  \
-  PRIMITIVE(function) {                                           \
-    char *path = path_argument(vm, name, arguments[0]);           \
-    scm port = path ? open_file(vm, name, path, kind, flags) : 0; \
-    free(path);                                                   \
-    return port;                                                  \
+#define DEFINE_OPEN(name, function, kind, flags)                 \
+  DEFINE(name, function, 1, 1, is_string) {                      \
+    char *path = path_argument(vm, who, arguments[0]);           \
+    scm port = path ? open_file(vm, who, path, kind, flags) : 0; \
+    free(path);                                                  \
+    return port;                                                 \
   }
 #define FOR_OUTPUT (O_WRONLY | O_CREAT | O_TRUNC)
-DEFINE_OPEN(prim_open_input_file, "open-input-file", TEXT_INPUT, O_RDONLY)
-DEFINE_OPEN(prim_open_binary_input_file, "open-binary-input-file", BYTE_INPUT, O_RDONLY)
-DEFINE_OPEN(prim_open_output_file, "open-output-file", TEXT_OUTPUT, FOR_OUTPUT)
-DEFINE_OPEN(prim_open_binary_output_file, "open-binary-output-file", BYTE_OUTPUT, FOR_OUTPUT)
+DEFINE_OPEN("open-input-file", prim_open_input_file, TEXT_INPUT, O_RDONLY)
+DEFINE_OPEN("open-binary-input-file", prim_open_binary_input_file, BYTE_INPUT, O_RDONLY)
+DEFINE_OPEN("open-output-file", prim_open_output_file, TEXT_OUTPUT, FOR_OUTPUT)
+DEFINE_OPEN("open-binary-output-file", prim_open_binary_output_file, BYTE_OUTPUT, FOR_OUTPUT)
 
-PRIMITIVE(prim_file_exists) {
-  char *path = path_argument(vm, "file-exists?", arguments[0]);
+DEFINE("file-exists?", prim_file_exists, 1, 1, is_string) {
+  char *path = path_argument(vm, who, arguments[0]);
   if (!path)
     return 0;
   tarn_block_begin(vm->self);
@@ -664,39 +654,41 @@ PRIMITIVE(prim_file_exists) {
   return boolean(exists);
 }
 
-PRIMITIVE(prim_delete_file) {
-  char *path = path_argument(vm, "delete-file", arguments[0]);
+DEFINE("delete-file", prim_delete_file, 1, 1, is_string) {
+  char *path = path_argument(vm, who, arguments[0]);
   if (!path)
     return 0;
   tarn_block_begin(vm->self);
   int number = unlink(path) == 0 ? 0 : errno;
   tarn_block_end(vm->self);
-  scm result = number ? file_error(vm, "delete-file", number, path) : SCM_UNSPECIFIED;
+  scm result = number ? file_error(vm, who, number, path) : SCM_UNSPECIFIED;
   free(path);
   return result;
 }
 
 /* --- any port -------------------------------------------------------------------------------- */
 
-#define DEFINE_PORT_TEST(function, kind) \
-  PRIMITIVE(function) { return boolean(is_port_of(arguments[0], kind)); }
-DEFINE_PORT_TEST(prim_is_port, 0)
-DEFINE_PORT_TEST(prim_is_input_port, PORT_INPUT)
-DEFINE_PORT_TEST(prim_is_output_port, PORT_OUTPUT)
-DEFINE_PORT_TEST(prim_is_textual_port, PORT_TEXT)
-DEFINE_PORT_TEST(prim_is_binary_port, PORT_BINARY)
+static bool is_input_port(scm v) { return is_port_of(v, PORT_INPUT); }
+static bool is_output_port(scm v) { return is_port_of(v, PORT_OUTPUT); }
+DEFINE_PREDICATE("port?", prim_is_port, is_port(v))
+DEFINE_PREDICATE("input-port?", prim_is_input_port, is_input_port(v))
+DEFINE_PREDICATE("output-port?", prim_is_output_port, is_output_port(v))
+DEFINE_PREDICATE("textual-port?", prim_is_textual_port, is_port_of(v, PORT_TEXT))
+DEFINE_PREDICATE("binary-port?", prim_is_binary_port, is_port_of(v, PORT_BINARY))
 
-static scm is_open(struct vm *vm, const char *who, scm v, unsigned kind) {
-  if (!is_port_of(v, kind))
-    return wrong_type(vm, who, 1, v);
+static scm is_open(struct vm *vm, scm v) {
   take_lock(vm, &port_of(v)->lock);
   return leave(port_of(v), boolean(port_of(v)->open));
 }
+DEFINE("input-port-open?", prim_is_input_open, 1, 1, is_input_port) {
+  return is_open(vm, arguments[0]);
+}
+DEFINE("output-port-open?", prim_is_output_open, 1, 1, is_output_port) {
+  return is_open(vm, arguments[0]);
+}
 
 /* Once more does nothing. */
-static scm close_port(struct vm *vm, const char *who, scm v, unsigned kind) {
-  if (!is_port_of(v, kind))
-    return wrong_type(vm, who, 1, v);
+static scm close_port(struct vm *vm, const char *who, scm v) {
   struct port *port = port_of(v);
   take_lock(vm, &port->lock);
   int number = port->open ? release(vm->self, port) : 0;
@@ -704,19 +696,19 @@ static scm close_port(struct vm *vm, const char *who, scm v, unsigned kind) {
   return number ? system_error(vm, who, number, v) : SCM_UNSPECIFIED;
 }
 
-#define DEFINE_OF_KIND(function, does, name, kind) \
-  PRIMITIVE(function) { return does(vm, name, arguments[0], kind); }
-DEFINE_OF_KIND(prim_is_input_open, is_open, "input-port-open?", PORT_INPUT)
-DEFINE_OF_KIND(prim_is_output_open, is_open, "output-port-open?", PORT_OUTPUT)
-DEFINE_OF_KIND(prim_close, close_port, "close-port", 0)
-DEFINE_OF_KIND(prim_close_input, close_port, "close-input-port", PORT_INPUT)
-DEFINE_OF_KIND(prim_close_output, close_port, "close-output-port", PORT_OUTPUT)
+DEFINE("close-port", prim_close, 1, 1, is_port) { return close_port(vm, who, arguments[0]); }
+DEFINE("close-input-port", prim_close_input, 1, 1, is_input_port) {
+  return close_port(vm, who, arguments[0]);
+}
+DEFINE("close-output-port", prim_close_output, 1, 1, is_output_port) {
+  return close_port(vm, who, arguments[0]);
+}
 
-PRIMITIVE(prim_eof_object) { return SCM_EOF; }
-PRIMITIVE(prim_is_eof_object) { return boolean(arguments[0] == SCM_EOF); }
+DEFINE("eof-object", prim_eof_object, 0, 0) { return SCM_EOF; }
+DEFINE("eof-object?", prim_is_eof_object, 1, 1) { return boolean(arguments[0] == SCM_EOF); }
 
 /* (opened closed collected): of files, for `port-statistics`. */
-PRIMITIVE(prim_port_figures) {
+DEFINE("%port-figures", prim_port_figures, 0, 0) {
   const _Atomic size_t *figures[] = {&opened, &closed, &collected};
   scm items[3];
   for (size_t i = 0; i < 3; i++)
@@ -725,46 +717,6 @@ PRIMITIVE(prim_port_figures) {
 }
 
 /* --- begin ----------------------------------------------------------------------------------- */
-
-static const struct primitive_def defs[] = {
-    {"%port-figures", prim_port_figures, 0, 0},
-    {"port?", prim_is_port, 1, 1},
-    {"input-port?", prim_is_input_port, 1, 1},
-    {"output-port?", prim_is_output_port, 1, 1},
-    {"textual-port?", prim_is_textual_port, 1, 1},
-    {"binary-port?", prim_is_binary_port, 1, 1},
-    {"input-port-open?", prim_is_input_open, 1, 1},
-    {"output-port-open?", prim_is_output_open, 1, 1},
-    {"open-input-file", prim_open_input_file, 1, 1},
-    {"open-output-file", prim_open_output_file, 1, 1},
-    {"open-binary-input-file", prim_open_binary_input_file, 1, 1},
-    {"open-binary-output-file", prim_open_binary_output_file, 1, 1},
-    {"close-port", prim_close, 1, 1},
-    {"close-input-port", prim_close_input, 1, 1},
-    {"close-output-port", prim_close_output, 1, 1},
-    {"open-input-string", prim_open_input_string, 1, 1},
-    {"open-output-string", prim_open_output_string, 0, 0},
-    {"get-output-string", prim_get_output_string, 1, 1},
-    {"open-input-bytevector", prim_open_input_bytevector, 1, 1},
-    {"open-output-bytevector", prim_open_output_bytevector, 0, 0},
-    {"get-output-bytevector", prim_get_output_bytevector, 1, 1},
-    {"read-char", prim_read_char, 0, 1},
-    {"peek-char", prim_peek_char, 0, 1},
-    {"char-ready?", prim_is_char_ready, 0, 1},
-    {"read-line", prim_read_line, 0, 1},
-    {"read-string", prim_read_string, 1, 2},
-    {"read-u8", prim_read_u8, 0, 1},
-    {"peek-u8", prim_peek_u8, 0, 1},
-    {"u8-ready?", prim_is_u8_ready, 0, 1},
-    {"read-bytevector", prim_read_bytevector, 1, 2},
-    {"write-u8", prim_write_u8, 1, 2},
-    {"write-bytevector", prim_write_bytevector, 1, 4},
-    {"flush-output-port", prim_flush, 0, 1},
-    {"eof-object", prim_eof_object, 0, 0},
-    {"eof-object?", prim_is_eof_object, 1, 1},
-    {"file-exists?", prim_file_exists, 1, 1},
-    {"delete-file", prim_delete_file, 1, 1},
-    {NULL, NULL, 0, 0}};
 
 void port_types(void) { types.port = make_type("port", sizeof(struct port), 0, free_port); }
 
@@ -789,5 +741,4 @@ void port_begin(struct vm *vm) {
   define_standard(vm, "current-input-port", STDIN_FILENO, TEXT_INPUT);
   define_standard(vm, "current-output-port", STDOUT_FILENO, TEXT_OUTPUT | by_line);
   define_standard(vm, "current-error-port", STDERR_FILENO, TEXT_OUTPUT | PORT_BY_LINE);
-  define_primitives(vm, defs);
 }

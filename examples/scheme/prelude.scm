@@ -339,13 +339,18 @@
 (define (infinite? x) (not (or (finite? x) (nan? x))))
 (define (positive? x) (> x 0))
 (define (negative? x) (< x 0))
+(define truncate-quotient quotient)
+(define truncate-remainder remainder)
+(define floor-remainder modulo)
+(define inexact->exact exact)
+(define exact->inexact inexact)
 (define (abs x) (if (> x 0) x (- 0 x))) ; also of -0.0
 (define magnitude abs)
 
 (define (floor/ n m) (values (floor-quotient n m) (floor-remainder n m)))
 (define (truncate/ n m) (values (quotient n m) (remainder n m)))
 (define (exact-integer-sqrt n)
-  (let ((root (%integer-sqrt n)))
+  (let ((root (%exact-integer-sqrt n)))
     (values root (- n (* root root)))))
 
 ;; Of a flonum as a fraction in lowest terms: what is not whole is doubled until it is.

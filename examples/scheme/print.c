@@ -419,61 +419,39 @@ bool print(struct vm *vm, scm v, scm port, bool write) {
 
 /* --- primitives ------------------------------------------------------------------------------ */
 
-/* The port that is an optional argument; 0: it is none, and the condition is set. */
-static scm port_argument(struct vm *vm, const char *who, int count, const scm *arguments, int at) {
-  scm port = count > at ? arguments[at] : output_port(vm);
-  return is_port(port) ? port : wrong_type(vm, who, at + 1, port);
+static scm port_argument(struct vm *vm, int count, const scm *arguments, int at) {
+  return count > at ? arguments[at] : output_port(vm);
 }
 
-#define DEFINE_PRINT(function, name, write, labels)                                         \
-  PRIMITIVE(function) {                                                                     \
-    scm port = port_argument(vm, name, count, arguments, 1);                                \
-    return port && print_with(vm, arguments[0], port, write, labels) ? SCM_UNSPECIFIED : 0; \
+#define DEFINE_PRINT(name, function, write, labels)                                 \
+  DEFINE(name, function, 1, 2, is_any, is_port) {                                   \
+    scm port = port_argument(vm, count, arguments, 1);                              \
+    return print_with(vm, arguments[0], port, write, labels) ? SCM_UNSPECIFIED : 0; \
   }
-DEFINE_PRINT(prim_write, "write", true, FOR_CYCLES)
-DEFINE_PRINT(prim_write_shared, "write-shared", true, FOR_SHARED)
-DEFINE_PRINT(prim_write_simple, "write-simple", true, NO_LABELS)
-DEFINE_PRINT(prim_display, "display", false, FOR_CYCLES)
+DEFINE_PRINT("write", prim_write, true, FOR_CYCLES)
+DEFINE_PRINT("write-shared", prim_write_shared, true, FOR_SHARED)
+DEFINE_PRINT("write-simple", prim_write_simple, true, NO_LABELS)
+DEFINE_PRINT("display", prim_display, false, FOR_CYCLES)
 
-PRIMITIVE(prim_newline) {
-  scm port = port_argument(vm, "newline", count, arguments, 0);
-  return port && port_write(vm, port, "\n", 1) ? SCM_UNSPECIFIED : 0;
+DEFINE("newline", prim_newline, 0, 1, is_port) {
+  return port_write(vm, port_argument(vm, count, arguments, 0), "\n", 1) ? SCM_UNSPECIFIED : 0;
 }
 
-PRIMITIVE(prim_write_char) {
+DEFINE("write-char", prim_write_char, 1, 2, is_char, is_port) {
   char encoded[4];
-  if (!is_char(arguments[0]))
-    return wrong_type(vm, "write-char", 1, arguments[0]);
-  scm port = port_argument(vm, "write-char", count, arguments, 1);
   unsigned bytes = encode_utf8(char_value(arguments[0]), encoded);
-  return port && port_write(vm, port, encoded, bytes) ? SCM_UNSPECIFIED : 0;
+  scm port = port_argument(vm, count, arguments, 1);
+  return port_write(vm, port, encoded, bytes) ? SCM_UNSPECIFIED : 0;
 }
 
 /* (write-string string [port [start [end]]]) */
-PRIMITIVE(prim_write_string) {
-  const char *who = "write-string";
-  struct printer p = {.vm = vm};
+DEFINE("write-string", prim_write_string, 1, 4, is_string, is_port) {
+  struct printer p = {.vm = vm, .port = port_argument(vm, count, arguments, 1)};
   size_t start, end;
-  if (!is_string(arguments[0]))
-    return wrong_type(vm, who, 1, arguments[0]);
-  if (!(p.port = port_argument(vm, who, count, arguments, 1)) ||
-      !get_range(vm, who, count, arguments, 2, string_of(arguments[0])->length, &start, &end))
+  if (!part_arguments(vm, who, count, arguments, 0, 2, &start, &end))
     return 0;
   ROOTS(vm, (void *)&p.port);
   put_string(&p, arguments[0], start, end);
   flush(&p);
   return p.failed ? 0 : SCM_UNSPECIFIED;
 }
-
-static const struct primitive_def defs[] = {
-    {"write", prim_write, 1, 2},
-    {"write-shared", prim_write_shared, 1, 2},
-    {"write-simple", prim_write_simple, 1, 2},
-    {"display", prim_display, 1, 2},
-    {"newline", prim_newline, 0, 1},
-    {"write-char", prim_write_char, 1, 2},
-    {"write-string", prim_write_string, 1, 4},
-    {NULL, NULL, 0, 0},
-};
-
-void print_begin(struct vm *vm) { define_primitives(vm, defs); }

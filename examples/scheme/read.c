@@ -502,8 +502,6 @@ scm read_datum(struct vm *vm, scm port) {
   return datum;
 }
 
-PRIMITIVE(prim_read) { return read_datum(vm, count > 0 ? arguments[0] : input_port(vm)); }
-
-static const struct primitive_def defs[] = {{"read", prim_read, 0, 1}, {NULL, NULL, 0, 0}};
-
-void read_begin(struct vm *vm) { define_primitives(vm, defs); }
+DEFINE("read", prim_read, 0, 1) {
+  return read_datum(vm, count > 0 ? arguments[0] : input_port(vm));
+}

@@ -279,7 +279,7 @@ scm raise_error(struct vm *vm, const char *kind, const char *who, const char *me
     ROOTS(vm, (void *)&irritants, (void *)&name, (void *)&sort);
     scm condition = 0;
     if ((irritants = list_of(vm, (size_t)count, items)) && (sort = intern(vm, kind)) &&
-        (name = who ? intern(vm, who) : SCM_FALSE) &&
+        (name = who ? intern(vm, *who == '%' ? who + 1 : who) : SCM_FALSE) &&
         (condition = make_condition(vm, sort, name, message, irritants)))
       vm->condition = condition;
   }
@@ -338,18 +338,24 @@ void must_begin(bool good) {
   exit(2);
 }
 
-void define_primitives(struct vm *vm, const struct primitive_def *defs) {
-  for (; defs->name; defs++) {
-    scm name = intern(vm, defs->name);
-    ROOTS(vm, (void *)&name);
-    struct primitive *primitive = name ? make_object(vm, types.primitive) : NULL;
-    must_begin(primitive);
-    primitive->name = name;
-    primitive->fn = defs->fn;
-    primitive->least = defs->least;
-    primitive->most = defs->most;
-    must_begin(define_global(vm, name, (scm)primitive));
-  }
+static struct primitive_def *primitives;
+
+void add_primitive(struct primitive_def *def) {
+  def->next = primitives;
+  primitives = def;
+}
+
+scm define_primitive(struct vm *vm, const struct primitive_def *def) {
+  scm name = intern(vm, def->name);
+  ROOTS(vm, (void *)&name);
+  struct primitive *primitive = name ? make_object(vm, types.primitive) : NULL;
+  must_begin(primitive);
+  primitive->name = name;
+  primitive->fn = def->fn;
+  primitive->least = def->least;
+  primitive->most = def->most;
+  must_begin(define_global(vm, name, (scm)primitive));
+  return (scm)primitive;
 }
 
 /* --- begin and end --------------------------------------------------------------------------- */
@@ -377,12 +383,15 @@ void runtime_begin(const char *options) {
   memory_condition = vm->condition;
   must_begin(is_condition(memory_condition));
   keep_reserve(vm);
-  void (*const begins[])(struct vm *) = {number_begin,   list_begin,   string_begin, port_begin,
-                                         read_begin,     print_begin,  table_begin,  thread_begin,
-                                         guardian_begin, system_begin, class_begin,  gobject_begin,
-                                         vm_begin,       compile_begin};
-  for (size_t i = 0; i < sizeof begins / sizeof begins[0]; i++)
-    begins[i](vm);
+  for (const struct primitive_def *def = primitives; def; def = def->next)
+    (void)define_primitive(vm, def);
+  port_begin(vm);
+  thread_begin(vm);
+  guardian_begin(vm);
+  class_begin(vm);
+  gobject_begin(vm);
+  vm_begin(vm);
+  compile_begin(vm);
 }
 
 void runtime_end(void) {

@@ -299,8 +299,8 @@ void *make_array(struct vm *vm, const tarn_type *type, size_t count);
 /* An atomic block, cleared, as the value of a slot; its address is the word. */
 scm make_block(struct vm *vm, size_t bytes);
 
-/* Errors: all set vm->condition and return 0.  `who` is a primitive's name; arguments count from 1.
- */
+/* Errors: all set vm->condition and return 0.  `who` is a primitive's name, of which a % in front
+ * is not told; arguments count from 1. */
 scm wrong_type(struct vm *vm, const char *who, int argument, scm got);
 scm out_of_range(struct vm *vm, const char *who, int argument, scm got);
 scm out_of_memory(struct vm *vm);
@@ -310,48 +310,68 @@ scm system_error(struct vm *vm, const char *who, int number, scm irritant); /* n
 scm raise_error(struct vm *vm, const char *kind, const char *who, const char *message, int count,
                 ...);
 
-/* Defines one; those that take what they need of the three need not say so. */
-#define PRIMITIVE(name)                                                                     \
-  static scm name(struct vm *vm __attribute__((unused)), int count __attribute__((unused)), \
-                  scm *arguments __attribute__((unused)))
+/*
+ * DEFINE("name", function, least, most, test...) { body } defines a primitive.  It takes from
+ * `least` to `most` arguments; -1: any number.  Each test, is_pair for example, is of the argument
+ * in its place, if that is given: the body sees no other ones.  What may be anything is is_any.
+ *
+ * The body has `vm`; `who`, the name, for what it says of its arguments; `count` and `arguments`.
+ */
+#define DEFINE(name, function, least, ...) \
+  DEFINE_TESTED(name, function, least, __VA_ARGS__, is_any, is_any, is_any, is_any, 0)
+#define DEFINE_TESTED(name, function, least, most, test1, test2, test3, test4, ...)             \
+  static inline scm function##_body(struct vm *vm, const char *who, int count, scm *arguments); \
+  static scm function(struct vm *vm, int count, scm *arguments) {                               \
+    TEST_ARGUMENT(name, 0, least, test1)                                                        \
+    TEST_ARGUMENT(name, 1, least, test2)                                                        \
+    TEST_ARGUMENT(name, 2, least, test3)                                                        \
+    TEST_ARGUMENT(name, 3, least, test4)                                                        \
+    return function##_body(vm, name, count, arguments);                                         \
+  }                                                                                             \
+  __attribute__((constructor)) static void function##_begin(void) {                             \
+    static struct primitive_def def = {name, function, least, most, NULL};                      \
+    add_primitive(&def);                                                                        \
+  }                                                                                             \
+  static inline scm function##_body(                                                            \
+      struct vm *vm __attribute__((unused)), const char *who __attribute__((unused)),           \
+      int count __attribute__((unused)), scm *arguments __attribute__((unused)))
+#define TEST_ARGUMENT(name, i, least, test)            \
+  if ((i < least || i < count) && !test(arguments[i])) \
+    return wrong_type(vm, name, i + 1, arguments[i]);
 
-/* Some of one argument, v, that cannot fail, from a list of them: X(name, identifier, test). */
-#define DEFINE_PREDICATE(name, identifier, test) \
-  PRIMITIVE(identifier) {                        \
-    const scm v = arguments[0];                  \
-    return boolean(test);                        \
+static inline bool is_any(scm v) { return (void)v, true; }
+
+/* One of one argument, v, that cannot fail. */
+#define DEFINE_PREDICATE(name, function, test) \
+  DEFINE(name, function, 1, 1) {               \
+    const scm v = arguments[0];                \
+    return boolean(test);                      \
   }
-#define PREDICATE_ENTRY(name, identifier, test) {name, identifier, 1, 1},
 
 struct primitive_def {
   const char *name;
   primitive_fn fn;
-  int least, most; /* -1: any number */
+  int least, most;
+  struct primitive_def *next;
 };
-/* Up to one without a name. */
-void define_primitives(struct vm *vm, const struct primitive_def *defs);
+void add_primitive(struct primitive_def *def); /* to those that runtime_begin defines */
+scm define_primitive(struct vm *vm, const struct primitive_def *def);
 /* Makes a type of fixed size; the end of the process if that fails.  The words of `slots` as bits.
  */
 #define WORD(structure, field) ((uint64_t)1 << offsetof(struct structure, field) / sizeof(scm))
 const tarn_type *make_type(const char *name, size_t size, uint64_t slots, tarn_free_fn free);
 
-/* Each file's primitives and types; `runtime_begin` calls types first, then all the others. */
+/* Each file's types, and what else it needs at the start, in this order. */
 void number_types(void);
 void port_types(void);
 void table_types(void);
 void thread_types(void);
 void guardian_types(void);
 void class_types(void);
-void number_begin(struct vm *vm);
-void list_begin(struct vm *vm);
-void string_begin(struct vm *vm);
+void symbol_begin(struct vm *vm);
 void port_begin(struct vm *vm);
-void read_begin(struct vm *vm);
-void print_begin(struct vm *vm);
-void table_begin(struct vm *vm);
 void thread_begin(struct vm *vm);
 void guardian_begin(struct vm *vm);
-void system_begin(struct vm *vm);
 void class_begin(struct vm *vm);
 void gobject_begin(struct vm *vm);
 void vm_begin(struct vm *vm);
@@ -359,7 +379,6 @@ void compile_begin(struct vm *vm);
 
 /* --- symbol.c -------------------------------------------------------------------------------- */
 
-void symbol_begin(struct vm *vm);
 /* The symbol is a variable, or means something as syntax, from now on, and is never collected.
  * False: no memory, and nothing was defined. */
 bool define_global(struct vm *vm, scm symbol, scm value);
@@ -452,22 +471,24 @@ intptr_t list_length(scm list); /* -1: not a proper list */
 /* Of %record-ref or %record-set!: what is wrong with its arguments. */
 scm bad_field(struct vm *vm, const scm *arguments);
 
-/* Checks of arguments; false: the condition is set.  `argument` is counted from 1, for the message;
- * `which` and `first` are indices of `arguments`. */
+/* More that primitives ask of their arguments; false: the condition is set.  `argument` is counted
+ * from 1, for the message; `which` and `first` are indices of `arguments`. */
 bool index_argument(struct vm *vm, const char *who, int argument, scm v, size_t most, size_t *out);
-/* Arguments `first` and the next, if they are there: a part of what has `length` items. */
-bool get_range(struct vm *vm, const char *who, int count, const scm *arguments, int first,
-               size_t length, size_t *start, size_t *end);
-/* The same of strings, vectors and bytevectors, which all have their length in word 1. */
-bool sequence_argument(struct vm *vm, const char *who, const tarn_type *type, const scm *arguments,
-                       int which, size_t *length);
-bool item_arguments(struct vm *vm, const char *who, const tarn_type *type, const scm *arguments,
-                    size_t *at); /* sequence index */
-bool part_arguments(struct vm *vm, const char *who, const tarn_type *type, int count,
-                    const scm *arguments, int which, int first, size_t *start, size_t *end);
-bool copy_arguments(struct vm *vm, const char *who, const tarn_type *type, int count,
-                    const scm *arguments, size_t *at, size_t *start,
-                    size_t *end); /* to at from [start [end]] */
+static inline bool all_are(struct vm *vm, const char *who, bool (*test)(scm), int count,
+                           const scm *arguments) {
+  for (int i = 0; i < count; i++)
+    if (!test(arguments[i]))
+      return wrong_type(vm, who, i + 1, arguments[i]);
+  return true;
+}
+/* Of strings, vectors and bytevectors, which all have their length in word 1: an index, the second
+ * argument; the part from `first` to the next argument, both optional; or both: what is to be
+ * copied to, at, from, and the part of that. */
+bool item_argument(struct vm *vm, const char *who, const scm *arguments, size_t *at);
+bool part_arguments(struct vm *vm, const char *who, int count, const scm *arguments, int which,
+                    int first, size_t *start, size_t *end);
+bool copy_arguments(struct vm *vm, const char *who, int count, const scm *arguments, size_t *at,
+                    size_t *start, size_t *end);
 
 /* --- port.c ---------------------------------------------------------------------------------- */
 

@@ -316,101 +316,83 @@ static inline scm compare(struct vm *vm, const char *who, int count, const scm *
   return boolean(result);
 }
 
-/* Ten of each kind: five orders, with case and without. */
-#define COMPARISONS(X, kind)                           \
-  X(kind, same, "=?", SAME, as_it_is)                  \
-  X(kind, less, "<?", LESS, as_it_is)                  \
-  X(kind, more, ">?", MORE, as_it_is)                  \
-  X(kind, at_most, "<=?", LESS | SAME, as_it_is)       \
-  X(kind, at_least, ">=?", MORE | SAME, as_it_is)      \
-  X(kind, ci_same, "-ci=?", SAME, foldcase)            \
-  X(kind, ci_less, "-ci<?", LESS, foldcase)            \
-  X(kind, ci_more, "-ci>?", MORE, foldcase)            \
-  X(kind, ci_at_most, "-ci<=?", LESS | SAME, foldcase) \
-  X(kind, ci_at_least, "-ci>=?", MORE | SAME, foldcase)
-#define DEFINE_COMPARISON(kind, id, name, wanted, map)                                      \
-  PRIMITIVE(kind##_##id) {                                                                  \
-    return compare(vm, #kind name, count, arguments, is_##kind, order_##kind, wanted, map); \
+#define DEFINE_COMPARISON(kind, id, name, wanted, map)                               \
+  DEFINE(#kind name, kind##_##id, 1, -1) {                                           \
+    return compare(vm, who, count, arguments, is_##kind, order_##kind, wanted, map); \
   }
-#define COMPARISON_ENTRY(kind, id, name, wanted, map) {#kind name, kind##_##id, 1, -1},
-COMPARISONS(DEFINE_COMPARISON, char)
-COMPARISONS(DEFINE_COMPARISON, string)
+/* Ten of each kind: five orders, with case and without. */
+#define DEFINE_COMPARISONS(kind)                                       \
+  DEFINE_COMPARISON(kind, same, "=?", SAME, as_it_is)                  \
+  DEFINE_COMPARISON(kind, less, "<?", LESS, as_it_is)                  \
+  DEFINE_COMPARISON(kind, more, ">?", MORE, as_it_is)                  \
+  DEFINE_COMPARISON(kind, at_most, "<=?", LESS | SAME, as_it_is)       \
+  DEFINE_COMPARISON(kind, at_least, ">=?", MORE | SAME, as_it_is)      \
+  DEFINE_COMPARISON(kind, ci_same, "-ci=?", SAME, foldcase)            \
+  DEFINE_COMPARISON(kind, ci_less, "-ci<?", LESS, foldcase)            \
+  DEFINE_COMPARISON(kind, ci_more, "-ci>?", MORE, foldcase)            \
+  DEFINE_COMPARISON(kind, ci_at_most, "-ci<=?", LESS | SAME, foldcase) \
+  DEFINE_COMPARISON(kind, ci_at_least, "-ci>=?", MORE | SAME, foldcase)
+DEFINE_COMPARISONS(char)
+DEFINE_COMPARISONS(string)
 
 /* --- primitives: characters ------------------------------------------------------------------ */
 
 /* Of one character, c: what it is, or what becomes of it. */
-#define CHARACTERS(X)                                                   \
-  X(char_to_integer, "char->integer", fixnum((intptr_t)c))              \
-  X(char_upcase, "char-upcase", make_char(upcase(c)))                   \
-  X(char_downcase, "char-downcase", make_char(downcase(c)))             \
-  X(char_foldcase, "char-foldcase", make_char(foldcase(c)))             \
-  X(char_alphabetic, "char-alphabetic?", boolean(IS_IN(c, alphabetic))) \
-  X(char_numeric, "char-numeric?", boolean(digit_of(c) >= 0))           \
-  X(char_whitespace, "char-whitespace?", boolean(IS_IN(c, spaces)))     \
-  X(char_upper_case, "char-upper-case?", boolean(is_upper(c)))          \
-  X(char_lower_case, "char-lower-case?", boolean(is_lower(c)))          \
-  X(digit_value, "digit-value", digit_of(c) >= 0 ? fixnum(digit_of(c)) : SCM_FALSE)
-#define DEFINE_CHARACTER(function, name, result)    \
-  PRIMITIVE(function) {                             \
-    if (!is_char(arguments[0]))                     \
-      return wrong_type(vm, name, 1, arguments[0]); \
-    uint32_t c = char_value(arguments[0]);          \
-    return result;                                  \
+#define DEFINE_CHARACTER(name, function, result) \
+  DEFINE(name, function, 1, 1, is_char) {        \
+    uint32_t c = char_value(arguments[0]);       \
+    return result;                               \
   }
-#define CHARACTER_ENTRY(function, name, result) {name, function, 1, 1},
-CHARACTERS(DEFINE_CHARACTER)
+DEFINE_CHARACTER("char->integer", char_to_integer, fixnum((intptr_t)c))
+DEFINE_CHARACTER("char-upcase", char_upcase, make_char(upcase(c)))
+DEFINE_CHARACTER("char-downcase", char_downcase, make_char(downcase(c)))
+DEFINE_CHARACTER("char-foldcase", char_foldcase, make_char(foldcase(c)))
+DEFINE_CHARACTER("char-alphabetic?", char_alphabetic, boolean(IS_IN(c, alphabetic)))
+DEFINE_CHARACTER("char-numeric?", char_numeric, boolean(digit_of(c) >= 0))
+DEFINE_CHARACTER("char-whitespace?", char_whitespace, boolean(IS_IN(c, spaces)))
+DEFINE_CHARACTER("char-upper-case?", char_upper_case, boolean(is_upper(c)))
+DEFINE_CHARACTER("char-lower-case?", char_lower_case, boolean(is_lower(c)))
+DEFINE_CHARACTER("digit-value", digit_value, digit_of(c) >= 0 ? fixnum(digit_of(c)) : SCM_FALSE)
 
-PRIMITIVE(integer_to_char) {
-  if (!is_fixnum(arguments[0]))
-    return wrong_type(vm, "integer->char", 1, arguments[0]);
+DEFINE("integer->char", integer_to_char, 1, 1, is_fixnum) {
   if (!is_scalar(fixnum_value(arguments[0])))
-    return out_of_range(vm, "integer->char", 1, arguments[0]);
+    return out_of_range(vm, who, 1, arguments[0]);
   return make_char((uint32_t)fixnum_value(arguments[0]));
 }
 
 /* --- primitives: strings --------------------------------------------------------------------- */
 
-static bool char_argument(struct vm *vm, const char *who, const scm *arguments, int which) {
-  return is_char(arguments[which]) || wrong_type(vm, who, which + 1, arguments[which]);
-}
-
-PRIMITIVE(make_string_filled) {
+DEFINE("make-string", make_string_filled, 1, 2, is_any, is_char) {
   size_t length;
-  if (!index_argument(vm, "make-string", 1, arguments[0], FIXNUM_MAX, &length) ||
-      (count > 1 && !char_argument(vm, "make-string", arguments, 1)))
+  if (!index_argument(vm, who, 1, arguments[0], FIXNUM_MAX, &length))
     return 0;
   uint32_t c = count > 1 ? char_value(arguments[1]) : ' ';
-  scm string = make_string(vm, length, c > 0xFF ? 4 : 1);
+  scm string = make_string(vm, length, width_for(c));
   for (size_t i = 0; string && i < length; i++)
     put(string, i, c);
   return string;
 }
 
-PRIMITIVE(string_length) {
-  if (!is_string(arguments[0]))
-    return wrong_type(vm, "string-length", 1, arguments[0]);
+DEFINE("string-length", string_length, 1, 1, is_string) {
   return fixnum((intptr_t)string_of(arguments[0])->length);
 }
 
-PRIMITIVE(string_reference) {
+DEFINE("string-ref", string_reference, 2, 2, is_string) {
   size_t at;
-  bool good = item_arguments(vm, "string-ref", types.string, arguments, &at);
-  return good ? make_char(string_ref(arguments[0], at)) : 0;
+  return item_argument(vm, who, arguments, &at) ? make_char(string_ref(arguments[0], at)) : 0;
 }
 
-PRIMITIVE(string_set) {
+DEFINE("string-set!", string_set, 3, 3, is_string, is_any, is_char) {
   size_t at;
-  return item_arguments(vm, "string-set!", types.string, arguments, &at) &&
-                 char_argument(vm, "string-set!", arguments, 2) &&
+  return item_argument(vm, who, arguments, &at) &&
                  set_char(vm, arguments[0], at, char_value(arguments[2]))
              ? SCM_UNSPECIFIED
              : 0;
 }
 
-PRIMITIVE(string_fill) {
+DEFINE("string-fill!", string_fill, 2, 4, is_string, is_char) {
   size_t start, end;
-  if (!part_arguments(vm, "string-fill!", types.string, count, arguments, 0, 2, &start, &end) ||
-      !char_argument(vm, "string-fill!", arguments, 1))
+  if (!part_arguments(vm, who, count, arguments, 0, 2, &start, &end))
     return 0;
   for (size_t i = start; i < end; i++)
     if (!set_char(vm, arguments[0], i, char_value(arguments[1])))
@@ -420,18 +402,18 @@ PRIMITIVE(string_fill) {
 
 static scm copy_part(struct vm *vm, const char *who, int count, const scm *arguments) {
   size_t start, end;
-  return part_arguments(vm, who, types.string, count, arguments, 0, 1, &start, &end)
+  return part_arguments(vm, who, count, arguments, 0, 1, &start, &end)
              ? string_slice(vm, arguments[0], start, end)
              : 0;
 }
 
-PRIMITIVE(string_copy) { return copy_part(vm, "string-copy", count, arguments); }
-PRIMITIVE(substring) { return copy_part(vm, "substring", count, arguments); }
+DEFINE("string-copy", string_copy, 1, 3, is_string) { return copy_part(vm, who, count, arguments); }
+DEFINE("substring", substring, 2, 3, is_string) { return copy_part(vm, who, count, arguments); }
 
 /* What is wide may have no wide character in that part. */
-PRIMITIVE(string_copy_into) {
+DEFINE("string-copy!", string_copy_into, 3, 5, is_string, is_any, is_string) {
   size_t at, start, end;
-  if (!copy_arguments(vm, "string-copy!", types.string, count, arguments, &at, &start, &end))
+  if (!copy_arguments(vm, who, count, arguments, &at, &start, &end))
     return 0;
   scm to = arguments[0], from = arguments[2];
   for (size_t i = start; i < end && string_width(to) < string_width(from); i++)
@@ -441,11 +423,11 @@ PRIMITIVE(string_copy_into) {
   return SCM_UNSPECIFIED;
 }
 
-PRIMITIVE(string_append) {
+DEFINE("string-append", string_append, 0, -1) {
   size_t total = 0, width = 1, at = 0;
   for (int i = 0; i < count; i++) {
     if (!is_string(arguments[i]))
-      return wrong_type(vm, "string-append", i + 1, arguments[i]);
+      return wrong_type(vm, who, i + 1, arguments[i]);
     total += string_of(arguments[i])->length;
     if (string_width(arguments[i]) > width)
       width = 4;
@@ -458,9 +440,7 @@ PRIMITIVE(string_append) {
   return whole;
 }
 
-static scm map_string(struct vm *vm, const char *who, scm string, map_fn map) {
-  if (!is_string(string))
-    return wrong_type(vm, who, 1, string);
+static scm map_string(struct vm *vm, scm string, map_fn map) {
   size_t length = string_of(string)->length;
   scm result = make_string(vm, length, 1);
   ROOTS(vm, (void *)&result);
@@ -470,52 +450,57 @@ static scm map_string(struct vm *vm, const char *who, scm string, map_fn map) {
   return result;
 }
 
-PRIMITIVE(string_upcase) { return map_string(vm, "string-upcase", arguments[0], upcase); }
-PRIMITIVE(string_downcase) { return map_string(vm, "string-downcase", arguments[0], downcase); }
-PRIMITIVE(string_foldcase) { return map_string(vm, "string-foldcase", arguments[0], foldcase); }
+DEFINE("string-upcase", string_upcase, 1, 1, is_string) {
+  return map_string(vm, arguments[0], upcase);
+}
+DEFINE("string-downcase", string_downcase, 1, 1, is_string) {
+  return map_string(vm, arguments[0], downcase);
+}
+DEFINE("string-foldcase", string_foldcase, 1, 1, is_string) {
+  return map_string(vm, arguments[0], foldcase);
+}
 
 /* --- primitives: conversions ----------------------------------------------------------------- */
 
-PRIMITIVE(string_of_arguments) {
-  scm string = make_string(vm, (size_t)count, 1);
+DEFINE("string", string_of_arguments, 0, -1) {
+  scm string = all_are(vm, who, is_char, count, arguments) ? make_string(vm, (size_t)count, 1) : 0;
   ROOTS(vm, (void *)&string);
   for (int i = 0; string && i < count; i++)
-    if (!char_argument(vm, "string", arguments, i) ||
-        !set_char(vm, string, (size_t)i, char_value(arguments[i])))
+    if (!set_char(vm, string, (size_t)i, char_value(arguments[i])))
       return 0;
   return string;
 }
 
-PRIMITIVE(list_to_string) {
+DEFINE("list->string", list_to_string, 1, 1) {
   scm list = arguments[0];
   intptr_t length = list_length(list);
   if (length < 0)
-    return wrong_type(vm, "list->string", 1, list);
+    return wrong_type(vm, who, 1, list);
   scm string = make_string(vm, (size_t)length, 1);
   ROOTS(vm, (void *)&string, (void *)&list);
   for (intptr_t i = 0; string && i < length && is_pair(list); i++, list = cdr(list)) {
     scm c = car(list);
     if (!is_char(c))
-      return wrong_type(vm, "list->string", 1, c);
+      return wrong_type(vm, who, 1, c);
     if (!set_char(vm, string, (size_t)i, char_value(c)))
       return 0;
   }
   return string;
 }
 
-PRIMITIVE(string_to_list) {
+DEFINE("string->list", string_to_list, 1, 3, is_string) {
   size_t start, end;
   scm list = SCM_NIL;
-  if (!part_arguments(vm, "string->list", types.string, count, arguments, 0, 1, &start, &end))
+  if (!part_arguments(vm, who, count, arguments, 0, 1, &start, &end))
     return 0;
   while (end > start && list)
     list = cons(vm, make_char(string_ref(arguments[0], --end)), list);
   return list;
 }
 
-PRIMITIVE(string_to_bytes) {
+DEFINE("string->utf8", string_to_bytes, 1, 3, is_string) {
   size_t start, end;
-  if (!part_arguments(vm, "string->utf8", types.string, count, arguments, 0, 1, &start, &end))
+  if (!part_arguments(vm, who, count, arguments, 0, 1, &start, &end))
     return 0;
   scm bytes = make_bytevector(vm, utf8_length(arguments[0], start, end));
   if (bytes)
@@ -524,29 +509,25 @@ PRIMITIVE(string_to_bytes) {
   return bytes;
 }
 
-PRIMITIVE(bytes_to_string) {
+DEFINE("utf8->string", bytes_to_string, 1, 3, is_bytevector) {
   size_t start, end;
-  if (!part_arguments(vm, "utf8->string", types.bytevector, count, arguments, 0, 1, &start, &end))
+  if (!part_arguments(vm, who, count, arguments, 0, 1, &start, &end))
     return 0;
   return string_from_bytes(vm, (const char *)bytevector_of(arguments[0])->bytes + start,
                            end - start);
 }
 
-PRIMITIVE(symbol_to_string) {
-  if (!is_symbol(arguments[0]))
-    return wrong_type(vm, "symbol->string", 1, arguments[0]);
+DEFINE("symbol->string", symbol_to_string, 1, 1, is_symbol) {
   scm name = symbol_of(arguments[0])->name;
   return string_slice(vm, name, 0, string_of(name)->length);
 }
 
-PRIMITIVE(string_to_symbol) {
-  if (!is_string(arguments[0]))
-    return wrong_type(vm, "string->symbol", 1, arguments[0]);
+DEFINE("string->symbol", string_to_symbol, 1, 1, is_string) {
   return intern_string(vm, arguments[0]);
 }
 
 /* No two are the same, whatever their names; the number is for who reads them. */
-PRIMITIVE(generate_symbol) {
+DEFINE("gensym", generate_symbol, 0, 0) {
   static uint64_t number; /* atomic */
   char text[24];
   (void)snprintf(text, sizeof text, "g%llu",
@@ -554,32 +535,3 @@ PRIMITIVE(generate_symbol) {
   scm name = string_from(vm, text);
   return name ? make_uninterned(vm, name) : 0;
 }
-
-static const struct primitive_def defs[] = {
-    COMPARISONS(COMPARISON_ENTRY, char) COMPARISONS(COMPARISON_ENTRY, string)
-        CHARACTERS(CHARACTER_ENTRY) //
-    {"integer->char", integer_to_char, 1, 1},
-    {"make-string", make_string_filled, 1, 2},
-    {"string", string_of_arguments, 0, -1},
-    {"string-length", string_length, 1, 1},
-    {"string-ref", string_reference, 2, 2},
-    {"string-set!", string_set, 3, 3},
-    {"string-fill!", string_fill, 2, 4},
-    {"string-copy", string_copy, 1, 3},
-    {"substring", substring, 2, 3},
-    {"string-copy!", string_copy_into, 3, 5},
-    {"string-append", string_append, 0, -1},
-    {"string-upcase", string_upcase, 1, 1},
-    {"string-downcase", string_downcase, 1, 1},
-    {"string-foldcase", string_foldcase, 1, 1},
-    {"string->list", string_to_list, 1, 3},
-    {"list->string", list_to_string, 1, 1},
-    {"string->utf8", string_to_bytes, 1, 3},
-    {"utf8->string", bytes_to_string, 1, 3},
-    {"symbol->string", symbol_to_string, 1, 1},
-    {"string->symbol", string_to_symbol, 1, 1},
-    {"gensym", generate_symbol, 0, 0},
-    {NULL, NULL, 0, 0},
-};
-
-void string_begin(struct vm *vm) { define_primitives(vm, defs); }

@@ -220,6 +220,7 @@ scm table_ref(scm v, scm key) {
 /* --- weak tables ----------------------------------------------------------------------------- */
 
 static bool is_weak_table(scm v) { return has_type(v, weak_table_type); }
+static bool is_any_table(scm v) { return is_table(v) || is_weak_table(v); }
 static struct weak_table *weak_table_of(scm v) { return (struct weak_table *)v; }
 
 static void free_weak_table(tarn_world *of, void *object) {
@@ -253,11 +254,11 @@ static scm make_weak_table(struct vm *vm, tarn_weak_kind kind) {
   return (scm)table;
 }
 
-static scm put_weak(struct vm *vm, scm *arguments) {
+static scm put_weak(struct vm *vm, const char *who, scm *arguments) {
   const struct weak_table *table = weak_table_of(arguments[0]);
   int weak = table->kind == TARN_WEAK_KEYS ? 1 : 2;
   if (!can_be_weak(arguments[weak]))
-    return wrong_type(vm, "hash-table-set!", weak + 1, arguments[weak]);
+    return wrong_type(vm, who, weak + 1, arguments[weak]);
   if (!tarn_weak_table_put(vm->self, table->table, (void *)arguments[1], (void *)arguments[2],
                            true))
     return out_of_memory(vm);
@@ -266,16 +267,20 @@ static scm put_weak(struct vm *vm, scm *arguments) {
 
 /* --- primitives: making ---------------------------------------------------------------------- */
 
-PRIMITIVE(make_equal_table) { return make_table(vm, BY_EQUAL); }
-PRIMITIVE(make_eq_table) { return make_table(vm, BY_EQ); }
-PRIMITIVE(make_eqv_table) { return make_table(vm, BY_EQV); }
-PRIMITIVE(make_weak_key_table) { return make_weak_table(vm, TARN_WEAK_KEYS); }
-PRIMITIVE(make_weak_value_table) { return make_weak_table(vm, TARN_WEAK_VALUES); }
+DEFINE("make-hash-table", make_equal_table, 0, 0) { return make_table(vm, BY_EQUAL); }
+DEFINE("make-eq-hash-table", make_eq_table, 0, 0) { return make_table(vm, BY_EQ); }
+DEFINE("make-eqv-hash-table", make_eqv_table, 0, 0) { return make_table(vm, BY_EQV); }
+DEFINE("make-weak-key-hash-table", make_weak_key_table, 0, 0) {
+  return make_weak_table(vm, TARN_WEAK_KEYS);
+}
+DEFINE("make-weak-value-hash-table", make_weak_value_table, 0, 0) {
+  return make_weak_table(vm, TARN_WEAK_VALUES);
+}
 
 /* --- primitives: entries --------------------------------------------------------------------- */
 
 /* The value, or `otherwise`; 0: failed. */
-static scm look_up(struct vm *vm, const char *who, const scm *arguments, scm otherwise) {
+static scm look_up(struct vm *vm, const scm *arguments, scm otherwise) {
   const struct table *table = table_of(arguments[0]);
   struct entry *entry;
   scm value = 0;
@@ -284,38 +289,32 @@ static scm look_up(struct vm *vm, const char *who, const scm *arguments, scm oth
                               (const void *)arguments[1], (void **)&value);
     return value ? value : otherwise;
   }
-  if (!is_table(arguments[0]))
-    return wrong_type(vm, who, 1, arguments[0]);
   if (!find(vm, table->entries, table->kind, arguments[1], &entry))
     return 0;
   return entry ? entry->value : otherwise;
 }
 
-PRIMITIVE(table_ref_default) {
-  return look_up(vm, "hash-table-ref/default", arguments, arguments[2]);
+DEFINE("hash-table-ref/default", table_ref_default, 3, 3, is_any_table) {
+  return look_up(vm, arguments, arguments[2]);
 }
 
-PRIMITIVE(table_contains) {
-  scm value = look_up(vm, "hash-table-contains?", arguments, SCM_UNBOUND);
+DEFINE("hash-table-contains?", table_contains, 2, 2, is_any_table) {
+  scm value = look_up(vm, arguments, SCM_UNBOUND);
   return value ? boolean(value != SCM_UNBOUND) : 0;
 }
 
-PRIMITIVE(table_set) {
+DEFINE("hash-table-set!", table_set, 3, 3, is_any_table) {
   if (is_weak_table(arguments[0]))
-    return put_weak(vm, arguments);
-  if (!is_table(arguments[0]))
-    return wrong_type(vm, "hash-table-set!", 1, arguments[0]);
+    return put_weak(vm, who, arguments);
   return table_put(vm, arguments[0], arguments[1], arguments[2]) ? SCM_UNSPECIFIED : 0;
 }
 
-PRIMITIVE(table_delete) {
+DEFINE("hash-table-delete!", table_delete, 2, 2, is_any_table) {
   if (is_weak_table(arguments[0])) {
     (void)tarn_weak_table_remove(vm->self, weak_table_of(arguments[0])->table,
                                  (const void *)arguments[1]);
     return SCM_UNSPECIFIED;
   }
-  if (!is_table(arguments[0]))
-    return wrong_type(vm, "hash-table-delete!", 1, arguments[0]);
   struct table *table = table_of(arguments[0]);
   struct entry *entry;
   if (!find(vm, table->entries, table->kind, arguments[1], &entry))
@@ -329,11 +328,9 @@ PRIMITIVE(table_delete) {
   return SCM_UNSPECIFIED;
 }
 
-PRIMITIVE(table_count) {
+DEFINE("hash-table-count", table_count, 1, 1, is_any_table) {
   if (is_weak_table(arguments[0]))
     return fixnum((intptr_t)tarn_weak_table_count(weak_table_of(arguments[0])->table));
-  if (!is_table(arguments[0]))
-    return wrong_type(vm, "hash-table-count", 1, arguments[0]);
   return fixnum((intptr_t)table_of(arguments[0])->count);
 }
 
@@ -364,11 +361,9 @@ static scm clear_weak(struct vm *vm, const scm *arguments) {
   return entries ? SCM_UNSPECIFIED : 0;
 }
 
-PRIMITIVE(table_clear) {
+DEFINE("hash-table-clear!", table_clear, 1, 1, is_any_table) {
   if (is_weak_table(arguments[0]))
     return clear_weak(vm, arguments);
-  if (!is_table(arguments[0]))
-    return wrong_type(vm, "hash-table-clear!", 1, arguments[0]);
   struct table *table = table_of(arguments[0]);
   scm vector = (scm)make_array(vm, types.vector, 2 * FIRST_CAPACITY);
   if (!vector)
@@ -378,9 +373,8 @@ PRIMITIVE(table_clear) {
   return SCM_UNSPECIFIED;
 }
 
-PRIMITIVE(table_copy) {
-  if (!is_table(arguments[0])) /* a weak one's copy would be no snapshot */
-    return wrong_type(vm, "hash-table-copy", 1, arguments[0]);
+/* A weak one's copy would be no snapshot. */
+DEFINE("hash-table-copy", table_copy, 1, 1, is_table) {
   const struct table *from = table_of(arguments[0]);
   scm copy = make_table(vm, from->kind);
   if (!copy)
@@ -419,11 +413,9 @@ static scm weak_to_alist(struct vm *vm, const scm *arguments) {
 }
 
 /* What is in the table now. */
-PRIMITIVE(table_to_alist) {
+DEFINE("hash-table->alist", table_to_alist, 1, 1, is_any_table) {
   if (is_weak_table(arguments[0]))
     return weak_to_alist(vm, arguments);
-  if (!is_table(arguments[0]))
-    return wrong_type(vm, "hash-table->alist", 1, arguments[0]);
   scm list = SCM_NIL, entries = table_of(arguments[0])->entries;
   ROOTS(vm, (void *)&entries);
   for (size_t i = 0; i < capacity_of(entries) && list; i++) {
@@ -435,7 +427,7 @@ PRIMITIVE(table_to_alist) {
   return list;
 }
 
-PRIMITIVE(hash_equal) { return fixnum((intptr_t)(equal_hash(arguments[0]) >> 2)); }
+DEFINE("hash", hash_equal, 1, 1) { return fixnum((intptr_t)(equal_hash(arguments[0]) >> 2)); }
 
 /* --- weak boxes and ephemerons --------------------------------------------------------------- */
 
@@ -453,23 +445,21 @@ static scm make_weak(struct vm *vm, const tarn_type *type, scm content) {
   return (scm)weak;
 }
 
-PRIMITIVE(make_weak_box) {
+DEFINE("make-weak-box", make_weak_box, 1, 1) {
   scm v = arguments[0];
   return make_weak(vm, types.weak_box,
                    can_be_weak(v) ? (scm)tarn_weak_new(vm->self, (void *)v) : v);
 }
 
 /* The second argument, or #f, when the value is gone. */
-PRIMITIVE(weak_box_value) {
-  if (!is_weak_box(arguments[0]))
-    return wrong_type(vm, "weak-box-value", 1, arguments[0]);
+DEFINE("weak-box-value", weak_box_value, 1, 2, is_weak_box) {
   scm content = content_of(arguments[0]);
   if (is_object(content) && tarn_is_weak(world, (const void *)content))
     content = (scm)tarn_weak_get(vm->self, (void *)content);
   return content ? content : count > 1 ? arguments[1] : SCM_FALSE;
 }
 
-PRIMITIVE(make_ephemeron) {
+DEFINE("make-ephemeron", make_ephemeron, 2, 2) {
   scm key = arguments[0], value = arguments[1];
   return make_weak(vm, types.ephemeron,
                    can_be_weak(key) ? (scm)tarn_ephemeron_new(vm->self, (void *)key, (void *)value)
@@ -485,22 +475,18 @@ static scm ephemeron_part(struct vm *vm, scm v, bool key) {
                    : tarn_ephemeron_value(vm->self, (void *)content));
 }
 
-#define DEFINE_OF_EPHEMERON(function, name, is_key, result) \
-  PRIMITIVE(function) {                                     \
-    if (!is_ephemeron(arguments[0]))                        \
-      return wrong_type(vm, name, 1, arguments[0]);         \
+#define DEFINE_OF_EPHEMERON(name, function, is_key, result) \
+  DEFINE(name, function, 1, 1, is_ephemeron) {              \
     scm part = ephemeron_part(vm, arguments[0], is_key);    \
     return result;                                          \
   }
-DEFINE_OF_EPHEMERON(ephemeron_key, "ephemeron-key", true, part ? part : SCM_FALSE)
-DEFINE_OF_EPHEMERON(ephemeron_value, "ephemeron-value", false, part ? part : SCM_FALSE)
-DEFINE_OF_EPHEMERON(ephemeron_is_broken, "ephemeron-broken?", true, boolean(!part))
+DEFINE_OF_EPHEMERON("ephemeron-key", ephemeron_key, true, part ? part : SCM_FALSE)
+DEFINE_OF_EPHEMERON("ephemeron-value", ephemeron_value, false, part ? part : SCM_FALSE)
+DEFINE_OF_EPHEMERON("ephemeron-broken?", ephemeron_is_broken, true, boolean(!part))
 
-#define PREDICATES(X)                                         \
-  X("hash-table?", table_is, is_table(v) || is_weak_table(v)) \
-  X("weak-box?", weak_box_is, is_weak_box(v))                 \
-  X("ephemeron?", ephemeron_is, is_ephemeron(v))
-PREDICATES(DEFINE_PREDICATE)
+DEFINE_PREDICATE("hash-table?", table_is, is_any_table(v))
+DEFINE_PREDICATE("weak-box?", weak_box_is, is_weak_box(v))
+DEFINE_PREDICATE("ephemeron?", ephemeron_is, is_ephemeron(v))
 
 /* --- begin ----------------------------------------------------------------------------------- */
 
@@ -510,32 +496,3 @@ void table_types(void) {
   types.ephemeron = make_type("ephemeron", sizeof(struct weak), WORD(weak, content), NULL);
   weak_table_type = make_type("weak-hash-table", sizeof(struct weak_table), 0, free_weak_table);
 }
-
-static const struct primitive_def defs[] = {
-    PREDICATES(PREDICATE_ENTRY) //
-    {"make-hash-table", make_equal_table, 0, 0},
-    {"make-eq-hash-table", make_eq_table, 0, 0},
-    {"make-eqv-hash-table", make_eqv_table, 0, 0},
-    {"make-string-hash-table", make_equal_table, 0, 0},
-    {"make-weak-key-hash-table", make_weak_key_table, 0, 0},
-    {"make-weak-value-hash-table", make_weak_value_table, 0, 0},
-    {"hash-table-ref/default", table_ref_default, 3, 3},
-    {"hash-table-contains?", table_contains, 2, 2},
-    {"hash-table-set!", table_set, 3, 3},
-    {"hash-table-delete!", table_delete, 2, 2},
-    {"hash-table-count", table_count, 1, 1},
-    {"hash-table-size", table_count, 1, 1},
-    {"hash-table-clear!", table_clear, 1, 1},
-    {"hash-table-copy", table_copy, 1, 1},
-    {"hash-table->alist", table_to_alist, 1, 1},
-    {"hash", hash_equal, 1, 1},
-    {"string-hash", hash_equal, 1, 1},
-    {"make-weak-box", make_weak_box, 1, 1},
-    {"weak-box-value", weak_box_value, 1, 2},
-    {"make-ephemeron", make_ephemeron, 2, 2},
-    {"ephemeron-key", ephemeron_key, 1, 1},
-    {"ephemeron-value", ephemeron_value, 1, 1},
-    {"ephemeron-broken?", ephemeron_is_broken, 1, 1},
-    {NULL, NULL, 0, 0}};
-
-void table_begin(struct vm *vm) { define_primitives(vm, defs); }

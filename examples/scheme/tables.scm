@@ -30,7 +30,10 @@
         (hash-table-set! table key value)
         value))))
 
+(define make-string-hash-table make-hash-table)
+(define hash-table-size hash-table-count)
 (define hash-table-exists? hash-table-contains?)
+(define string-hash hash)
 
 (define (hash-table-keys table) (map car (hash-table->alist table)))
 (define (hash-table-values table) (map cdr (hash-table->alist table)))

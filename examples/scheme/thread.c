@@ -71,15 +71,13 @@ struct channel {
 };
 
 DEFINE_TEST(thread)
-static struct mutex *mutex_of(scm v) { return (struct mutex *)v; }
+DEFINE_TEST(mutex)
+static bool is_condvar(scm v) { return has_type(v, types.condvar); }
+static struct shared *shared_of(scm v) { return (struct shared *)v; }
 
 static const tarn_type *channel_type;
-
-/* The argument, if it is of that type; NULL: it is not, and the condition is set. */
-static void *argument_of(struct vm *vm, const char *who, int argument, scm v,
-                         const tarn_type *type) {
-  return has_type(v, type) ? (void *)v : (void *)wrong_type(vm, who, argument, v);
-}
+static bool is_channel(scm v) { return has_type(v, channel_type); }
+static struct channel *channel_of(scm v) { return (struct channel *)v; }
 
 /* --- locks, and waiting ---------------------------------------------------------------------- */
 
@@ -152,11 +150,9 @@ static bool read_timeout(struct vm *vm, const char *who, int argument, int count
   return true;
 }
 
-PRIMITIVE(thread_sleep) {
+DEFINE("thread-sleep!", thread_sleep, 1, 1, is_number) {
   struct timespec until;
-  if (arguments[0] == SCM_FALSE)
-    return wrong_type(vm, "thread-sleep!", 1, arguments[0]);
-  if (!read_timeout(vm, "thread-sleep!", 1, count, arguments, &until))
+  if (!read_timeout(vm, who, 1, count, arguments, &until))
     return 0;
   tarn_block_begin(vm->self);
   while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
@@ -165,7 +161,7 @@ PRIMITIVE(thread_sleep) {
   return SCM_UNSPECIFIED;
 }
 
-PRIMITIVE(thread_yield) {
+DEFINE("thread-yield!", thread_yield, 0, 0) {
   tarn_block_begin(vm->self);
   (void)sched_yield();
   tarn_block_end(vm->self);
@@ -174,26 +170,15 @@ PRIMITIVE(thread_yield) {
 
 /* --- what threads, mutexes and condition variables have in common ---------------------------- */
 
-#define DEFINE_SHARED(kind, prefix)                                                            \
-  PRIMITIVE(kind##_is) { return boolean(has_type(arguments[0], types.kind)); }                 \
-  PRIMITIVE(kind##_name) {                                                                     \
-    const struct shared *s = argument_of(vm, prefix "-name", 1, arguments[0], types.kind);     \
-    return s ? s->name : 0;                                                                    \
-  }                                                                                            \
-  PRIMITIVE(kind##_specific) {                                                                 \
-    const struct shared *s = argument_of(vm, prefix "-specific", 1, arguments[0], types.kind); \
-    return s ? s->specific : 0;                                                                \
-  }                                                                                            \
-  PRIMITIVE(kind##_specific_set) {                                                             \
-    struct shared *s = argument_of(vm, prefix "-specific-set!", 1, arguments[0], types.kind);  \
-    if (s)                                                                                     \
-      store(vm, arguments[0], &s->specific, arguments[1]);                                     \
-    return s ? SCM_UNSPECIFIED : 0;                                                            \
-  }
-#define SHARED_DEFS(kind, prefix)                                     \
-  {prefix "?", kind##_is, 1, 1}, {prefix "-name", kind##_name, 1, 1}, \
-      {prefix "-specific", kind##_specific, 1, 1}, {                  \
-    prefix "-specific-set!", kind##_specific_set, 2, 2                \
+#define DEFINE_SHARED(kind, prefix)                                                              \
+  DEFINE_PREDICATE(prefix "?", kind##_is, is_##kind(v))                                          \
+  DEFINE(prefix "-name", kind##_name, 1, 1, is_##kind) { return shared_of(arguments[0])->name; } \
+  DEFINE(prefix "-specific", kind##_specific, 1, 1, is_##kind) {                                 \
+    return shared_of(arguments[0])->specific;                                                    \
+  }                                                                                              \
+  DEFINE(prefix "-specific-set!", kind##_specific_set, 2, 2, is_##kind) {                        \
+    store(vm, arguments[0], &shared_of(arguments[0])->specific, arguments[1]);                   \
+    return SCM_UNSPECIFIED;                                                                      \
   }
 DEFINE_SHARED(thread, "thread")
 DEFINE_SHARED(mutex, "mutex")
@@ -256,9 +241,7 @@ static scm make_thread_object(struct vm *vm, scm thunk, scm name) {
   return (scm)thread;
 }
 
-PRIMITIVE(make_thread) {
-  if (!is_procedure(arguments[0]))
-    return wrong_type(vm, "make-thread", 1, arguments[0]);
+DEFINE("make-thread", make_thread, 1, 2, is_procedure) {
   return make_thread_object(vm, arguments[0], count > 1 ? arguments[1] : SCM_FALSE);
 }
 
@@ -352,13 +335,10 @@ static unsigned claim(struct vm *vm, struct thread *thread) {
   return state;
 }
 
-PRIMITIVE(thread_start) {
-  struct thread *thread = argument_of(vm, "thread-start!", 1, arguments[0], types.thread);
-  if (!thread)
-    return 0;
+DEFINE("thread-start!", thread_start, 1, 1, is_thread) {
+  struct thread *thread = thread_of(arguments[0]);
   if (claim(vm, thread) != THREAD_NEW)
-    return raise_error(vm, "error", "thread-start!", "the thread was started before", 1,
-                       arguments[0]);
+    return raise_error(vm, "error", who, "the thread was started before", 1, arguments[0]);
   int status = create(vm, thread);
   take_lock(vm, &thread->shared.lock);
   if (status != 0)
@@ -367,15 +347,13 @@ PRIMITIVE(thread_start) {
     (void)wait_on(vm, &thread->shared.changed, &thread->shared.lock, &never);
   bool started = thread->state != THREAD_NEW;
   give_lock(&thread->shared.lock);
-  return started ? arguments[0]
-                 : system_error(vm, "thread-start!", status ? status : ENOMEM, arguments[0]);
+  return started ? arguments[0] : system_error(vm, who, status ? status : ENOMEM, arguments[0]);
 }
 
-PRIMITIVE(thread_join) {
-  const char *who = "thread-join!";
+DEFINE("thread-join!", thread_join, 1, 3, is_thread) {
+  struct thread *thread = thread_of(arguments[0]);
   struct timespec limit;
-  struct thread *thread = argument_of(vm, who, 1, arguments[0], types.thread);
-  if (!thread || !read_timeout(vm, who, 2, count, arguments, &limit))
+  if (!read_timeout(vm, who, 2, count, arguments, &limit))
     return 0;
   bool in_time = true;
   take_lock(vm, &thread->shared.lock);
@@ -399,34 +377,29 @@ PRIMITIVE(thread_join) {
 
 /* A thread that runs cannot be ended from outside: it may hold locks of C libraries, and be about
  * to release a resource.  One that was never started can, and one that is over stays so. */
-PRIMITIVE(thread_terminate) {
-  struct thread *thread = argument_of(vm, "thread-terminate!", 1, arguments[0], types.thread);
-  if (!thread)
-    return 0;
-  unsigned state = claim(vm, thread);
+DEFINE("thread-terminate!", thread_terminate, 1, 1, is_thread) {
+  unsigned state = claim(vm, thread_of(arguments[0]));
   if (state == THREAD_NEW)
     finish(vm, arguments[0], THREAD_TERMINATED, SCM_FALSE);
   else if (state < THREAD_ENDED)
-    return raise_error(vm, "error", "thread-terminate!",
-                       "a thread that was started ends by itself only", 1, arguments[0]);
+    return raise_error(vm, "error", who, "a thread that was started ends by itself only", 1,
+                       arguments[0]);
   return SCM_UNSPECIFIED;
 }
 
-PRIMITIVE(current_thread) { return vm->thread; }
+DEFINE("current-thread", current_thread, 0, 0) { return vm->thread; }
 
 /* --- mutexes --------------------------------------------------------------------------------- */
 
-PRIMITIVE(make_mutex) {
+DEFINE("make-mutex", make_mutex, 0, 1) {
   struct mutex *mutex = make_shared(vm, types.mutex, count > 0 ? arguments[0] : SCM_FALSE);
   if (mutex)
     mutex->owner = mutex->next = SCM_FALSE;
   return (scm)mutex;
 }
 
-PRIMITIVE(mutex_state) {
-  struct mutex *mutex = argument_of(vm, "mutex-state", 1, arguments[0], types.mutex);
-  if (!mutex)
-    return 0;
+DEFINE("mutex-state", mutex_state, 1, 1, is_mutex) {
+  struct mutex *mutex = mutex_of(arguments[0]);
   take_lock(vm, &mutex->shared.lock);
   scm owner = mutex->owner;
   bool locked = mutex->locked, abandoned = mutex->abandoned;
@@ -436,23 +409,21 @@ PRIMITIVE(mutex_state) {
   return intern(vm, locked ? "not-owned" : abandoned ? "abandoned" : "not-abandoned");
 }
 
+static bool is_owner(scm v) { return v == SCM_FALSE || is_thread(v); }
+
 /* (mutex-lock! mutex [timeout [owner]]).  A thread that waits for itself waits for ever. */
-PRIMITIVE(mutex_lock) {
-  const char *who = "mutex-lock!";
+DEFINE("mutex-lock!", mutex_lock, 1, 3, is_mutex, is_any, is_owner) {
+  struct mutex *mutex = mutex_of(arguments[0]);
   struct timespec limit;
-  scm owner = count > 2 ? arguments[2] : vm->thread;
-  struct mutex *mutex = argument_of(vm, who, 1, arguments[0], types.mutex);
-  if (!mutex || !read_timeout(vm, who, 2, count, arguments, &limit))
+  if (!read_timeout(vm, who, 2, count, arguments, &limit))
     return 0;
-  if (owner != SCM_FALSE && !is_thread(owner))
-    return wrong_type(vm, who, 3, owner);
   bool in_time = true;
   take_lock(vm, &mutex->shared.lock);
   while (mutex->locked && in_time)
     in_time = wait_on(vm, &mutex->shared.changed, &mutex->shared.lock, &limit);
   bool locked = !mutex->locked, abandoned = locked && mutex->abandoned;
   if (locked)
-    own(vm, arguments[0], owner);
+    own(vm, arguments[0], count > 2 ? arguments[2] : vm->thread);
   give_lock(&mutex->shared.lock);
   if (abandoned)
     return raise_error(vm, "abandoned-mutex", who,
@@ -470,17 +441,16 @@ static void unlock(struct vm *vm, scm m) {
 /* (mutex-unlock! mutex [condition-variable [timeout]]).  Any thread may unlock.  As with POSIX, the
  * wait may end without a signal.  With the condition variable's lock from before the mutex is free
  * until the wait begins, no signal in between is lost. */
-PRIMITIVE(mutex_unlock) {
-  const char *who = "mutex-unlock!";
+DEFINE("mutex-unlock!", mutex_unlock, 1, 3, is_mutex) {
   struct timespec limit;
-  if (!argument_of(vm, who, 1, arguments[0], types.mutex))
-    return 0;
   if (count < 2 || arguments[1] == SCM_FALSE) {
     unlock(vm, arguments[0]);
     return SCM_TRUE;
   }
-  struct shared *condvar = argument_of(vm, who, 2, arguments[1], types.condvar);
-  if (!condvar || !read_timeout(vm, who, 3, count, arguments, &limit))
+  if (!is_condvar(arguments[1]))
+    return wrong_type(vm, who, 2, arguments[1]);
+  struct shared *condvar = shared_of(arguments[1]);
+  if (!read_timeout(vm, who, 3, count, arguments, &limit))
     return 0;
   take_lock(vm, &condvar->lock);
   unlock(vm, arguments[0]);
@@ -491,39 +461,36 @@ PRIMITIVE(mutex_unlock) {
 
 /* --- condition variables --------------------------------------------------------------------- */
 
-PRIMITIVE(make_condvar) {
+DEFINE("make-condition-variable", make_condvar, 0, 1) {
   return (scm)make_shared(vm, types.condvar, count > 0 ? arguments[0] : SCM_FALSE);
 }
 
-static scm tell(struct vm *vm, const char *who, scm c, int (*how)(pthread_cond_t *)) {
-  struct shared *condvar = argument_of(vm, who, 1, c, types.condvar);
-  if (!condvar)
-    return 0;
+static scm tell(struct vm *vm, struct shared *condvar, int (*how)(pthread_cond_t *)) {
   take_lock(vm, &condvar->lock);
   (void)how(&condvar->changed);
   give_lock(&condvar->lock);
   return SCM_UNSPECIFIED;
 }
 
-PRIMITIVE(condvar_signal) {
-  return tell(vm, "condition-variable-signal!", arguments[0], pthread_cond_signal);
+DEFINE("condition-variable-signal!", condvar_signal, 1, 1, is_condvar) {
+  return tell(vm, shared_of(arguments[0]), pthread_cond_signal);
 }
-PRIMITIVE(condvar_broadcast) {
-  return tell(vm, "condition-variable-broadcast!", arguments[0], pthread_cond_broadcast);
+DEFINE("condition-variable-broadcast!", condvar_broadcast, 1, 1, is_condvar) {
+  return tell(vm, shared_of(arguments[0]), pthread_cond_broadcast);
 }
 
 /* --- channels -------------------------------------------------------------------------------- */
 
 #define CHANNEL_MOST (1 << 24)
 
-PRIMITIVE(channel_is) { return boolean(has_type(arguments[0], channel_type)); }
+DEFINE_PREDICATE("channel?", channel_is, is_channel(v))
 
-PRIMITIVE(make_channel) {
+DEFINE("make-channel", make_channel, 1, 1) {
   size_t capacity;
-  if (!index_argument(vm, "make-channel", 1, arguments[0], CHANNEL_MOST, &capacity))
+  if (!index_argument(vm, who, 1, arguments[0], CHANNEL_MOST, &capacity))
     return 0;
   if (capacity == 0)
-    return out_of_range(vm, "make-channel", 1, arguments[0]);
+    return out_of_range(vm, who, 1, arguments[0]);
   scm items = make_vector(vm, capacity, SCM_FALSE);
   ROOTS(vm, (void *)&items);
   struct channel *channel = items ? make_shared(vm, channel_type, SCM_FALSE) : NULL;
@@ -534,10 +501,8 @@ PRIMITIVE(make_channel) {
   return (scm)channel;
 }
 
-PRIMITIVE(channel_put) {
-  struct channel *channel = argument_of(vm, "channel-put!", 1, arguments[0], channel_type);
-  if (!channel)
-    return 0;
+DEFINE("channel-put!", channel_put, 2, 2, is_channel) {
+  struct channel *channel = channel_of(arguments[0]);
   struct vector *ring = vector_of(channel->items);
   take_lock(vm, &channel->shared.lock);
   while (channel->count == ring->count && !channel->closed)
@@ -550,14 +515,12 @@ PRIMITIVE(channel_put) {
   }
   give_lock(&channel->shared.lock);
   return open ? SCM_UNSPECIFIED
-              : raise_error(vm, "error", "channel-put!", "the channel is closed", 1, arguments[0]);
+              : raise_error(vm, "error", who, "the channel is closed", 1, arguments[0]);
 }
 
 /* Of a closed channel, what is left, and then the end-of-file object. */
-PRIMITIVE(channel_get) {
-  struct channel *channel = argument_of(vm, "channel-get!", 1, arguments[0], channel_type);
-  if (!channel)
-    return 0;
+DEFINE("channel-get!", channel_get, 1, 1, is_channel) {
+  struct channel *channel = channel_of(arguments[0]);
   struct vector *ring = vector_of(channel->items);
   scm item = SCM_EOF;
   take_lock(vm, &channel->shared.lock);
@@ -574,10 +537,8 @@ PRIMITIVE(channel_get) {
   return item;
 }
 
-PRIMITIVE(channel_close) {
-  struct channel *channel = argument_of(vm, "channel-close!", 1, arguments[0], channel_type);
-  if (!channel)
-    return 0;
+DEFINE("channel-close!", channel_close, 1, 1, is_channel) {
+  struct channel *channel = channel_of(arguments[0]);
   take_lock(vm, &channel->shared.lock);
   channel->closed = true;
   (void)pthread_cond_broadcast(&channel->shared.changed);
@@ -604,35 +565,9 @@ void thread_types(void) {
                            SHARED_WORDS(channel) | WORD(channel, items), free_channel);
 }
 
-static const struct primitive_def defs[] = {
-    {"make-thread", make_thread, 1, 2},
-    SHARED_DEFS(thread, "thread"),
-    {"thread-start!", thread_start, 1, 1},
-    {"thread-join!", thread_join, 1, 3},
-    {"thread-terminate!", thread_terminate, 1, 1},
-    {"thread-yield!", thread_yield, 0, 0},
-    {"thread-sleep!", thread_sleep, 1, 1},
-    {"current-thread", current_thread, 0, 0},
-    {"make-mutex", make_mutex, 0, 1},
-    SHARED_DEFS(mutex, "mutex"),
-    {"mutex-state", mutex_state, 1, 1},
-    {"mutex-lock!", mutex_lock, 1, 3},
-    {"mutex-unlock!", mutex_unlock, 1, 3},
-    {"make-condition-variable", make_condvar, 0, 1},
-    SHARED_DEFS(condvar, "condition-variable"),
-    {"condition-variable-signal!", condvar_signal, 1, 1},
-    {"condition-variable-broadcast!", condvar_broadcast, 1, 1},
-    {"make-channel", make_channel, 1, 1},
-    {"channel?", channel_is, 1, 1},
-    {"channel-put!", channel_put, 2, 2},
-    {"channel-get!", channel_get, 1, 1},
-    {"channel-close!", channel_close, 1, 1},
-    {NULL, NULL, 0, 0}};
-
 /* The thread that begins has an object, too, and never ends. */
 void thread_begin(struct vm *vm) {
   vm->thread = make_thread_object(vm, SCM_FALSE, SCM_FALSE);
   must_begin(vm->thread);
   thread_of(vm->thread)->state = THREAD_RUNNING;
-  define_primitives(vm, defs);
 }

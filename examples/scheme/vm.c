@@ -839,55 +839,53 @@ bool load_port(struct vm *vm, scm port, scm *last) {
 
 /* --- primitives ------------------------------------------------------------------------------ */
 
-PRIMITIVE(p_values) { return count == 1 ? arguments[0] : make_values(vm, count, arguments); }
+DEFINE("values", p_values, 0, -1) {
+  return count == 1 ? arguments[0] : make_values(vm, count, arguments);
+}
 
 /* The words of a thread's dynamic state, for the prelude: (%state n), (%set-state! n value). */
 static scm *state_word(struct vm *vm, scm number) {
   scm *const words[] = {&vm->winders, &vm->handlers, &vm->bindings};
   return is_index(number, 3) ? words[fixnum_value(number)] : NULL;
 }
-PRIMITIVE(p_state) {
+DEFINE("%state", p_state, 1, 1) {
   scm *word = state_word(vm, arguments[0]);
-  return word ? *word : out_of_range(vm, "%state", 1, arguments[0]);
+  return word ? *word : out_of_range(vm, who, 1, arguments[0]);
 }
-PRIMITIVE(p_set_state) {
+DEFINE("%set-state!", p_set_state, 2, 2) {
   scm *word = state_word(vm, arguments[0]);
   if (!word)
-    return out_of_range(vm, "%set-state!", 1, arguments[0]);
+    return out_of_range(vm, who, 1, arguments[0]);
   *word = arguments[1];
   return SCM_UNSPECIFIED;
 }
 
-PRIMITIVE(p_keep_reserve) {
+DEFINE("%keep-reserve", p_keep_reserve, 0, 0) {
   keep_reserve(vm);
   return SCM_UNSPECIFIED;
 }
 
-PRIMITIVE(p_set_raise) {
+DEFINE("%set-raise!", p_set_raise, 1, 1) {
   raise_procedure = arguments[0];
   return SCM_UNSPECIFIED;
 }
 
-PRIMITIVE(p_uninitialized) { return unbound(vm, arguments[0]); }
+DEFINE("%uninitialized", p_uninitialized, 1, 1) { return unbound(vm, arguments[0]); }
 
-PRIMITIVE(p_procedure_name) {
+DEFINE("procedure-name", p_procedure_name, 1, 1, is_procedure) {
   if (is_closure(arguments[0]))
     return code_of(closure_of(arguments[0])->code)->name;
-  return is_primitive(arguments[0])   ? primitive_of(arguments[0])->name
-         : is_procedure(arguments[0]) ? SCM_FALSE
-                                      : wrong_type(vm, "procedure-name", 1, arguments[0]);
+  return is_primitive(arguments[0]) ? primitive_of(arguments[0])->name : SCM_FALSE;
 }
 
 /* A binding of parameterize: (parameter . box). */
-PRIMITIVE(p_bind_parameter) {
-  if (!is_parameter(arguments[0]))
-    return wrong_type(vm, "parameterize", 1, arguments[0]);
+DEFINE("%bind-parameter", p_bind_parameter, 2, 2, is_parameter) {
   scm box = make_box(vm, arguments[1]);
   return box ? cons(vm, arguments[0], box) : 0;
 }
 
 /* (%make-promise done value) */
-PRIMITIVE(p_make_promise) {
+DEFINE("%make-promise", p_make_promise, 2, 2) {
   scm box = cons(vm, boolean(is_true(arguments[0])), arguments[1]);
   if (!box || !(box = make_box(vm, box)))
     return 0;
@@ -897,22 +895,17 @@ PRIMITIVE(p_make_promise) {
     promise->box = box;
   return (scm)promise;
 }
-/* The box; 0: it is no promise. */
-static scm promise_box(struct vm *vm, scm promise) {
-  return is_promise(promise) ? __atomic_load_n(&promise_of(promise)->box, __ATOMIC_RELAXED)
-                             : wrong_type(vm, "force", 1, promise);
+static scm promise_box(scm promise) {
+  return __atomic_load_n(&promise_of(promise)->box, __ATOMIC_RELAXED);
 }
 static scm promise_state(scm box) { return __atomic_load_n(&box_of(box)->value, __ATOMIC_RELAXED); }
-PRIMITIVE(p_promise_state) {
-  scm box = promise_box(vm, arguments[0]);
-  return box ? promise_state(box) : 0;
+DEFINE("%promise-state", p_promise_state, 1, 1, is_promise) {
+  return promise_state(promise_box(arguments[0]));
 }
 /* (%promise-join! promise next): is not done, and from now on what the next one is, and that one is
  * what this one becomes.  Threads that force it at the same time do one or the other. */
-PRIMITIVE(p_promise_join) {
-  scm box = promise_box(vm, arguments[0]), next = promise_box(vm, arguments[1]);
-  if (!box || !next)
-    return 0;
+DEFINE("%promise-join!", p_promise_join, 2, 2, is_promise, is_promise) {
+  scm box = promise_box(arguments[0]), next = promise_box(arguments[1]);
   if (!is_true(car(promise_state(box)))) {
     store(vm, box, &box_of(box)->value, promise_state(next));
     store(vm, arguments[1], &promise_of(arguments[1])->box, box);
@@ -920,35 +913,16 @@ PRIMITIVE(p_promise_join) {
   return SCM_UNSPECIFIED;
 }
 
-static const struct primitive_def defs[] = {
-    {"values", p_values, 0, -1},
-    {"%state", p_state, 1, 1},
-    {"%set-state!", p_set_state, 2, 2},
-    {"%set-raise!", p_set_raise, 1, 1},
-    {"%keep-reserve", p_keep_reserve, 0, 0},
-    {"%uninitialized", p_uninitialized, 1, 1},
-    {"procedure-name", p_procedure_name, 1, 1},
-    {"%bind-parameter", p_bind_parameter, 2, 2},
-    {"%make-promise", p_make_promise, 2, 2},
-    {"%promise-state", p_promise_state, 1, 1},
-    {"%promise-join!", p_promise_join, 2, 2},
-    {NULL, NULL, 0, 0},
-};
-
 static scm define_special(struct vm *vm, const char *name, enum special_primitive special,
                           int least, int most) {
-  const struct primitive_def def[] = {{name, NULL, least, most}, {NULL, NULL, 0, 0}};
-  define_primitives(vm, def);
-  scm symbol = intern(vm, name);
-  must_begin(symbol);
-  primitive_of(global_ref(symbol))->special = special;
-  return global_ref(symbol);
+  scm primitive = define_primitive(vm, &(struct primitive_def){name, NULL, least, most, NULL});
+  primitive_of(primitive)->special = special;
+  return primitive;
 }
 
 void vm_begin(struct vm *vm) {
   raise_procedure = SCM_FALSE;
   must_begin(tarn_root_add(world, (void **)&raise_procedure) == TARN_OK);
-  define_primitives(vm, defs);
   (void)define_special(vm, "apply", APPLY, 2, -1);
   (void)define_special(vm, "%apply-values", APPLY_VALUES, 2, 2);
   (void)define_special(vm, "%call/cc", CALL_CC, 1, 1);
