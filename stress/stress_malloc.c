@@ -5,6 +5,9 @@
  * threads and by threads that never allocated, blocks of all sizes and alignments, figures and
  * trimming beside all that, and forks in the middle of it.
  *
+ * With an odd seed there are a profile, metrics, a log and a page as well; then in the end no
+ * sample may be in use.
+ *
  * Every block knows its size and is filled with bytes that follow from it; blocks go from thread to
  * thread through slots.  A child of a fork frees what it finds there, and works a little.
  */
@@ -12,8 +15,10 @@
 #include "doors/malloc.h"
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <tarn/profile.h>
 #include <unistd.h>
 
 #define SLOTS 512u
@@ -170,13 +175,39 @@ static void work(void *data, unsigned number) {
   }
 }
 
+/* Before the first block. */
+static void ask_for_reports(void) {
+  static const char *const wanted[][2] = {{"TARN_PROFILE", "/dev/null"},
+                                          {"TARN_PROFILE_RATE", "300"},
+                                          {"TARN_METRICS", "/dev/null"},
+                                          {"TARN_METRICS_EVERY", "10ms"},
+                                          {"TARN_LOG", "heap=debug,thread:file=/dev/null"},
+                                          {"TARN_LIVE", "1"}};
+  for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
+    STRESS_EQUAL(setenv(wanted[i][0], wanted[i][1], 1), 0);
+  tarn_door_start();
+}
+
+static void check_profile(void) {
+  tarn_profile_info info = {.struct_size = sizeof info};
+  STRESS_EQUAL(tarn_profile_info_get(tarn_door_world(), &info), TARN_OK);
+  STRESS_CHECK(info.samples > 1000);
+  STRESS_EQUAL(info.in_use, 0);
+  fprintf(stderr, "  %llu samples, %llu dropped\n", (unsigned long long)info.samples,
+          (unsigned long long)info.dropped);
+}
+
 int main(int count, char **arguments) {
   stress_begin(
       count, arguments,
       "races of the malloc door: threads that come and go, frees by others, forks, trimming");
+  if (stress.seed % 2)
+    ask_for_reports();
   stress_run(NULL, stress.threads, work, NULL);
   for (unsigned i = 0; i < SLOTS; i++)
     drop(atomic_exchange_explicit(&slots[i], NULL, memory_order_acq_rel));
+  if (stress.seed % 2)
+    check_profile();
   fprintf(stderr, "  %llu forks, %llu births\n", (unsigned long long)atomic_load(&forks),
           (unsigned long long)atomic_load(&births));
   return stress_end();

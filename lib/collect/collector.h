@@ -74,17 +74,13 @@ struct tarn_collect_events {
   void (*fork)(tarn_world *world, enum tarn_fork when);
 };
 
-struct tarn_profile;
-struct tarn_watchers;
-
 struct tarn_collector {
   tarn_world *world;
   int generation;                     /* of the running collection */
   struct tarn_collect_report *report; /* the same */
   struct tarn_generations generations;
   const struct tarn_collect_events *events;
-  struct tarn_watchers *watchers; /* of inspect/; NULL: there are none yet */
-  struct tarn_marker marker;      /* the collecting thread's */
+  struct tarn_marker marker; /* the collecting thread's */
   struct tarn_markers markers;
   struct tarn_weak_part weak;
   struct tarn_ephemeron_part ephemerons;
@@ -108,12 +104,6 @@ struct tarn_collector {
   struct tarn_histogram pause_histogram;
   void *shadow;  /* of inspect/shadow.c, between its two calls */
   void *monitor; /* of inspect/monitor.c; NULL: there is none */
-  void *metrics; /* of inspect/metrics_file.c; atomic */
-  /* Of inspect/profile_file.c; under the store's sampling_lock, but for the last one: atomic. */
-  struct tarn_profile *profile;
-  tarn_profile_frames_fn frames_fn;
-  void *frames_data;
-  bool profile_written;
 };
 
 static inline struct tarn_collector *tarn_collector_of(tarn_world *world) {

@@ -27,6 +27,20 @@
  * thread has detached, the purger ends too: a process whose main thread has ended by pthread_exit
  * ends with its last thread.
  *
+ * Profiles (heap/sample.h).  While there is one, which is from before the first allocation until
+ * the process ends, `self` stays `nobody`, and the thread's record is `counted`: so the short ways
+ * find nothing, without a look at any of this, and all allocations and frees come to the slow ones,
+ * where they are counted.  The stack of a sample begins with who called the C library's name: by
+ * the return address of alloc_slow, to which the short ways jump, and without the functions here
+ * that call others of them, which have a section of their own (TARN_DOOR_FRONT) to be known by.
+ * The unwinder loads a library, so it is there from the constructor on; samples from before that
+ * have their caller only.
+ *
+ * Threads of the library's own for what options ask for, the metrics and the page, are made by the
+ * constructor: not by the first allocation, which may come in the middle of anything.  They end
+ * when no thread is left that allocates, as the purger does and for the same reason; and are made
+ * again, as in a child of a fork, by an allocation that finds nothing in its bin.
+ *
  * Inside.  While a thread makes the world or attaches, whatever allocates below it (the C library
  * in pthread_setspecific and pthread_atfork, for instance) comes back here: `inside` says so, and
  * the early buffer, or the record if it is good already, serves it.
@@ -54,8 +68,13 @@
 #include "heap/find.h"
 #include "heap/local.h"
 #include "inspect/events.h"
+#include "heap/sample.h"
 #include "inspect/live.h"
+#include "inspect/metrics.h"
 #include "inspect/options.h"
+#include "inspect/profile.h"
+#include "inspect/watch.h"
+#include "os/stack.h"
 #include "world/world.h"
 #include <elf.h>
 #include <errno.h>
@@ -85,13 +104,16 @@ static struct {
   struct tarn_store *store;
   struct tarn_heap *heap;
   bool purges_alone; /* the purger was asked for also where there is one thread */
-  bool begins;       /* so it is to be made: in a child of a fork, by its one thread */
+  bool begins;       /* atomic: threads of the library's own are to be made again */
 } door;
 
 static struct tarn_local nobody;
 static _Thread_local struct tarn_local *self DOOR_TLS = &nobody;
 
-/* Where the calling thread is; looked at only while `self` is `nobody`. */
+/* The record instead, where there is a profile; else NULL. */
+static _Thread_local struct tarn_local *counted DOOR_TLS;
+
+/* Where the calling thread is; looked at only while it has neither. */
 enum { NOT_INSIDE, INSIDE_ENTERING, INSIDE_FORK };
 static _Thread_local unsigned char inside DOOR_TLS;
 
@@ -134,6 +156,29 @@ __attribute__((noreturn)) static void corrupt(struct tarn_store *store, const vo
 static void retired(struct tarn_local *local) {
   if (self == local)
     self = &nobody;
+  if (counted == local)
+    counted = NULL;
+}
+
+/* Do options ask for threads that an allocation may have to make again? */
+static bool wants_threads(const tarn_world *world) {
+  return door.purges_alone || world->config.live || world->config.metrics_every_ns;
+}
+
+/* Threads of the library's own must not keep the process. */
+static void deserted(struct tarn_store *store) {
+  tarn_world *world = tarn_world_of_store(store);
+  tarn_metrics_let_go(world);
+  tarn_live_let_go(world);
+  /* Relaxed: who attaches from now on has had the lock that is held here. */
+  __atomic_store_n(&door.begins, wants_threads(world), __ATOMIC_RELAXED);
+}
+
+/* A name may have been given since the thread attached. */
+static void told(struct tarn_store *store, const struct tarn_told *what) {
+  if (what->kind == TARN_TOLD_THREAD && what->gone)
+    tarn_thread_rename(what->what);
+  tarn_watchers_told(tarn_world_of_store(store), what);
 }
 
 static const struct tarn_hooks hooks = {.before_refill = before_refill,
@@ -141,7 +186,17 @@ static const struct tarn_hooks hooks = {.before_refill = before_refill,
                                         .fail = fail,
                                         .corrupt = corrupt,
                                         .retired = retired,
+                                        .deserted = deserted,
+                                        .told = told,
                                         .uncollected = true};
+
+/* The calling thread allocates from the record from now on. */
+static void serve(struct tarn_local *local) {
+  if (TARN_UNLIKELY(local->store->sampling))
+    counted = local;
+  else
+    self = local;
+}
 
 /* --- fork ------------------------------------------------------------------------------------ */
 
@@ -155,12 +210,14 @@ static void before_fork(void) {
     _IO_list_lock();
   inside = INSIDE_FORK;
   self = &nobody;
+  counted = NULL;
 }
 
 static void after_fork(void) {
   struct tarn_mutator *own = tarn_mutator_self(door.world);
   inside = NOT_INSIDE;
-  self = own ? &own->local : &nobody;
+  if (own)
+    serve(&own->local);
   /* Acquire: another thread that forks may have put blocks there. */
   void *block = atomic_exchange_explicit(&deferred, NULL, memory_order_acquire);
   for (void *next; block; block = next) {
@@ -176,9 +233,11 @@ static void after_fork_parent(void) {
 }
 
 static void after_fork_child(void) {
+  if (door.world->watchers)
+    tarn_log_after_fork(door.world->watchers);
   after_fork();
   /* Not here: a child that soon executes another program pays nothing. */
-  __atomic_store_n(&door.begins, door.purges_alone, __ATOMIC_RELAXED);
+  __atomic_store_n(&door.begins, wants_threads(door.world), __ATOMIC_RELAXED);
   if (_IO_list_resetlock)
     _IO_list_resetlock(); /* as the C library does, where the process had threads */
 }
@@ -220,6 +279,8 @@ static const struct tarn_config *configure(void) {
     tarn_os_fault_at(config.fault_mmap);
   config.collect = config.scan_stack = config.verify = false;
   config.max_threads = 0;
+  config.log &= TARN_LOG_HEAP | TARN_LOG_THREAD | TARN_LOG_DEBUG(TARN_LOG_HEAP | TARN_LOG_THREAD);
+  config.trace[0] = '\0';
   return &config;
 }
 
@@ -229,10 +290,17 @@ static bool make_world(void) {
   if (tarn_world_make(configure(), &hooks, NULL, &world) != TARN_OK)
     return false;
   tarn_purge_stay(&world->store);
+  if (configure()->log && tarn_watchers_start(world) != TARN_OK) {
+    tarn_world_drop(world);
+    return false;
+  }
+  tarn_profile_begin(world);
   /* After the world's own handlers: so before these before a fork, and after them after it. */
   if (tarn_worlds_add(world) && !registered)
     registered = tarn_os_at_fork(before_fork, after_fork_parent, after_fork_child);
   if (!registered) {
+    tarn_profile_forget(world);
+    tarn_watchers_end(world);
     tarn_world_drop(world);
     return false;
   }
@@ -285,34 +353,47 @@ static struct tarn_local *enter(void) {
   tarn_thread *thread = NULL;
   inside = INSIDE_ENTERING;
   if (have_world() && tarn_thread_attach(door.world, &thread) == TARN_OK) {
-    self = tarn_local_of(thread); /* serves what pthread_create allocates */
+    serve(tarn_local_of(thread)); /* also what pthread_create allocates */
     if (is_second() && !tarn_thread_is_over())
       tarn_purge_begin(door.store);
   }
   inside = NOT_INSIDE;
   errno = kept;
-  return thread ? self : NULL;
+  return thread ? tarn_local_of(thread) : NULL;
 }
 
 /* After an allocation that began by `enter`. */
-static void leave_if_over(void) {
-  if (TARN_LIKELY(!tarn_thread_is_over()) || inside != NOT_INSIDE || self == &nobody)
+static void leave_if_over(struct tarn_local *local) {
+  if (TARN_LIKELY(!tarn_thread_is_over()) || inside != NOT_INSIDE ||
+      (self != local && counted != local))
     return;
   int kept = errno;
-  (void)tarn_thread_detach(tarn_thread_of(tarn_mutator_of_local(self)));
+  (void)tarn_thread_detach(tarn_thread_of(tarn_mutator_of_local(local)));
   errno = kept;
 }
 
 void tarn_door_start(void) {
-  if (self == &nobody)
-    (void)enter();
-  if (self != &nobody && door.purges_alone)
+  static bool started; /* only the constructor comes here, or who calls in its place */
+  if ((self == &nobody && !counted && !enter()) || started)
+    return;
+  started = true;
+  if (door.purges_alone)
     tarn_purge_begin(door.store);
-  static bool shown; /* only the constructor comes here, or who calls in its place */
-  if (self != &nobody && !shown) {
-    shown = true;
-    tarn_live_start(door.world);
-  }
+  if (door.store->sampling)
+    tarn_os_stack_start();
+  tarn_metrics_begin(door.world);
+  tarn_live_start(door.world);
+}
+
+/* Those threads of the library's own that were asked for, if they are not there: once, by whoever
+ * comes first. */
+static void begin_threads(void) {
+  if (tarn_thread_is_over() || !__atomic_exchange_n(&door.begins, false, __ATOMIC_RELAXED))
+    return;
+  if (door.purges_alone)
+    tarn_purge_begin(door.store); /* allocates, as the next ones */
+  tarn_metrics_resume(door.world);
+  tarn_live_resume(door.world);
 }
 
 /* --- allocation ------------------------------------------------------------------------------ */
@@ -331,11 +412,10 @@ static void *alloc_early(enum want want, size_t alignment, size_t size) {
 }
 
 /*
- * What can be had at once from the caller's bins: those of the world's first heap.  `nobody` has
+ * What can be had at once from the bins of a record: those of the world's first heap.  `nobody` has
  * none.  NULL: the slow path.
  */
-static inline void *alloc_fast(size_t size, size_t *dirty) {
-  struct tarn_local *local = self;
+static inline void *take(struct tarn_local *local, size_t size, size_t *dirty) {
   if (TARN_LIKELY(size <= TARN_INLINE_MOST))
     return tarn_fast_alloc(local, tarn_local_raw_bin(local, tarn_bin_table_16[(size + 15) / 16]),
                            dirty);
@@ -344,6 +424,8 @@ static inline void *alloc_fast(size_t size, size_t *dirty) {
   return tarn_fast_alloc(local, &local->bins[TARN_FLAVOUR_RAW][tarn_class_of(rounded(size))],
                          dirty);
 }
+
+static inline void *alloc_fast(size_t size, size_t *dirty) { return take(self, size, dirty); }
 
 static void *out_of_memory(void) {
   errno = ENOMEM;
@@ -361,25 +443,44 @@ static void *alloc_from(struct tarn_local *local, enum want want, size_t alignme
   }
 }
 
-/* The purger that was asked for: once, by whoever comes first. */
-static void begin_purger(void) {
-  if (__atomic_exchange_n(&door.begins, false, __ATOMIC_RELAXED) && !tarn_thread_is_over())
-    tarn_purge_begin(door.store); /* allocates */
+/* There is a profile: counts the block, which `caller` wants. */
+static void *alloc_counted(struct tarn_local *local, enum want want, size_t alignment, size_t size,
+                           const void *caller) {
+  size_t dirty;
+  tarn_thread_came_by(&local->pub, caller);
+  if (TARN_UNLIKELY(__atomic_load_n(&door.begins, __ATOMIC_RELAXED)))
+    begin_threads();
+  void *block = want != WANT_ALIGNED ? take(local, size, &dirty) : NULL;
+  if (!block)
+    return alloc_from(local, want, alignment, size);
+  if (TARN_UNLIKELY(!tarn_sample_passes(local, block)))
+    tarn_local_sample(local, door.heap, block, rounded(size));
+  return want == WANT_ZEROED ? tarn_inline_clear(block, dirty) : block;
 }
 
-/* Whatever else there is: sets errno when it fails. */
-static void *alloc_somehow(enum want want, size_t alignment, size_t size) {
-  if (self != &nobody) {
-    if (TARN_UNLIKELY(__atomic_load_n(&door.begins, __ATOMIC_RELAXED)))
-      begin_purger();
-    return alloc_from(self, want, alignment, size);
-  }
+/* The caller has no record, or none that the short ways know. */
+static __attribute__((noinline)) void *alloc_apart(enum want want, size_t alignment, size_t size,
+                                                   const void *caller) {
+  if (TARN_LIKELY(counted != NULL))
+    return alloc_counted(counted, want, alignment, size, caller);
   struct tarn_local *local = enter();
   if (!local)
     return inside == NOT_INSIDE ? NULL : alloc_early(want, alignment, size);
-  void *block = alloc_from(local, want, alignment, size);
-  leave_if_over();
+  void *block = door.store->sampling ? alloc_counted(local, want, alignment, size, caller)
+                                     : alloc_from(local, want, alignment, size);
+  leave_if_over(local);
   return block;
+}
+
+/* Whatever else there is: sets errno when it fails.  Inlined, so the caller is that of alloc_slow.
+ */
+static inline __attribute__((always_inline)) void *alloc_somehow(enum want want, size_t alignment,
+                                                                 size_t size) {
+  if (TARN_UNLIKELY(self == &nobody))
+    return alloc_apart(want, alignment, size, __builtin_return_address(0));
+  if (TARN_UNLIKELY(__atomic_load_n(&door.begins, __ATOMIC_RELAXED)))
+    begin_threads();
+  return alloc_from(self, want, alignment, size);
 }
 
 static __attribute__((noinline)) void *alloc_slow(enum want want, size_t alignment, size_t size) {
@@ -387,13 +488,13 @@ static __attribute__((noinline)) void *alloc_slow(enum want want, size_t alignme
   return block ? block : out_of_memory();
 }
 
-DOOR_HOT void *tarn_door_malloc(size_t size) {
+TARN_DOOR_FRONT DOOR_HOT void *tarn_door_malloc(size_t size) {
   size_t dirty;
   void *block = alloc_fast(size, &dirty);
   return TARN_LIKELY(block != NULL) ? block : alloc_slow(WANT_ANY, ALIGNMENT, size);
 }
 
-void *tarn_door_calloc(size_t count, size_t size) {
+TARN_DOOR_FRONT void *tarn_door_calloc(size_t count, size_t size) {
   size_t bytes, dirty;
   if (TARN_UNLIKELY(__builtin_mul_overflow(count, size, &bytes)))
     bytes = SIZE_MAX; /* refused like any other that is too large */
@@ -405,7 +506,7 @@ void *tarn_door_calloc(size_t count, size_t size) {
 /* --- aligned --------------------------------------------------------------------------------- */
 
 /* `alignment` is a power of two. */
-static void *alloc_aligned(size_t alignment, size_t size) {
+TARN_DOOR_FRONT static void *alloc_aligned(size_t alignment, size_t size) {
   if (alignment <= ALIGNMENT)
     return tarn_door_malloc(size);
   return alignment <= TARN_ALIGNMENT_MAX ? alloc_slow(WANT_ALIGNED, alignment, size)
@@ -415,7 +516,7 @@ static void *alloc_aligned(size_t alignment, size_t size) {
 static bool is_power_of_two(size_t value) { return value != 0 && (value & (value - 1)) == 0; }
 
 /* As in glibc 2.36 an alignment that is no power of two is raised to the next. */
-void *tarn_door_memalign(size_t alignment, size_t size) {
+TARN_DOOR_FRONT void *tarn_door_memalign(size_t alignment, size_t size) {
   size_t raised = ALIGNMENT;
   if (alignment > SIZE_MAX / 2 + 1) {
     errno = EINVAL;
@@ -426,7 +527,7 @@ void *tarn_door_memalign(size_t alignment, size_t size) {
   return alloc_aligned(raised, size);
 }
 
-int tarn_door_posix_memalign(void **out, size_t alignment, size_t size) {
+TARN_DOOR_FRONT int tarn_door_posix_memalign(void **out, size_t alignment, size_t size) {
   if (!is_power_of_two(alignment) || alignment % sizeof(void *) != 0)
     return EINVAL;
   int kept = errno;
@@ -438,9 +539,11 @@ int tarn_door_posix_memalign(void **out, size_t alignment, size_t size) {
   return 0;
 }
 
-void *tarn_door_valloc(size_t size) { return alloc_aligned(tarn_os_page_size(), size); }
+TARN_DOOR_FRONT void *tarn_door_valloc(size_t size) {
+  return alloc_aligned(tarn_os_page_size(), size);
+}
 
-void *tarn_door_pvalloc(size_t size) {
+TARN_DOOR_FRONT void *tarn_door_pvalloc(size_t size) {
   size_t page = tarn_os_page_size();
   if (size > TARN_OBJECT_MAX)
     return out_of_memory();
@@ -474,6 +577,13 @@ static void free_foreign(const void *block) {
 #endif
 }
 
+/* There is a profile, and the caller has a record. */
+static void free_counted(void *block) {
+  door.store->sampling->freed(door.store, block);
+  if (!tarn_fast_free(counted, block, true))
+    tarn_local_free(counted, block);
+}
+
 /* Large blocks, those of other threads' pools, and what is no block. */
 static __attribute__((noinline)) void free_slow(void *block) {
   int kept = errno;
@@ -482,6 +592,8 @@ static __attribute__((noinline)) void free_slow(void *block) {
       free_foreign(block);
   } else if (self != &nobody) {
     tarn_local_free(self, block);
+  } else if (counted) {
+    free_counted(block);
   } else if (inside == INSIDE_FORK) {
     defer(block);
   } else {
@@ -522,7 +634,7 @@ static size_t grown(size_t old, size_t size) {
   return size > old && old > TARN_LARGE_LIMIT ? size + size / 8 : size;
 }
 
-void *tarn_door_realloc(void *block, size_t size) {
+TARN_DOOR_FRONT void *tarn_door_realloc(void *block, size_t size) {
   if (!block)
     return tarn_door_malloc(size);
   if (size == 0) {
@@ -552,7 +664,7 @@ void *tarn_door_realloc(void *block, size_t size) {
   return other;
 }
 
-void *tarn_door_reallocarray(void *block, size_t count, size_t size) {
+TARN_DOOR_FRONT void *tarn_door_reallocarray(void *block, size_t count, size_t size) {
   size_t bytes;
   if (__builtin_mul_overflow(count, size, &bytes))
     return out_of_memory();

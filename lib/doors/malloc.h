@@ -19,6 +19,10 @@
 #include <stdio.h>
 #include <tarn/world.h>
 
+/* Functions that allocate, and call each other: they are no callers in a profile's stacks, see
+ * inspect/profile.c. */
+#define TARN_DOOR_FRONT __attribute__((section("tarn_front")))
+
 /* The linker gives these the names that programs know, which it can not give to what is hidden. */
 #define TARN_DOOR_NAMED __attribute__((visibility("default")))
 TARN_DOOR_NAMED void *tarn_door_malloc(size_t size);

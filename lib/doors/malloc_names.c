@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #define NAME __attribute__((visibility("default")))
+#define ALLOCATES NAME TARN_DOOR_FRONT
 
 /* Before anything else registers fork handlers, if nobody has allocated by then. */
 __attribute__((constructor)) static void start(void) { tarn_door_start(); }
@@ -19,19 +20,21 @@ __attribute__((constructor)) static void start(void) { tarn_door_start(); }
 /* malloc, calloc, realloc and free are other names of tarn_door_malloc and so on, which the linker
  * gives them (CMakeLists.txt): a function that only jumps to another costs some percent of a pair.
  */
-NAME void *reallocarray(void *block, size_t count, size_t size) {
+ALLOCATES void *reallocarray(void *block, size_t count, size_t size) {
   return tarn_door_reallocarray(block, count, size);
 }
 
-NAME void *aligned_alloc(size_t alignment, size_t size) {
+ALLOCATES void *aligned_alloc(size_t alignment, size_t size) {
   return tarn_door_memalign(alignment, size);
 }
-NAME void *memalign(size_t alignment, size_t size) { return tarn_door_memalign(alignment, size); }
-NAME int posix_memalign(void **out, size_t alignment, size_t size) {
+ALLOCATES void *memalign(size_t alignment, size_t size) {
+  return tarn_door_memalign(alignment, size);
+}
+ALLOCATES int posix_memalign(void **out, size_t alignment, size_t size) {
   return tarn_door_posix_memalign(out, alignment, size);
 }
-NAME void *valloc(size_t size) { return tarn_door_valloc(size); }
-NAME void *pvalloc(size_t size) { return tarn_door_pvalloc(size); }
+ALLOCATES void *valloc(size_t size) { return tarn_door_valloc(size); }
+ALLOCATES void *pvalloc(size_t size) { return tarn_door_pvalloc(size); }
 
 NAME size_t malloc_usable_size(void *block) { return tarn_door_usable_size(block); }
 NAME int malloc_trim(size_t keep) { return tarn_door_trim(keep); }
@@ -57,12 +60,12 @@ NAME struct mallinfo mallinfo(void) {
 /* --- glibc's other names --------------------------------------------------------------------- */
 
 NAME void cfree(void *block) { tarn_door_free(block); }
-NAME void *__libc_malloc(size_t size) { return tarn_door_malloc(size); }
-NAME void *__libc_calloc(size_t count, size_t size) { return tarn_door_calloc(count, size); }
-NAME void *__libc_realloc(void *block, size_t size) { return tarn_door_realloc(block, size); }
+ALLOCATES void *__libc_malloc(size_t size) { return tarn_door_malloc(size); }
+ALLOCATES void *__libc_calloc(size_t count, size_t size) { return tarn_door_calloc(count, size); }
+ALLOCATES void *__libc_realloc(void *block, size_t size) { return tarn_door_realloc(block, size); }
 NAME void __libc_free(void *block) { tarn_door_free(block); }
-NAME void *__libc_memalign(size_t alignment, size_t size) {
+ALLOCATES void *__libc_memalign(size_t alignment, size_t size) {
   return tarn_door_memalign(alignment, size);
 }
-NAME void *__libc_valloc(size_t size) { return tarn_door_valloc(size); }
-NAME void *__libc_pvalloc(size_t size) { return tarn_door_pvalloc(size); }
+ALLOCATES void *__libc_valloc(size_t size) { return tarn_door_valloc(size); }
+ALLOCATES void *__libc_pvalloc(size_t size) { return tarn_door_pvalloc(size); }

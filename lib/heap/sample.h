@@ -87,6 +87,21 @@ static inline size_t tarn_sample_piece(struct tarn_local *local, const struct ta
   return tarn_sample_piece_slow(local, pool, piece, size);
 }
 
+/* A raw block of the world's first two heaps, that the short way has taken: counts it, if it is
+ * nothing special; false: tarn_local_sample does it. */
+static inline bool tarn_sample_passes(struct tarn_local *local, const void *block) {
+  const struct tarn_pool *pool = tarn_pool_of((uintptr_t)block);
+  struct tarn_sampler *sampler = local->sampler;
+  if (TARN_UNLIKELY(!sampler || sampler->start != local->store->sampling->start))
+    return false;
+  uint64_t *distance = &sampler->bins[TARN_FLAVOUR_RAW][pool->size_class];
+  size_t size = tarn_pool_block_size(pool);
+  if (TARN_UNLIKELY(*distance <= size))
+    return false;
+  *distance -= size;
+  return true;
+}
+
 /* So many bytes of such pieces were not used. */
 void tarn_sample_put_back(struct tarn_local *local, const struct tarn_pool *pool, size_t rest);
 

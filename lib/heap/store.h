@@ -46,6 +46,9 @@ struct tarn_hooks {
   /* The calling thread is about to be detached from the world: `local` is not to be used any more.
    * Called before anything of it is given up, with no lock held.  May be NULL. */
   void (*retired)(struct tarn_local *local);
+  /* The last thread of the world has been detached.  Called with the registry's lock, also while
+   * another thread attaches.  May be NULL. */
+  void (*deserted)(struct tarn_store *store);
   /* The last unswept pool has been swept (heap/sweep.h), by the caller, who holds no lock.  May be
    * NULL. */
   void (*swept)(struct tarn_store *store);

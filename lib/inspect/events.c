@@ -210,8 +210,8 @@ static void show(tarn_world *world, const struct tarn_told *told) {
   tarn_live_collected(world, &collection);
 }
 
-static void told(tarn_world *world, const struct tarn_told *told) {
-  struct tarn_watchers *watchers = world->collector->watchers;
+void tarn_watchers_told(tarn_world *world, const struct tarn_told *told) {
+  struct tarn_watchers *watchers = world->watchers;
   int kept = errno;
   tarn_log_told(watchers, told);
   tarn_trace_told(watchers, told);
@@ -287,16 +287,12 @@ static struct tarn_place_of_listener *find(struct tarn_listeners *listeners, uin
   return NULL;
 }
 
-static struct tarn_watchers *watchers_of(tarn_world *world) {
-  return world->collector ? world->collector->watchers : NULL;
-}
-
 tarn_status tarn_world_add_listener(tarn_world *world, const tarn_events *events, void *data,
                                     uint64_t *id) {
   tarn_events copy;
-  if (!world || !watchers_of(world) || !events || !id || !copy_events(events, &copy))
+  if (!world || !world->watchers || !events || !id || !copy_events(events, &copy))
     return TARN_EINVAL;
-  struct tarn_listeners *listeners = &watchers_of(world)->listeners;
+  struct tarn_listeners *listeners = &world->watchers->listeners;
   (void)pthread_mutex_lock(&listeners->lock);
   struct tarn_place_of_listener *place = find(listeners, 0);
   if (place) {
@@ -308,7 +304,7 @@ tarn_status tarn_world_add_listener(tarn_world *world, const tarn_events *events
   }
   (void)pthread_mutex_unlock(&listeners->lock);
   if (place)
-    tarn_watchers_work_out(watchers_of(world));
+    tarn_watchers_work_out(world->watchers);
   return place ? TARN_OK : TARN_EBUSY;
 }
 
@@ -329,9 +325,9 @@ static void wait_for_users(tarn_world *world, struct tarn_place_of_listener *pla
 }
 
 tarn_status tarn_world_remove_listener(tarn_world *world, uint64_t id) {
-  if (!world || !watchers_of(world))
+  if (!world || !world->watchers)
     return TARN_EINVAL;
-  struct tarn_listeners *listeners = &watchers_of(world)->listeners;
+  struct tarn_listeners *listeners = &world->watchers->listeners;
   (void)pthread_mutex_lock(&listeners->lock);
   struct tarn_place_of_listener *place = id ? find(listeners, id) : NULL;
   if (place)
@@ -339,7 +335,7 @@ tarn_status tarn_world_remove_listener(tarn_world *world, uint64_t id) {
   (void)pthread_mutex_unlock(&listeners->lock);
   if (!place)
     return TARN_ENOTFOUND;
-  tarn_watchers_work_out(watchers_of(world));
+  tarn_watchers_work_out(world->watchers);
   if (!calls)
     wait_for_users(world, place);
   return TARN_OK;
@@ -373,7 +369,7 @@ tarn_status tarn_watchers_start(tarn_world *world) {
     (void)pthread_mutex_destroy(&watchers->listeners.lock);
     return TARN_ENOMEM;
   }
-  world->collector->watchers = watchers;
+  world->watchers = watchers;
   tarn_log_start(watchers);
   tarn_trace_begin(watchers);
   tarn_watchers_work_out(watchers);
@@ -382,7 +378,7 @@ tarn_status tarn_watchers_start(tarn_world *world) {
 
 /* Its memory goes with the world's metadata. */
 void tarn_watchers_end(tarn_world *world) {
-  struct tarn_watchers *watchers = world->collector ? world->collector->watchers : NULL;
+  struct tarn_watchers *watchers = world->watchers;
   if (!watchers)
     return;
   __atomic_store_n(&world->store.watched, 0, __ATOMIC_RELAXED);
@@ -390,7 +386,7 @@ void tarn_watchers_end(tarn_world *world) {
   tarn_log_end(watchers);
   (void)pthread_mutex_destroy(&watchers->trace.lock);
   (void)pthread_mutex_destroy(&watchers->listeners.lock);
-  world->collector->watchers = NULL;
+  world->watchers = NULL;
 }
 
 /* Of the threads that call listeners only this one is there. */
@@ -404,7 +400,7 @@ static void forget_users(struct tarn_listeners *listeners) {
 }
 
 static void around_fork(tarn_world *world, enum tarn_fork when) {
-  struct tarn_watchers *watchers = world->collector->watchers;
+  struct tarn_watchers *watchers = world->watchers;
   if (!watchers)
     return;
   if (when == TARN_FORK_BEFORE) {
@@ -426,5 +422,5 @@ static void around_fork(tarn_world *world, enum tarn_fork when) {
 const struct tarn_collect_events tarn_inspect_events = {.before_mark = before_mark,
                                                         .verify = verify,
                                                         .explain = tarn_explain,
-                                                        .told = told,
+                                                        .told = tarn_watchers_told,
                                                         .fork = around_fork};

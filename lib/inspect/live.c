@@ -29,11 +29,19 @@ struct stop_of {
   uint64_t longest;
 };
 
+/* What a thread has of a malloc's pools, as the last walk found it. */
+struct share {
+  const struct tarn_local *owner; /* only an address: the thread may be gone */
+  int64_t id;
+  uint64_t held, used;
+};
+
 struct tarn_live {
   tarn_world *world;
   struct tarn_live *next; /* under the lock of the process */
 
-  pthread_mutex_t lock; /* guards the next three; a leaf but for the names' */
+  pthread_mutex_t lock; /* guards the next four; a leaf but for the names' */
+  bool running;         /* there is a thread, or one is being made */
   uint64_t ring_count;
   struct tarn_live_collection ring[TARN_LIVE_RING];
   struct stop_of stops[STOPS_KEPT];
@@ -44,6 +52,7 @@ struct tarn_live {
   uint32_t users;    /* a futex: threads that may still touch this */
   uint32_t shows;    /* a futex: how often the page was filled, or could not be */
   bool ended;
+  bool let_go; /* the thread shall end, but may be made again */
 
   /* The thread's; in the child of a fork first the forking one's. */
   bool child; /* of a fork: the first page can wait */
@@ -53,6 +62,8 @@ struct tarn_live {
   struct tarn_live_page *page; /* written under the lock of the process, for the end */
   char path[PATH_ROOM];        /* the same */
   uint64_t walk_at;            /* not before */
+  struct share shares[TARN_LIVE_THREADS], before[TARN_LIVE_THREADS];
+  unsigned share_count, share_at; /* where the last pool's owner stands */
   struct tarn_live_view view;
 };
 
@@ -76,12 +87,43 @@ static uint64_t stop_of(const struct tarn_live *live, const char *name) {
   return 0;
 }
 
+/* A malloc does not ask for the names of its threads when they get them: the system has them. */
+static void find_name(struct tarn_live_thread *thread) {
+  char path[64], name[sizeof thread->name];
+  (void)snprintf(path, sizeof path, "/proc/self/task/%d/comm", (int)thread->id);
+  int file = tarn_os_open(path);
+  size_t got = file < 0 ? 0 : tarn_os_read(file, name, sizeof name - 1);
+  if (file >= 0)
+    (void)tarn_os_close(file);
+  if (got == 0)
+    return; /* it has just ended: the name that it began with */
+  memset(thread->name, 0, sizeof thread->name);
+  memcpy(thread->name, name, name[got - 1] == '\n' ? got - 1 : got);
+}
+
+/* Who has what; of threads that the last walk knew as it was then. */
+static void fill_shares(struct tarn_live *live) {
+  struct tarn_live_view *view = &live->view;
+  for (unsigned i = 0; i < live->share_count; i++)
+    for (unsigned k = 0; k < TARN_LIVE_THREADS && live->before[k].owner; k++)
+      if (live->shares[i].owner == live->before[k].owner &&
+          live->shares[i].id == live->before[k].id)
+        live->shares[i] = live->before[k];
+  for (unsigned i = 0; i < live->share_count; i++) {
+    find_name(&view->threads[i]);
+    view->threads[i].held_bytes = live->shares[i].held;
+    view->threads[i].used_bytes = live->shares[i].used;
+  }
+}
+
 /* While the registry is locked threads neither come nor go. */
 static void fill_threads(struct tarn_live *live) {
   tarn_world *world = live->world;
   struct tarn_live_view *view = &live->view;
   struct tarn_mutator *mutator;
   uint64_t count = 0;
+  memcpy(live->before, live->shares, sizeof live->before);
+  memset(live->shares, 0, sizeof live->shares);
   (void)pthread_mutex_lock(&world->registry.lock);
   (void)pthread_mutex_lock(&world->stop.names_lock);
   cds_list_for_each_entry(mutator, &world->registry.list, node) {
@@ -91,12 +133,14 @@ static void fill_threads(struct tarn_live *live) {
       thread->state = __atomic_load_n(&mutator->state, __ATOMIC_RELAXED); /* only a look */
       memcpy(thread->name, mutator->name, sizeof thread->name);
       thread->name[sizeof thread->name - 1] = '\0';
+      live->shares[count] = (struct share){.owner = &mutator->local, .id = mutator->id};
     }
     count++;
   }
   (void)pthread_mutex_unlock(&world->stop.names_lock);
   (void)pthread_mutex_unlock(&world->registry.lock);
   view->thread_count = count;
+  live->share_count = count < TARN_LIVE_THREADS ? (unsigned)count : TARN_LIVE_THREADS;
 }
 
 static void fill_collections(struct tarn_live *live) {
@@ -115,6 +159,18 @@ static unsigned generation_of(const struct tarn_pool *pool) {
   return age & TARN_AGE_YOUNG ? 0 : age & TARN_AGE_AGED ? 1 : 2;
 }
 
+/* Pools of one owner often lie beside each other. */
+static void add_share(struct tarn_live *live, const struct tarn_local *owner, uint64_t used) {
+  if (live->share_at >= live->share_count || live->shares[live->share_at].owner != owner)
+    for (live->share_at = 0; live->share_at < live->share_count; live->share_at++)
+      if (live->shares[live->share_at].owner == owner)
+        break;
+  if (live->share_at < live->share_count) {
+    live->shares[live->share_at].held += TARN_UNIT_SIZE;
+    live->shares[live->share_at].used += used;
+  }
+}
+
 static void add_pool(struct tarn_pool *pool, void *data) {
   struct tarn_live *live = data;
   struct tarn_pool seen = tarn_pool_peek(pool);
@@ -126,6 +182,9 @@ static void add_pool(struct tarn_pool *pool, void *data) {
   class->pools[live->view.flags & TARN_LIVE_SHOWS_AGES ? generation_of(pool) : 2]++;
   class->used += used;
   live->view.used_bytes += used * class->block_bytes;
+  const struct tarn_local *owner = live->world->collector ? NULL : tarn_pool_owner(pool);
+  if (owner)
+    add_share(live, owner, used * class->block_bytes);
 }
 
 static void fill_classes(struct tarn_live *live) {
@@ -140,6 +199,7 @@ static void fill_classes(struct tarn_live *live) {
   memset(view->classes, 0, sizeof view->classes);
   for (unsigned i = 0; i < TARN_CLASS_COUNT; i++)
     view->classes[i].block_bytes = tarn_class_size(i);
+  memset(live->before, 0, sizeof live->before); /* they are counted anew */
   tarn_store_visit(store); /* no fork meanwhile, which would leave the child with the walk's lock */
   tarn_store_each_pool(store, add_pool, live);
   tarn_store_leave(store);
@@ -164,6 +224,8 @@ static void fill(struct tarn_live *live) {
   fill_threads(live);
   fill_collections(live);
   fill_classes(live);
+  if (!world->collector)
+    fill_shares(live);
   view->updated_ns = tarn_os_now();
   view->updates++;
 }
@@ -297,6 +359,15 @@ static void leave(struct tarn_live *live) {
   tarn_os_wake_all(users);
 }
 
+/* Shall the thread end, which the world has no use for any more? */
+static bool goes(struct tarn_live *live) {
+  (void)pthread_mutex_lock(&live->lock);
+  bool gone = __atomic_load_n(&live->let_go, __ATOMIC_RELAXED); /* the bell orders it */
+  live->running = !gone;
+  (void)pthread_mutex_unlock(&live->lock);
+  return gone;
+}
+
 static void *run(void *data) {
   struct tarn_live *live = data;
   tarn_os_set_thread_name("tarn-live");
@@ -311,6 +382,8 @@ static void *run(void *data) {
     waits = false;
     (void)__atomic_fetch_add(&live->shows, 1, __ATOMIC_RELEASE);
     tarn_os_wake_all(&live->shows);
+    if (goes(live))
+      break;
     if (!is_ended(live))
       tarn_os_wait(&live->bell, bell, live->failed ? 0 : PERIOD_NS);
   }
@@ -361,7 +434,7 @@ void tarn_live_collected(tarn_world *world, const struct tarn_live_collection *c
     ring(live);
 }
 
-/* No lock is held. */
+/* No lock is held; `running` is set. */
 static void make_thread(struct tarn_live *live) {
   (void)__atomic_fetch_add(&live->users, 1, __ATOMIC_RELAXED);
   if (tarn_os_start_thread(run, live))
@@ -395,6 +468,8 @@ static void after_fork_child(void) {
     live->path[0] = '\0';
     live->failed = false;
     live->child = true;
+    live->running = true;
+    __atomic_store_n(&live->let_go, false, __ATOMIC_RELAXED);
     __atomic_store_n(&live->users, 0, __ATOMIC_RELAXED);
 #if !TARN_TSAN /* it ends children of threaded processes that make threads */
     if (!is_ended(live))
@@ -421,7 +496,10 @@ static struct tarn_live *next_farewell(void) {
 static void say_farewell(struct tarn_live *live) {
   uint32_t shows = __atomic_load_n(&live->shows, __ATOMIC_ACQUIRE);
   uint64_t until = tarn_os_now() + FAREWELL_NS, now;
-  if (live->child || live->failed_to_start)
+  (void)pthread_mutex_lock(&live->lock);
+  bool there = live->running && !live->failed_to_start;
+  (void)pthread_mutex_unlock(&live->lock);
+  if (live->child || !there)
     return;
   ring(live);
   while (__atomic_load_n(&live->shows, __ATOMIC_ACQUIRE) == shows && (now = tarn_os_now()) < until)
@@ -490,7 +568,29 @@ void tarn_live_start(tarn_world *world) {
     return;
   }
   world->live = live; /* before any thread that could collect is attached */
+  live->running = true;
   make_thread(live);
+}
+
+void tarn_live_let_go(tarn_world *world) {
+  struct tarn_live *live = world->live;
+  if (!live)
+    return;
+  __atomic_store_n(&live->let_go, true, __ATOMIC_RELAXED); /* the bell orders it */
+  ring(live);
+}
+
+void tarn_live_resume(tarn_world *world) {
+  struct tarn_live *live = world->live;
+  if (!live || live->failed_to_start)
+    return;
+  (void)pthread_mutex_lock(&live->lock);
+  bool starts = !live->running;
+  live->running = true;
+  __atomic_store_n(&live->let_go, false, __ATOMIC_RELAXED);
+  (void)pthread_mutex_unlock(&live->lock);
+  if (starts)
+    make_thread(live);
 }
 
 void tarn_live_end(tarn_world *world) {

@@ -9,7 +9,8 @@
  * processes under the thread sanitizer get none.
  *
  * Who may touch what: the list of all of them is under a lock of the process.  What collections
- * leave for the thread is under the lock of each; everything else is the thread's.
+ * leave for the thread, and whether it runs, is under the lock of each; everything else is the
+ * thread's.
  */
 #ifndef TARN_INSPECT_LIVE_H
 #define TARN_INSPECT_LIVE_H
@@ -26,6 +27,12 @@ void tarn_live_start(tarn_world *world);
 /* Ends the thread, waits for it, and takes the page away.  The caller is not attached, or blocked.
  * Called again it does nothing. */
 void tarn_live_end(tarn_world *world);
+
+/* For a world without a collector.  The thread shall end, for no thread is left that allocates; any
+ * lock may be held. */
+void tarn_live_let_go(tarn_world *world);
+/* It shall be there again.  May make it, which calls malloc. */
+void tarn_live_resume(tarn_world *world);
 
 /* A collection has ended; the world runs.  `last` is filled in here. */
 void tarn_live_collected(tarn_world *world, const struct tarn_live_collection *collection);

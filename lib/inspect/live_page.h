@@ -26,7 +26,7 @@
 #include <tarn/inspect.h>
 
 #define TARN_LIVE_MAGIC UINT64_C(0x6576696c6e726174) /* "tarnlive" */
-#define TARN_LIVE_VERSION 1u
+#define TARN_LIVE_VERSION 2u
 #define TARN_LIVE_RING 32u
 #define TARN_LIVE_THREADS 64u
 #define TARN_LIVE_CLASSES 80u
@@ -55,6 +55,9 @@ struct tarn_live_thread {
   int64_t id;           /* the kernel's */
   uint64_t state;       /* TARN_STATE_... of world/thread.h: 1 running, 2 blocked, 3 stopped */
   uint64_t stop_max_ns; /* longest stop of a collection in which it came last */
+  /* In worlds without a collector, about: of pools that it allocates from, and of blocks that were
+   * handed out from these, to whomever. */
+  uint64_t held_bytes, used_bytes;
   char name[TARN_LIVE_NAME];
 };
 

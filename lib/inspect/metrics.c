@@ -5,6 +5,9 @@
  * The table has each field of tarn_stats once, which a test sees to.  What is no time, count of
  * bytes or name is a plain number.  Types are those that the older text format of Prometheus knows
  * too (no `info`, no `unknown`), so that its readers take the file as well.
+ *
+ * Of a world without a collector only what is marked as `any` is told, since the others would be 0
+ * for ever; and one thing more, for which its pools are counted: what is in use of them.
  */
 #include "inspect/metrics.h"
 #include "collect/collector.h"
@@ -28,6 +31,7 @@ struct metric {
   const char *const *values; /* of the label */
   size_t offset, size;       /* in tarn_stats */
   enum kind kind;
+  bool any; /* of worlds without a collector, too */
 };
 
 static const char *const generations[] = {"0", "1", "2"};
@@ -40,6 +44,10 @@ static const char *const phases[] = {"roots", "counting", "living", "garbage", "
   { FIELD(field), .kind = (type), .family = (name), .help = (text) }
 #define BYTES(field, type, name, text) \
   { FIELD(field), .kind = (type), .family = (name), .help = (text), .unit = "bytes" }
+#define ANY_PLAIN(field, type, name, text) \
+  { FIELD(field), .kind = (type), .family = (name), .help = (text), .any = true }
+#define ANY_BYTES(field, type, name, text) \
+  { FIELD(field), .kind = (type), .family = (name), .help = (text), .unit = "bytes", .any = true }
 #define TIME(field, type, name, text) \
   { FIELD(field), .kind = (type), .family = (name), .help = (text), .unit = "seconds" }
 #define EACH(field, type, name, of, text, is, list)                                            \
@@ -70,21 +78,21 @@ static const struct metric metrics[] = {
     TIME(mark_last_ns, GAUGE, "mark_last_seconds",
          "Time that marking took in the last collection."),
     PLAIN(mark_overflows, COUNTER, "mark_overflows", "Times that the mark stack was full."),
-    PLAIN(threads, GAUGE, "threads", "Threads that are attached."),
+    ANY_PLAIN(threads, GAUGE, "threads", "Threads that are attached."),
     PLAIN(heaps, GAUGE, "heaps", "Heaps."),
     PLAIN(types, GAUGE, "types", "Types."),
-    PLAIN(pools, GAUGE, "pools", "Pools in use."),
+    ANY_PLAIN(pools, GAUGE, "pools", "Pools in use."),
     PLAIN(unswept_pools, GAUGE, "unswept_pools", "Pools that wait to be swept."),
-    PLAIN(large_objects, GAUGE, "large_objects", "Large objects in use."),
-    BYTES(heap_bytes, GAUGE, "heap_bytes", "Memory of pools and large objects in use."),
-    BYTES(heap_bytes_max, GAUGE, "heap_max_bytes", "The most that this ever was."),
+    ANY_PLAIN(large_objects, GAUGE, "large_objects", "Large objects in use."),
+    ANY_BYTES(heap_bytes, GAUGE, "heap_bytes", "Memory of pools and large objects in use."),
+    ANY_BYTES(heap_bytes_max, GAUGE, "heap_max_bytes", "The most that this ever was."),
     BYTES(live_bytes, GAUGE, "live_bytes", "Memory that the last collection found live."),
     PLAIN(live_objects, GAUGE, "live_objects", "Objects that the last collection found live."),
     BYTES(allocated_bytes, COUNTER, "allocated_bytes", "Memory allocated."),
     BYTES(side_table_bytes, GAUGE, "side_table_bytes", "Mark table in use."),
-    BYTES(metadata_bytes, GAUGE, "metadata_bytes", "Structures of the library's own."),
-    BYTES(returned_bytes, COUNTER, "returned_bytes", "Memory given back to the system."),
-    BYTES(dirty_bytes, GAUGE, "dirty_bytes", "Memory that is free and not given back yet."),
+    ANY_BYTES(metadata_bytes, GAUGE, "metadata_bytes", "Structures of the library's own."),
+    ANY_BYTES(returned_bytes, COUNTER, "returned_bytes", "Memory given back to the system."),
+    ANY_BYTES(dirty_bytes, GAUGE, "dirty_bytes", "Memory that is free and not given back yet."),
     BYTES(external_bytes, GAUGE, "external_bytes",
           "Memory that objects keep elsewhere, as the program says."),
     PLAIN(released, COUNTER, "released_objects", "Free functions that the collector ran."),
@@ -133,11 +141,26 @@ static void gather(const struct tarn_histogram *histogram, uint64_t buckets[TARN
     buckets[i] = atomic_load_explicit(&histogram->buckets[i], memory_order_relaxed);
 }
 
-void tarn_metrics_gather(tarn_world *world, struct tarn_figures *figures) {
+static void add_pool(struct tarn_pool *pool, void *data) {
+  uint64_t *bytes = data;
+  struct tarn_pool seen = tarn_pool_peek(pool);
+  uint32_t used = tarn_pool_used(&seen);
+  *bytes += (used < seen.capacity ? used : seen.capacity) * tarn_pool_block_size(&seen);
+}
+
+/* In use of a world's pools and large objects.  What owners change meanwhile is about right. */
+static uint64_t used_bytes(struct tarn_store *store) {
+  uint64_t bytes = 0;
+  tarn_store_visit(store); /* no fork meanwhile, which would leave the child with the walk's lock */
+  tarn_store_each_pool(store, add_pool, &bytes);
+  tarn_store_leave(store);
+  uint64_t all = atomic_load_explicit(&store->bytes, memory_order_relaxed);
+  uint64_t pools = atomic_load_explicit(&store->pools, memory_order_relaxed) * TARN_UNIT_SIZE;
+  return bytes + (all > pools ? all - pools : 0);
+}
+
+static void gather_times(tarn_world *world, struct tarn_figures *figures) {
   struct tarn_collector *collector = world->collector;
-  figures->world = world->number;
-  figures->stats.struct_size = sizeof figures->stats;
-  (void)tarn_stats_get(world, &figures->stats);
   gather(&collector->pause_histogram, figures->times[TARN_TIMES_PAUSES].buckets);
   gather(&world->stop.histogram, figures->times[TARN_TIMES_STOPS].buckets);
   gather(&collector->cycles.pause_histogram, figures->times[TARN_TIMES_CYCLES].buckets);
@@ -145,6 +168,21 @@ void tarn_metrics_gather(tarn_world *world, struct tarn_figures *figures) {
   figures->times[TARN_TIMES_STOPS].sum =
       atomic_load_explicit(&world->stop.total_ns, memory_order_relaxed);
   figures->times[TARN_TIMES_CYCLES].sum = figures->stats.cycle_pause_total_ns;
+}
+
+void tarn_metrics_gather(tarn_world *world, struct tarn_figures *figures) {
+  figures->world = world->number;
+  figures->uncollected = !world->collector;
+  figures->stats.struct_size = sizeof figures->stats;
+  (void)tarn_stats_get(world, &figures->stats);
+  if (figures->uncollected)
+    figures->used_bytes = used_bytes(&world->store);
+  else
+    gather_times(world, figures);
+}
+
+static bool is_told(const struct metric *metric, const struct tarn_figures *figures) {
+  return !figures->uncollected || metric->any;
 }
 
 static size_t count_of(const struct metric *metric) {
@@ -243,12 +281,22 @@ static void put_histogram(struct tarn_out *out, const struct tarn_figures *figur
   put_value(out, true, figures->times[which].sum);
 }
 
+/* What is in use, of a world without a collector. */
+static void put_used(struct tarn_out *out, const struct tarn_figures *figures) {
+  put_head(out, "used_bytes", "gauge", "bytes",
+           "Memory in blocks that were handed out, or that a thread has at hand.");
+  put_sample(out, "used_bytes", "", figures->world, NULL, NULL);
+  put_value(out, false, figures->used_bytes);
+}
+
 static void put_openmetrics(struct tarn_out *out, const struct tarn_figures *figures) {
   for (size_t i = 0; i < METRICS; i++)
-    if (metrics[i].kind != SUM)
+    if (metrics[i].kind != SUM && is_told(&metrics[i], figures))
       put_metric(out, &metrics[i], figures);
-  for (unsigned i = 0; i < TARN_TIMES; i++)
+  for (unsigned i = 0; !figures->uncollected && i < TARN_TIMES; i++)
     put_histogram(out, figures, i);
+  if (figures->uncollected)
+    put_used(out, figures);
   tarn_out_text(out, "# EOF\n");
 }
 
@@ -300,20 +348,41 @@ static void put_json_histogram(struct tarn_out *out, const struct tarn_figures *
   tarn_out_text(out, "}");
 }
 
-static void put_json(struct tarn_out *out, const struct tarn_figures *figures) {
-  tarn_out_text(out, "{\n  \"format\": \"tarn-metrics\",\n  \"version\": 1,\n  \"world\": ");
-  tarn_out_number(out, figures->world);
-  tarn_out_text(out, ",\n  \"stats\": {\n");
+static void put_json_stats(struct tarn_out *out, const struct tarn_figures *figures) {
+  bool first = true;
+  tarn_out_text(out, "  \"stats\": {\n");
   for (size_t i = 0; i < METRICS; i++) {
+    if (!is_told(&metrics[i], figures))
+      continue;
+    tarn_out_text(out, first ? "" : ",\n");
     put_json_metric(out, &metrics[i], &figures->stats);
-    tarn_out_text(out, i + 1 < METRICS ? ",\n" : "\n");
+    first = false;
   }
-  tarn_out_text(out, "  },\n  \"histograms\": {\n");
+  tarn_out_text(out, "\n  },\n");
+}
+
+static void put_json_times(struct tarn_out *out, const struct tarn_figures *figures) {
+  tarn_out_text(out, "  \"histograms\": {\n");
   for (unsigned i = 0; i < TARN_TIMES; i++) {
     put_json_histogram(out, figures, i);
     tarn_out_text(out, i + 1 < TARN_TIMES ? ",\n" : "\n");
   }
-  tarn_out_text(out, "  }\n}\n");
+  tarn_out_text(out, "  }\n");
+}
+
+static void put_json(struct tarn_out *out, const struct tarn_figures *figures) {
+  tarn_out_text(out, "{\n  \"format\": \"tarn-metrics\",\n  \"version\": 1,\n  \"world\": ");
+  tarn_out_number(out, figures->world);
+  tarn_out_text(out, ",\n");
+  put_json_stats(out, figures);
+  if (figures->uncollected) {
+    tarn_out_text(out, "  \"malloc\": {\"used_bytes\": ");
+    tarn_out_number(out, figures->used_bytes);
+    tarn_out_text(out, "}\n");
+  } else {
+    put_json_times(out, figures);
+  }
+  tarn_out_text(out, "}\n");
 }
 
 void tarn_metrics_put(struct tarn_out *out, tarn_metrics_format format,

@@ -4,10 +4,16 @@
  *
  * The options' part of a world is in its metadata, made before anybody else knows the world.  The
  * thread that writes again and again is the world's; whoever ends the writing waits for it.  In the
- * child of a fork there is no such thread, and only the end is written.
+ * child of a fork there is no such thread, and only the end is written, unless the world has no
+ * collector: then it may be made again, as it may when it was let go.
+ *
+ * The state is a word.  RUNS becomes ENDS or LET_GO by others, and either becomes ENDED by the
+ * thread, as the last thing that it does; LET_GO may become RUNS again before that.  All changes
+ * but those of a state that is one thread's alone are compare-and-exchange.
  */
-#include "collect/collector.h"
 #include "inspect/metrics.h"
+#include "inspect/watch.h"
+#include "world/world.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -69,9 +75,9 @@ tarn_status tarn_metrics_write_file(tarn_world *world, tarn_metrics_format forma
 
 /* --- by options ------------------------------------------------------------------------------ */
 
-enum { STATE_NONE, STATE_RUNS, STATE_ENDS, STATE_ENDED };
+enum { STATE_NONE, STATE_RUNS, STATE_LET_GO, STATE_ENDS, STATE_ENDED };
 
-struct part {
+struct tarn_metrics_part {
   tarn_world *world;
   uint32_t state; /* of the thread; atomic, a futex */
   pid_t process;  /* that the thread is of */
@@ -80,7 +86,7 @@ struct part {
   uint32_t over;  /* atomic: the last one is written, or about to be */
 };
 
-static void write_part(struct part *part) {
+static void write_part(struct tarn_metrics_part *part) {
   char path[TARN_PATH_ROOM];
   const char *pattern = part->world->config.metrics;
   tarn_status status = TARN_ESYSTEM;
@@ -95,11 +101,15 @@ static void write_part(struct part *part) {
   part->failed = status != TARN_OK;
 }
 
-static void *run(void *data) {
-  struct part *part = data;
+/* True: the state was `from`, and is `to` now.  Acquire and release, here and where the state is
+ * read: what a thread did to the part comes before what is done by who sees that it has ended. */
+static bool change(struct tarn_metrics_part *part, uint32_t from, uint32_t to) {
+  return __atomic_compare_exchange_n(&part->state, &from, to, false, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_RELAXED);
+}
+
+static void write_again_and_again(struct tarn_metrics_part *part) {
   uint64_t every = part->world->config.metrics_every_ns, due = tarn_os_now() + every;
-  tarn_os_set_thread_name("tarn-metrics");
-  /* Acquire and release, here and in the end: what this thread did to the part comes before. */
   while (__atomic_load_n(&part->state, __ATOMIC_ACQUIRE) == STATE_RUNS) {
     uint64_t now = tarn_os_now();
     if (now < due) {
@@ -109,14 +119,21 @@ static void *run(void *data) {
     write_part(part);
     due = now + every;
   }
+}
+
+static void *run(void *data) {
+  struct tarn_metrics_part *part = data;
   uint32_t *state = &part->state;
-  __atomic_store_n(state, STATE_ENDED, __ATOMIC_RELEASE);
+  tarn_os_set_thread_name("tarn-metrics");
+  do
+    write_again_and_again(part);
+  while (!change(part, STATE_ENDS, STATE_ENDED) && !change(part, STATE_LET_GO, STATE_ENDED));
   tarn_os_wake_all(state); /* the part may be gone: only its address is used */
   return NULL;
 }
 
-static void start_thread(struct part *part) {
-  __atomic_store_n(&part->state, STATE_RUNS, __ATOMIC_RELAXED); /* nobody else is there yet */
+/* The state is RUNS, and there is no thread. */
+static void start_thread(struct tarn_metrics_part *part) {
   if (tarn_os_start_thread(run, part))
     return;
   __atomic_store_n(&part->state, STATE_NONE, __ATOMIC_RELAXED);
@@ -126,31 +143,56 @@ static void start_thread(struct part *part) {
 void tarn_metrics_begin(tarn_world *world) {
   if (!world->config.metrics[0])
     return;
-  struct part *part = tarn_meta_alloc(&world->store.meta, sizeof *part);
+  struct tarn_metrics_part *part = tarn_meta_alloc(&world->store.meta, sizeof *part);
   if (!part) {
     tarn_os_say("tarn: metrics: no memory");
     return;
   }
   part->world = world;
   part->process = getpid();
-  if (world->config.metrics_every_ns)
+  if (world->config.metrics_every_ns) {
+    __atomic_store_n(&part->state, STATE_RUNS, __ATOMIC_RELAXED); /* nobody else is there yet */
     start_thread(part);
+  }
   /* Release: a thread in which the process exits finds it by the list of worlds. */
-  __atomic_store_n(&world->collector->metrics, part, __ATOMIC_RELEASE);
+  __atomic_store_n(&world->metrics, part, __ATOMIC_RELEASE);
 }
 
-static void end_thread(struct part *part) {
-  if (part->process != getpid() || __atomic_load_n(&part->state, __ATOMIC_RELAXED) == STATE_NONE)
+void tarn_metrics_let_go(tarn_world *world) {
+  struct tarn_metrics_part *part = __atomic_load_n(&world->metrics, __ATOMIC_ACQUIRE);
+  if (part && change(part, STATE_RUNS, STATE_LET_GO))
+    tarn_os_wake_all(&part->state);
+}
+
+void tarn_metrics_resume(tarn_world *world) {
+  struct tarn_metrics_part *part = __atomic_load_n(&world->metrics, __ATOMIC_ACQUIRE);
+  /* Relaxed, as in the end.  One that is over meanwhile may write once more. */
+  if (!part || __atomic_load_n(&part->over, __ATOMIC_RELAXED))
     return;
-  __atomic_store_n(&part->state, STATE_ENDS, __ATOMIC_RELEASE);
-  tarn_os_wake_all(&part->state);
+  if (part->process != getpid()) {
+    if (!world->config.metrics_every_ns || !tarn_path_names_process(world->config.metrics) ||
+        TARN_TSAN) /* it ends children of threaded processes that make threads */
+      return;
+    part->process = getpid(); /* one thread of a child comes here, once */
+    part->files = 0;
+    __atomic_store_n(&part->state, STATE_RUNS, __ATOMIC_RELAXED);
+    start_thread(part);
+  } else if (!change(part, STATE_LET_GO, STATE_RUNS) && change(part, STATE_ENDED, STATE_RUNS)) {
+    start_thread(part);
+  }
+}
+
+static void end_thread(struct tarn_metrics_part *part) {
+  if (part->process != getpid())
+    return;
+  if (change(part, STATE_RUNS, STATE_ENDS) || change(part, STATE_LET_GO, STATE_ENDS))
+    tarn_os_wake_all(&part->state);
   while (__atomic_load_n(&part->state, __ATOMIC_ACQUIRE) == STATE_ENDS)
     tarn_os_wait(&part->state, STATE_ENDS, 0);
 }
 
 void tarn_metrics_end(tarn_world *world) {
-  struct part *part =
-      world->collector ? __atomic_load_n(&world->collector->metrics, __ATOMIC_ACQUIRE) : NULL;
+  struct tarn_metrics_part *part = __atomic_load_n(&world->metrics, __ATOMIC_ACQUIRE);
   /* At the exit of a process another thread may be ending the world.  Relaxed: one of the two does
    * it, under the lock of worlds or before the world leaves their list. */
   if (!part || __atomic_exchange_n(&part->over, 1, __ATOMIC_RELAXED))

@@ -193,6 +193,16 @@ static void drop_entry(struct tarn_profile *profile, uint32_t at) {
 
 /* --- what heap/sample.h calls ---------------------------------------------------------------- */
 
+/* The functions by which programs come into a malloc, and which call each other: a section of their
+ * own, if they are there. */
+extern const char __start_tarn_front[] __attribute__((weak, visibility("hidden")));
+extern const char __stop_tarn_front[] __attribute__((weak, visibility("hidden")));
+
+static bool is_front(uintptr_t call) {
+  uintptr_t start = (uintptr_t)__start_tarn_front;
+  return call - 1 - start < (uintptr_t)__stop_tarn_front - start;
+}
+
 /* The calls that led to the public function that the program called. */
 static void note_calls(const struct tarn_mutator *self, struct tarn_profile_stack *stack) {
   uintptr_t found[TARN_PROFILE_CALLS + 16];
@@ -202,7 +212,11 @@ static void note_calls(const struct tarn_mutator *self, struct tarn_profile_stac
     from++;
   if (from == count)
     from = 0; /* better too much than nothing */
+  while (from < count && is_front(found[from]))
+    from++;
   stack->calls = 0;
+  if (count == 0 && caller)
+    stack->call[stack->calls++] = caller; /* it is all that is known */
   for (unsigned i = from; i < count && stack->calls < TARN_PROFILE_CALLS; i++)
     stack->call[stack->calls++] = found[i];
 }
@@ -271,7 +285,6 @@ struct tarn_profile *tarn_profile_make(uint64_t rate) {
   struct tarn_profile *profile = tarn_os_map(whole_pages(sizeof *profile));
   if (!profile)
     return NULL;
-  tarn_os_stack_start();
   profile->sampling = (struct tarn_sampling){
       .rate = rate,
       /* Relaxed: only a number. */

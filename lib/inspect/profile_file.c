@@ -2,21 +2,18 @@
 /*
  * inspect/profile_file.c: the calls of tarn/profile.h, and when the options write.
  *
- * The world's profile, `collector->profile`, is under the store's sampling_lock.  It is replaced in
- * stops only, so what it is for threads that allocate (`store->sampling`) cannot change for a
- * running one; and where it goes, nobody can be copying it.
+ * The world's profile is under the store's sampling_lock.  It is replaced in stops only, so what it
+ * is for threads that allocate (`store->sampling`) cannot change for a running one; and where it
+ * goes, nobody can be copying it.  A world without a collector has none, or one from before anybody
+ * knows the world until the process ends.
  */
-#include "collect/collector.h"
 #include "inspect/profile.h"
+#include "os/stack.h"
 #include <errno.h>
 #include <string.h>
 
 static void lock(tarn_world *world) { (void)pthread_mutex_lock(&world->store.sampling_lock); }
 static void unlock(tarn_world *world) { (void)pthread_mutex_unlock(&world->store.sampling_lock); }
-
-static struct tarn_profile *profile_of(tarn_world *world) {
-  return world->collector ? world->collector->profile : NULL;
-}
 
 /* --- start and stop -------------------------------------------------------------------------- */
 
@@ -28,11 +25,11 @@ static tarn_status check(tarn_thread *self) {
 /* In a stop, or before anybody else knows the world.  The profile that was there; to be dropped. */
 static struct tarn_profile *install(tarn_world *world, struct tarn_profile *profile) {
   lock(world);
-  struct tarn_profile *old = profile_of(world);
+  struct tarn_profile *old = world->profile;
   profile->on = true;
-  profile->frames_fn = world->collector->frames_fn;
-  profile->frames_data = world->collector->frames_data;
-  world->collector->profile = profile;
+  profile->frames_fn = world->frames_fn;
+  profile->frames_data = world->frames_data;
+  world->profile = profile;
   world->store.sampling = &profile->sampling;
   unlock(world);
   struct tarn_mutator *mutator;
@@ -50,6 +47,7 @@ tarn_status tarn_profile_start(tarn_thread *self, size_t rate) {
   struct tarn_profile *profile = tarn_profile_make(rate ? rate : TARN_PROFILE_RATE);
   if (!profile)
     return TARN_ENOMEM;
+  tarn_os_stack_start();
   tarn_stop_begin_always(world, mutator);
   bool busy = world->store.sampling != NULL;
   if (!busy)
@@ -71,7 +69,7 @@ tarn_status tarn_profile_stop(tarn_thread *self) {
   bool was_on = world->store.sampling != NULL;
   if (was_on) {
     lock(world);
-    struct tarn_profile *profile = profile_of(world);
+    struct tarn_profile *profile = world->profile;
     profile->on = false;
     profile->ended = tarn_os_now();
     world->store.sampling = NULL;
@@ -86,9 +84,9 @@ tarn_status tarn_profile_set_frames(tarn_world *world, tarn_profile_frames_fn fn
   if (!world)
     return TARN_EINVAL;
   lock(world);
-  struct tarn_profile *profile = profile_of(world);
-  world->collector->frames_fn = fn;
-  world->collector->frames_data = data;
+  struct tarn_profile *profile = world->profile;
+  world->frames_fn = fn;
+  world->frames_data = data;
   if (profile) {
     profile->frames_fn = fn;
     profile->frames_data = data;
@@ -104,7 +102,7 @@ tarn_status tarn_profile_info_get(tarn_world *world, tarn_profile_info *info) {
     return TARN_EINVAL;
   tarn_profile_info all = {.struct_size = info->struct_size};
   lock(world);
-  const struct tarn_profile *profile = profile_of(world);
+  const struct tarn_profile *profile = world->profile;
   if (profile) {
     all.on = profile->on;
     all.rate = profile->sampling.rate;
@@ -127,7 +125,7 @@ tarn_status tarn_profile_info_get(tarn_world *world, tarn_profile_info *info) {
 static tarn_status write_to(tarn_world *world, struct tarn_out *out, tarn_profile_format format,
                             tarn_profile_value value) {
   lock(world);
-  const struct tarn_profile *profile = profile_of(world);
+  const struct tarn_profile *profile = world->profile;
   bool there = profile != NULL;
   struct tarn_profile *copy = there ? tarn_profile_copy(profile) : NULL;
   unlock(world);
@@ -174,6 +172,8 @@ tarn_status tarn_profile_write_file(tarn_world *world, tarn_profile_format forma
 void tarn_profile_begin(tarn_world *world) {
   if (!world->config.profile[0])
     return;
+  if (!world->store.hooks->uncollected)
+    tarn_os_stack_start(); /* a malloc's front does it, for it may be in the middle of anything */
   struct tarn_profile *profile = tarn_profile_make(world->config.profile_rate);
   if (profile)
     (void)install(world, profile);
@@ -185,10 +185,10 @@ void tarn_profile_end(tarn_world *world) {
   char path[TARN_PATH_ROOM];
   const char *pattern = world->config.profile;
   tarn_status status = TARN_ESYSTEM;
-  if (!pattern[0] || !world->collector)
+  if (!pattern[0])
     return;
   /* At the exit of a process another thread may be ending the world; as in tarn_metrics_end. */
-  if (__atomic_exchange_n(&world->collector->profile_written, true, __ATOMIC_RELAXED))
+  if (__atomic_exchange_n(&world->profile_written, true, __ATOMIC_RELAXED))
     return;
   errno = ENAMETOOLONG;
   if (tarn_out_path(pattern, world->number, 1, path, sizeof path))
@@ -204,9 +204,9 @@ void tarn_profile_end(tarn_world *world) {
 
 void tarn_profile_forget(tarn_world *world) {
   lock(world);
-  struct tarn_profile *profile = profile_of(world);
+  struct tarn_profile *profile = world->profile;
   world->store.sampling = NULL;
-  world->collector->profile = NULL;
+  world->profile = NULL;
   unlock(world);
   tarn_profile_drop(profile);
 }

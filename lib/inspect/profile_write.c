@@ -29,18 +29,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FUNCTION_MOST 128u
-
-/* An address that occurs, and what it is called. */
-struct spot {
-  uintptr_t address;
-  char function[FUNCTION_MOST];
-};
-
 struct writer {
   struct tarn_out *out;
   const struct tarn_profile *profile;
-  struct spot *spots; /* by address */
+  struct tarn_os_spot *spots; /* by address */
   size_t spot_count, spot_bytes;
   struct tarn_os_code *codes; /* by address, as the system tells them */
   size_t code_count, code_bytes;
@@ -49,7 +41,7 @@ struct writer {
 
 /* --- addresses ------------------------------------------------------------------------------- */
 
-static void sift_down(struct spot *spots, size_t at, size_t count) {
+static void sift_down(struct tarn_os_spot *spots, size_t at, size_t count) {
   uintptr_t address = spots[at].address;
   for (size_t child; (child = 2 * at + 1) < count; at = child) {
     if (child + 1 < count && spots[child + 1].address > spots[child].address)
@@ -62,7 +54,7 @@ static void sift_down(struct spot *spots, size_t at, size_t count) {
 }
 
 /* A heap's: qsort may call malloc. */
-static void sort(struct spot *spots, size_t count) {
+static void sort(struct tarn_os_spot *spots, size_t count) {
   for (size_t i = count / 2; i-- > 0;)
     sift_down(spots, i, count);
   for (size_t end = count; end-- > 1;) {
@@ -83,7 +75,7 @@ static size_t call_count(const struct tarn_profile *profile) {
 static bool gather_spots(struct writer *writer) {
   const struct tarn_profile *profile = writer->profile;
   size_t count = 0, page = tarn_os_page_size();
-  writer->spot_bytes = call_count(profile) * sizeof(struct spot);
+  writer->spot_bytes = call_count(profile) * sizeof(struct tarn_os_spot);
   writer->spot_bytes = (writer->spot_bytes + page) & ~(page - 1);
   if (!(writer->spots = tarn_os_map(writer->spot_bytes)))
     return false;
@@ -94,8 +86,7 @@ static bool gather_spots(struct writer *writer) {
   for (size_t i = 0; i < count; i++)
     if (i == 0 || writer->spots[i].address != writer->spots[writer->spot_count - 1].address)
       writer->spots[writer->spot_count++].address = writer->spots[i].address;
-  for (size_t i = 0; i < writer->spot_count; i++)
-    tarn_os_code_function(writer->spots[i].address, writer->spots[i].function, FUNCTION_MOST);
+  tarn_os_code_functions(writer->spots, writer->spot_count);
   return true;
 }
 

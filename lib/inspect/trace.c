@@ -453,7 +453,7 @@ void tarn_trace_begin(struct tarn_watchers *watchers) {
 void tarn_trace_end(struct tarn_watchers *watchers) { (void)stop(watchers); }
 
 static struct tarn_watchers *watchers_of(tarn_world *world) {
-  return world && world->collector ? world->collector->watchers : NULL;
+  return world ? world->watchers : NULL;
 }
 
 /* As the option's. */

@@ -70,10 +70,13 @@ struct tarn_watchers {
   struct tarn_trace trace;
 };
 
-/* With the collector there, before any thread is attached; and after all threads.  The end also for
- * a world that has none, or no collector. */
+/* With the collector there, if the world has one, before any thread is attached; and after all
+ * threads.  The end also for a world that has none. */
 tarn_status tarn_watchers_start(tarn_world *world);
 void tarn_watchers_end(tarn_world *world);
+
+/* What a world's heap layer or collector tells. */
+void tarn_watchers_told(tarn_world *world, const struct tarn_told *told);
 
 /* Works out `watched`; who calls has just changed what one of them wants. */
 void tarn_watchers_work_out(struct tarn_watchers *watchers);

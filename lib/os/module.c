@@ -18,6 +18,9 @@
 #define NAME_KEPT 96
 #define SYMBOLS_AT_ONCE 64u
 
+/* Not those of /proc/self: there are none when the process's first thread has ended. */
+#define MAPS "/proc/thread-self/maps"
+
 /* --- mappings -------------------------------------------------------------------------------- */
 
 struct reader {
@@ -96,7 +99,7 @@ static bool read_mapping(struct reader *reader, struct mapping *mapping) {
 }
 
 static bool find_mapping(uintptr_t address, struct mapping *mapping) {
-  struct reader reader = {.file = tarn_os_open("/proc/self/maps")};
+  struct reader reader = {.file = tarn_os_open(MAPS)};
   bool found = false;
   if (reader.file < 0)
     return false;
@@ -214,16 +217,6 @@ static bool find_place(uintptr_t address, struct place *place) {
   return true;
 }
 
-void tarn_os_code_function(uintptr_t address, char *text, size_t size) {
-  struct place place;
-  if (!find_place(address, &place))
-    (void)snprintf(text, size, "0x%lx", (unsigned long)address);
-  else if (place.name[0])
-    (void)snprintf(text, size, "%s", place.name);
-  else
-    (void)snprintf(text, size, "%s+0x%lx", place.module, (unsigned long)place.own);
-}
-
 void tarn_os_code_place(uintptr_t address, char *text, size_t size) {
   struct place place;
   if (!find_place(address, &place))
@@ -233,6 +226,116 @@ void tarn_os_code_place(uintptr_t address, char *text, size_t size) {
                    place.module, (unsigned long)place.own);
   else
     (void)snprintf(text, size, "%s+0x%lx", place.module, (unsigned long)place.own);
+}
+
+/* --- many at once ---------------------------------------------------------------------------- */
+
+/* Spots of one segment of a file. */
+struct crowd {
+  int file;
+  ElfW(Shdr) table, strings;
+  struct tarn_os_spot *spots;
+  size_t count;
+  uintptr_t bias; /* of their addresses: so much more than the module's own */
+};
+
+/* The first of the spots that is at the address or beyond it. */
+static size_t first_from(const struct crowd *crowd, uintptr_t address) {
+  size_t low = 0, high = crowd->count;
+  while (low < high) {
+    size_t middle = (low + high) / 2;
+    if (crowd->spots[middle].address < address)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+/* Those in the symbol's function get its name, unless they have one. */
+static void name_spots(const struct crowd *crowd, const ElfW(Sym) * symbol) {
+  char name[NAME_KEPT] = "";
+  if ((symbol->st_info & 15) != STT_FUNC || symbol->st_shndx == SHN_UNDEF)
+    return;
+  uintptr_t start = symbol->st_value + crowd->bias;
+  for (size_t i = first_from(crowd, start);
+       i < crowd->count && crowd->spots[i].address - start < symbol->st_size; i++) {
+    struct tarn_os_spot *spot = &crowd->spots[i];
+    if (spot->function[0])
+      continue;
+    if (!name[0])
+      name[tarn_os_read_at(crowd->file, name, sizeof name - 1,
+                           crowd->strings.sh_offset + symbol->st_name)] = '\0';
+    (void)snprintf(spot->function, sizeof spot->function, "%s", name);
+  }
+}
+
+static void name_crowd(const struct crowd *crowd) {
+  ElfW(Sym) some[SYMBOLS_AT_ONCE];
+  uint64_t count = crowd->table.sh_size / sizeof *some;
+  for (uint64_t i = 0; i < count; i += SYMBOLS_AT_ONCE) {
+    size_t now = count - i < SYMBOLS_AT_ONCE ? (size_t)(count - i) : SYMBOLS_AT_ONCE;
+    if (!read_at(crowd->file, some, now * sizeof *some, crowd->table.sh_offset + i * sizeof *some))
+      return;
+    for (size_t k = 0; k < now; k++)
+      name_spots(crowd, &some[k]);
+  }
+}
+
+/* What has no symbol yet. */
+static void number_spots(const struct mapping *mapping, const struct crowd *crowd) {
+  const char *slash = strrchr(mapping->path, '/');
+  for (size_t i = 0; i < crowd->count; i++) {
+    struct tarn_os_spot *spot = &crowd->spots[i];
+    if (!spot->function[0] && mapping->path[0])
+      (void)snprintf(spot->function, sizeof spot->function, "%.100s+0x%lx",
+                     slash ? slash + 1 : mapping->path,
+                     (unsigned long)(spot->address - crowd->bias));
+    else if (!spot->function[0])
+      (void)snprintf(spot->function, sizeof spot->function, "0x%lx", (unsigned long)spot->address);
+  }
+}
+
+/* As look_up, for all spots of a mapping: it is of one segment of its file. */
+static void name_mapping(const struct mapping *mapping, struct tarn_os_spot *spots, size_t count) {
+  ElfW(Ehdr) header;
+  uintptr_t own, offset = spots[0].address - mapping->start + mapping->offset;
+  struct crowd crowd = {.file = mapping->path[0] == '/' ? tarn_os_open(mapping->path) : -1,
+                        .spots = spots,
+                        .count = count,
+                        .bias = mapping->start - mapping->offset};
+  if (crowd.file >= 0 && read_at(crowd.file, &header, sizeof header, 0) && is_our_kind(&header) &&
+      own_address(crowd.file, &header, offset, &own)) {
+    crowd.bias = spots[0].address - own;
+    if (find_table(crowd.file, &header, &crowd.table, &crowd.strings))
+      name_crowd(&crowd);
+  }
+  if (crowd.file >= 0)
+    (void)close(crowd.file);
+  number_spots(mapping, &crowd);
+}
+
+void tarn_os_code_functions(struct tarn_os_spot *spots, size_t count) {
+  static const struct mapping nowhere;
+  struct reader reader = {.file = tarn_os_open(MAPS)};
+  struct mapping mapping;
+  size_t at = 0, end;
+  for (size_t i = 0; i < count; i++)
+    spots[i].function[0] = '\0';
+  while (reader.file >= 0 && at < count && read_mapping(&reader, &mapping)) {
+    for (end = at; end < count && spots[end].address < mapping.start; end++) {
+    }
+    if (end > at)
+      number_spots(&nowhere, &(struct crowd){.spots = spots + at, .count = end - at});
+    for (at = end; end < count && spots[end].address < mapping.end; end++) {
+    }
+    if (end > at)
+      name_mapping(&mapping, spots + at, end - at);
+    at = end;
+  }
+  number_spots(&nowhere, &(struct crowd){.spots = spots + at, .count = count - at});
+  if (reader.file >= 0)
+    (void)close(reader.file);
 }
 
 /* --- all of them ----------------------------------------------------------------------------- */
@@ -270,7 +373,7 @@ static void read_id(struct tarn_os_code *code) {
 }
 
 void tarn_os_each_code(void (*fn)(const struct tarn_os_code *code, void *data), void *data) {
-  struct reader reader = {.file = tarn_os_open("/proc/self/maps")};
+  struct reader reader = {.file = tarn_os_open(MAPS)};
   struct mapping mapping;
   if (reader.file < 0)
     return;

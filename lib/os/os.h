@@ -240,8 +240,14 @@ bool tarn_os_stack_bounds(uintptr_t *low, uintptr_t *high);
  * where an address of code lies ("serve+0x31 (httpd+0x4531)").  Reads files, takes no lock. */
 void tarn_os_thread_state(int id, char *text, size_t size);          /* task.c */
 void tarn_os_code_place(uintptr_t address, char *text, size_t size); /* module.c */
-/* The same without how far behind the function's beginning: "serve", or "httpd+0x4531". */
-void tarn_os_code_function(uintptr_t address, char *text, size_t size);
+
+/* An address of code, and in which function it lies: "serve", or "httpd+0x4531". */
+struct tarn_os_spot {
+  uintptr_t address;
+  char function[128];
+};
+/* Names many at once, which are in ascending order: each file is read once.  May be slow. */
+void tarn_os_code_functions(struct tarn_os_spot *spots, size_t count);
 
 /* A mapping of code, with what names its file for good, if the file has such a thing. */
 struct tarn_os_code {

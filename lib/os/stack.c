@@ -17,11 +17,15 @@
 #define MOST 64u
 #define OWN 1u /* the frame of tarn_os_stack itself */
 
+#if HAS_UNWINDER
+static _Thread_local bool inside __attribute__((tls_model("initial-exec")));
+static bool started; /* atomic */
+#endif
+
 unsigned tarn_os_stack(uintptr_t *frames, unsigned most) {
 #if HAS_UNWINDER
-  static _Thread_local bool inside __attribute__((tls_model("initial-exec")));
   void *found[MOST];
-  if (inside)
+  if (inside || !__atomic_load_n(&started, __ATOMIC_ACQUIRE))
     return 0;
   inside = true;
   int count = backtrace(found, (int)(most + OWN < MOST ? most + OWN : MOST));
@@ -37,6 +41,12 @@ unsigned tarn_os_stack(uintptr_t *frames, unsigned most) {
 }
 
 void tarn_os_stack_start(void) {
-  uintptr_t frame;
-  (void)tarn_os_stack(&frame, 1);
+#if HAS_UNWINDER
+  void *frame;
+  inside = true;
+  (void)backtrace(&frame, 1);
+  inside = false;
+  /* Release: who sees it finds the library loaded. */
+  __atomic_store_n(&started, true, __ATOMIC_RELEASE);
+#endif
 }

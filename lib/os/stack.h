@@ -12,8 +12,8 @@
 /*
  * The return addresses of the caller's frames, the innermost first; how many, at most `most`.  By
  * the C library's unwinder, which takes no lock, and a microsecond or two for each frame.  0 where
- * there is none, and for a call from inside a call, which the unwinder makes when it loads its own
- * library.
+ * there is none, before the start, and for a call from inside a call, which the unwinder makes when
+ * it loads its own library.
  */
 unsigned tarn_os_stack(uintptr_t *frames, unsigned most);
 

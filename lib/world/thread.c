@@ -226,6 +226,8 @@ static void set_name(struct tarn_mutator *mutator, const char *name) {
   (void)pthread_mutex_unlock(&stop->names_lock);
 }
 
+void tarn_thread_rename(struct tarn_mutator *self) { set_name(self, NULL); }
+
 /* --- attach ---------------------------------------------------------------------------------- */
 
 static bool find_stack(struct tarn_mutator *mutator) {
@@ -259,7 +261,7 @@ static tarn_status fill_record(tarn_world *world, struct tarn_mutator *mutator) 
   __atomic_store_n(&mutator->held_at, 0, __ATOMIC_RELAXED);
   mutator->stack_high = mutator->stack_low = 0;
   mutator->scan_stack = false;
-  if (is_uncollected(world))
+  if (is_uncollected(world) && !world->config.live && !world->config.log)
     return TARN_OK; /* nobody asks for its stack or its name, and each costs a system call */
   mutator->id = tarn_os_thread_id();
   mutator->attached_at = tarn_os_now();
@@ -414,8 +416,11 @@ static void put_record(tarn_world *world, struct tarn_mutator *mutator) {
     let_wait(registry, mutator); /* walkers may stand on it */
   /* Last, and under the lock: who finds nobody attached may end the world as soon as he has had it.
    */
-  if (count_out(world))
+  if (count_out(world)) {
     tarn_purge_let_go(&world->store);
+    if (world->store.hooks->deserted)
+      world->store.hooks->deserted(&world->store);
+  }
   (void)pthread_mutex_unlock(&registry->lock);
 }
 

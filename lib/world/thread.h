@@ -178,6 +178,9 @@ static inline void tarn_thread_came_by(tarn_thread *self, const void *caller) {
 /* For public functions: from where it came. */
 #define TARN_CAME_BY(self) tarn_thread_came_by((self), __builtin_return_address(0))
 
+/* The calling thread's name, as the system has it, is the record's from now on. */
+void tarn_thread_rename(struct tarn_mutator *self);
+
 /* Sets the thread's status; a status on a NULL or foreign handle is dropped. */
 void tarn_thread_fail(tarn_thread *self, tarn_status status);
 

@@ -14,8 +14,10 @@
 static void configure(tarn_world *world, const struct tarn_config *config) {
   static _Atomic unsigned made;
   world->config = *config;
-  /* Relaxed: only a name. */
-  world->number = atomic_fetch_add_explicit(&made, 1, memory_order_relaxed) + 1;
+  /* A malloc's has a number of its own: it counts for itself, and a program may have other worlds
+   * as well, by another copy of the library.  Relaxed: only a name. */
+  if (!world->store.hooks->uncollected)
+    world->number = atomic_fetch_add_explicit(&made, 1, memory_order_relaxed) + 1;
   atomic_init(&world->soft_limit, config->soft_limit);
   /* Relaxed: the world is not known to anybody yet. */
   atomic_store_explicit(&world->store.limit, config->hard_limit ? config->hard_limit : SIZE_MAX,

@@ -15,11 +15,15 @@
 #include "world/stop.h"
 #include "world/thread.h"
 #include "world/type.h"
+#include <tarn/profile.h>
 #include <tarn/world.h>
 
 struct tarn_collector;
 struct tarn_debugger;
 struct tarn_live;
+struct tarn_metrics_part;
+struct tarn_profile;
+struct tarn_watchers;
 
 /* How the world layer calls up to the collector.  Installed before the first thread attaches. */
 struct tarn_collect_hooks {
@@ -39,7 +43,7 @@ struct tarn_collect_hooks {
 struct tarn_world {
   struct tarn_store store; /* must be first: tarn_world_of_store */
   struct tarn_config config;
-  unsigned number; /* among the worlds that the process has made, from 1 */
+  unsigned number; /* among the worlds that the process has made, from 1; 0: that of a malloc */
   struct tarn_heap *atomic_heap, *container_heap;
   struct tarn_registry registry;
   struct tarn_stop stop;
@@ -53,9 +57,17 @@ struct tarn_world {
   _Atomic size_t soft_limit;
   const struct tarn_collect_hooks *collect_hooks;
   struct tarn_collector *collector;
-  struct tarn_live *live;             /* of inspect/live.c; NULL: the world does not show itself */
-  struct tarn_world *next, *previous; /* the process's worlds */
-  bool listed;                        /* is on that list; atomic, written under its lock */
+  /* Of inspect/, which says who may touch them; NULL: there is none. */
+  struct tarn_live *live;
+  struct tarn_watchers *watchers;
+  struct tarn_metrics_part *metrics; /* atomic */
+  /* Of inspect/profile_file.c; under the store's sampling_lock, but for the last one: atomic. */
+  struct tarn_profile *profile;
+  tarn_profile_frames_fn frames_fn;
+  void *frames_data;
+  bool profile_written;
+  struct tarn_world *next, *previous;   /* the process's worlds */
+  bool listed;                          /* is on that list; atomic, written under its lock */
   const struct tarn_debugger *debugger; /* see world/debugger.h */
 };
 

@@ -147,6 +147,38 @@ has out '^cycles +0 collections'
 t 0 snapshot "$subject" counted
 finish
 
+# Beside a malloc that shows itself as well; and the threads of that, by the names that they have now.
+if [ -n "${DOOR-}" ]; then
+  LD_PRELOAD=$DOOR begin collects
+  t 0 top --once "$subject"
+  has out 'world 0 \(malloc\)$'
+  has out 'world 1$'
+  t 0 snapshot "$subject" beside # there is only one with a collector
+  finish
+  TARN_LIVE=1 LD_PRELOAD=$DOOR "$HOLDER" 2 60 3 & subject=$!
+  for ((i = 0; i < 20; i++)); do # until all have what they hold, and the pools were looked at
+    sleep 0.3
+    t 0 top --once "$subject"
+    ! grep -Eq 'holder-3 +6\.' out || ! grep -Eq 'holder-2 +4\.' out || break
+  done
+  narrow out 80
+  has out '^process [0-9]+ tool_holder, world 0 \(malloc\)$'
+  has out '^threads  4 that allocate$'
+  has out "^ +$subject tool_holder +2\.[0-9]M +2\.[0-9]M +[89][0-9]\.[0-9]{2}%$"
+  for number in 1 2 3; do
+    has out "^ +[0-9]+ holder-$number +$((number * 2))\.[0-9]M +$((number * 2))\.[0-9]M +[89][0-9]\.[0-9]{2}%$"
+  done
+  [ "$(grep -Ec '^ +[0-9]+ (tool_holder|holder-[123]) ' out)" = 4 ] || fail "not four threads"
+  t 0 top --count 2 --interval 100 "$subject"
+  narrow out 80
+  has out '^ +0 +1[4-9]\.[0-9]M +1[4-9]\.[0-9]M +- +- +- +- +- +- +4$'
+  t 1 snapshot "$subject" none
+  has err 'no world with a collector'
+  kill -9 "$subject"; wait "$subject" 2>/dev/null || true
+  subject=
+  t 0 top # takes its page away
+fi
+
 # A thread that never comes to a safepoint: the program says so, and goes on.
 begin stuck
 t 1 snapshot "$subject" x

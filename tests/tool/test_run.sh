@@ -25,11 +25,12 @@ has out 'libtarn-malloc\.so:libc\.so\.6$'
 
 # Figures of the heap: 16 MiB that are there at the end.
 t 0 run "$HOLDER" 16 1
-has err '^tarn: world 1: heap at most (1[6-9]|2[0-4])\.[0-9]M, allocated (1[6-9]|2[0-4])\.[0-9]M, at the end used 1[6-9]\.[0-9]M$'
+has err '^tarn: malloc: heap at most (1[6-9]|2[0-4])\.[0-9]M, at the end used 1[6-9]\.[0-9]M$'
 narrow err 80
 t 0 run --stats "$HOLDER" 16 1
-has err '^world 1$'
+has err '^world 0 \(malloc\)$'
 has err '^heap +'
+has err '^threads +1 that allocate$'
 has err '^ +4096 +[0-9]+ +4[0-9]{3} '
 narrow err 80
 
@@ -74,6 +75,14 @@ has err 'no path with a blank'
 mkdir -p place/bin place/lib
 cp "$TARN" place/bin/ && cp "$DOOR" place/lib/
 place/bin/tarn run --quiet sh -c 'grep -q place/lib/libtarn-malloc.so /proc/self/maps' || fail "installed"
+
+# Its threads; and that it shows itself keeps no process whose threads have all ended.
+t 0 run --stats "$HOLDER" 1 1 2
+has err '^threads +[1-3] that allocate$'
+has err '^ +thread name +pools +in use +of pools$'
+narrow err 80
+t 0 run timeout -s KILL 20 "$ENDS"
+has err '^tarn: malloc: heap at most '
 
 # Not a terminal: no view, but that is no error; on one there is a line, which goes.
 t 0 run --live --quiet sleep 1

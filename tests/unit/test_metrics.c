@@ -182,6 +182,37 @@ static void the_manual_has_each_metric(void **state) {
   assert_true(found > 45);
 }
 
+/* A world without a collector tells what it has, and the manual says which of all that is. */
+static void a_malloc_tells_what_it_has(void **state) {
+  static const char *const there[] = {"threads",        "pools",          "large_objects",
+                                      "heap_bytes",     "heap_max_bytes", "metadata_bytes",
+                                      "returned_bytes", "dirty_bytes",    "used_bytes"};
+  struct tarn_figures figures = all_different();
+  char wanted[128];
+  (void)state;
+  figures.uncollected = true;
+  figures.used_bytes = 12345;
+  put(TARN_METRICS_OPENMETRICS, &figures);
+  assert_int_equal(times_found("# TYPE "), sizeof there / sizeof there[0]);
+  assert_int_equal(times_found("{world=\"3\"} "), sizeof there / sizeof there[0]);
+  for (size_t i = 0; i < sizeof there / sizeof there[0]; i++) {
+    snprintf(wanted, sizeof wanted, "# TYPE tarn_%s ", there[i]);
+    assert_int_equal(times_found(wanted), 1);
+  }
+  assert_int_equal(times_found("\ntarn_used_bytes{world=\"3\"} 12345\n"), 1);
+  snprintf(wanted, sizeof wanted, "\ntarn_heap_bytes{world=\"3\"} %llu\n",
+           (unsigned long long)figures.stats.heap_bytes);
+  assert_int_equal(times_found(wanted), 1);
+  assert_string_equal(text + length - 6, "# EOF\n");
+  put(TARN_METRICS_JSON, &figures);
+  assert_int_equal(times_found("\"malloc\": {\"used_bytes\": 12345}\n}\n"), 1);
+  snprintf(wanted, sizeof wanted, "\"dirty_bytes\": %llu\n  },\n",
+           (unsigned long long)figures.stats.dirty_bytes);
+  assert_int_equal(times_found(wanted), 1);
+  assert_int_equal(times_found("pause"), 0);
+  assert_int_equal(times_found("histograms"), 0);
+}
+
 /* --- histograms ------------------------------------------------------------------------------ */
 
 static void times_lie_in_their_buckets(void **state) {
@@ -453,6 +484,7 @@ int main(void) {
       cmocka_unit_test(openmetrics_has_each_field),
       cmocka_unit_test(names_say_unit_and_type),
       cmocka_unit_test(the_manual_has_each_metric),
+      cmocka_unit_test(a_malloc_tells_what_it_has),
       cmocka_unit_test(times_lie_in_their_buckets),
       cmocka_unit_test(bounds_are_the_same_in_both_formats),
       cmocka_unit_test(pauses_are_counted),

@@ -207,6 +207,27 @@ static uint64_t nanoseconds(struct timeval time) {
   return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_usec * 1000u;
 }
 
+/* All figures of a world; headings are lines like others. */
+static void print_all(const struct page *page) {
+  const struct view_room room = {8, TARN_LIVE_THREADS, TARN_LIVE_CLASSES};
+  struct looks *looks = page->data;
+  char *text = NULL;
+  size_t size = 0;
+  FILE *to = open_memstream(&text, &size);
+  if (!to)
+    tool_no_memory();
+  looks->before.updated_ns = 0;
+  view_print(to, looks, &room);
+  if (fclose(to) != 0)
+    tool_no_memory();
+  (void)fprintf(stderr, "world %u%s\n", page->world,
+                looks->now.flags & TARN_LIVE_COLLECTED ? "" : " (malloc)");
+  for (const char *at = text; *at; at++)
+    if (*at != VIEW_HEADING)
+      (void)fputc(*at, stderr);
+  free(text);
+}
+
 static void summarize(struct running *running, const struct rusage *usage, uint64_t began) {
   struct timespec now;
   (void)clock_gettime(CLOCK_MONOTONIC, &now);
@@ -220,14 +241,10 @@ static void summarize(struct running *running, const struct rusage *usage, uint6
     if (!newest(&running->pages[i]))
       continue;
     known++;
-    if (running->stats) {
-      const struct view_room room = {8, 0, TARN_LIVE_CLASSES};
-      looks->before.updated_ns = 0;
-      (void)fprintf(stderr, "world %u\n", running->pages[i].world);
-      view_print(stderr, looks, &room);
-    } else {
+    if (running->stats)
+      print_all(&running->pages[i]);
+    else
       view_print_summary(stderr, &looks->now, running->pages[i].world);
-    }
   }
   if (!known)
     tool_say("no figures of the heap: it was there too shortly");

@@ -26,6 +26,13 @@ static bool collected(const struct tarn_live_view *view) {
   return view->flags & TARN_LIVE_COLLECTED;
 }
 
+/* Bytes in a second.  A malloc's bins use again what is freed, and count only what is new to them.
+ */
+static uint64_t allocates(const struct looks *looks) {
+  return (uint64_t)rate(looks, looks->now.stats.allocated_bytes,
+                        looks->before.stats.allocated_bytes);
+}
+
 /* --- blocks of lines ------------------------------------------------------------------------- */
 
 static void print_heap(FILE *to, const struct looks *looks) {
@@ -38,11 +45,14 @@ static void print_heap(FILE *to, const struct looks *looks) {
   (void)fprintf(to, "\n         free and kept %s, given back %s; tables %s, own %s\n",
                 tool_size(stats->dirty_bytes), tool_size(stats->returned_bytes),
                 tool_size(stats->side_table_bytes), tool_size(stats->metadata_bytes));
-  (void)fprintf(
-      to, "         allocated %s, %s/s; %llu pools, %llu large objects\n",
-      tool_size(stats->allocated_bytes),
-      tool_size((uint64_t)rate(looks, stats->allocated_bytes, looks->before.stats.allocated_bytes)),
-      (unsigned long long)stats->pools, (unsigned long long)stats->large_objects);
+  (void)fputs("         ", to);
+  if (collected(view))
+    (void)fprintf(to, "allocated %s, %s/s; ", tool_size(stats->allocated_bytes),
+                  tool_size(allocates(looks)));
+  (void)fprintf(to, "%llu pools, %llu large objects\n", (unsigned long long)stats->pools,
+                (unsigned long long)stats->large_objects);
+  if (!collected(view))
+    (void)fprintf(to, "threads  %llu that allocate\n", (unsigned long long)stats->threads);
 }
 
 /* Share of the time between the looks. */
@@ -114,20 +124,30 @@ static const char *state_name(uint64_t state) {
   return state < sizeof names / sizeof names[0] ? names[state] : "?";
 }
 
-static void print_threads(FILE *to, const struct tarn_live_view *view, unsigned most) {
-  uint64_t there = view->thread_count < TARN_LIVE_THREADS ? view->thread_count : TARN_LIVE_THREADS;
-  if (!there || !most || !collected(view)) /* a malloc does not know its threads' names */
-    return;
-  (void)fprintf(to, "%c%9s %-20s%-10s%s\n", VIEW_HEADING, "thread", "name", "state",
-                "longest stop for it");
-  for (uint64_t i = 0; i < there && i < most; i++) {
-    const struct tarn_live_thread *each = &view->threads[i];
-    (void)fprintf(to, "%9lld ", (long long)each->id);
-    for (size_t used = tool_put_name(to, each->name, 19); used < 20; used++)
-      (void)fputc(' ', to);
+static void print_thread(FILE *to, const struct tarn_live_view *view, uint64_t index) {
+  const struct tarn_live_thread *each = &view->threads[index];
+  (void)fprintf(to, "%9lld ", (long long)each->id);
+  for (size_t used = tool_put_name(to, each->name, 19); used < 20; used++)
+    (void)fputc(' ', to);
+  if (collected(view))
     (void)fprintf(to, "%-10s%s\n", state_name(each->state),
                   each->stop_max_ns ? tool_duration(each->stop_max_ns) : "-");
-  }
+  else
+    (void)fprintf(to, "%8s%9s%9s\n", tool_size(each->held_bytes), tool_size(each->used_bytes),
+                  tool_percent((double)each->used_bytes, (double)each->held_bytes));
+}
+
+static void print_threads(FILE *to, const struct tarn_live_view *view, unsigned most) {
+  uint64_t there = view->thread_count < TARN_LIVE_THREADS ? view->thread_count : TARN_LIVE_THREADS;
+  if (!there || !most)
+    return;
+  (void)fprintf(to, "%c%9s %-20s", VIEW_HEADING, "thread", "name");
+  if (collected(view))
+    (void)fprintf(to, "%-10s%s\n", "state", "longest stop for it");
+  else
+    (void)fprintf(to, "%8s%9s%9s\n", "pools", "in use", "of pools");
+  for (uint64_t i = 0; i < there && i < most; i++)
+    print_thread(to, view, i);
   if (view->thread_count > most)
     (void)fprintf(to, "%9s %llu threads in all\n", "...", (unsigned long long)view->thread_count);
 }
@@ -200,12 +220,18 @@ void view_print_line_head(FILE *to) {
 
 void view_print_line(FILE *to, const struct looks *looks) {
   const tarn_stats *now = &looks->now.stats, *before = &looks->before.stats;
+  if (!collected(&looks->now)) {
+    (void)fprintf(to, "%8s%8s%8s%9s%7s%9s%9s%8s%8llu", tool_size(now->heap_bytes),
+                  tool_size(looks->now.used_bytes), "-", "-", "-", "-", "-", "-",
+                  (unsigned long long)now->threads);
+    return;
+  }
   bool counting = looks->now.flags & TARN_LIVE_COUNTING;
   uint64_t total = counting ? now->cycle_pause_total_ns : now->pause_total_ns;
   uint64_t total_before = counting ? before->cycle_pause_total_ns : before->pause_total_ns;
   (void)fprintf(to, "%8s%8s%8s%9s%7llu%9s%9s%8s%8llu", tool_size(now->heap_bytes),
                 tool_size(looks->now.used_bytes), tool_size(now->live_bytes),
-                tool_size((uint64_t)rate(looks, now->allocated_bytes, before->allocated_bytes)),
+                tool_size(allocates(looks)),
                 (unsigned long long)(counting ? now->cycle_collections : now->collections),
                 tool_duration(counting ? now->cycle_pause_last_ns : now->pause_last_ns),
                 tool_duration(counting ? now->cycle_pause_max_ns : now->pause_max_ns),
@@ -213,11 +239,12 @@ void view_print_line(FILE *to, const struct looks *looks) {
 }
 
 void view_print_brief(FILE *to, const struct looks *looks) {
-  const tarn_stats *now = &looks->now.stats, *before = &looks->before.stats;
-  (void)fprintf(to, "tarn: heap %s, in use %s, %s/s, threads %llu", tool_size(now->heap_bytes),
-                tool_size(looks->now.used_bytes),
-                tool_size((uint64_t)rate(looks, now->allocated_bytes, before->allocated_bytes)),
-                (unsigned long long)now->threads);
+  const tarn_stats *now = &looks->now.stats;
+  (void)fprintf(to, "tarn: heap %s, in use %s, ", tool_size(now->heap_bytes),
+                tool_size(looks->now.used_bytes));
+  if (collected(&looks->now))
+    (void)fprintf(to, "%s/s, ", tool_size(allocates(looks)));
+  (void)fprintf(to, "threads %llu", (unsigned long long)now->threads);
   if (now->collections)
     (void)fprintf(to, ", gc %llu, longest %s", (unsigned long long)now->collections,
                   tool_duration(now->pause_max_ns));
@@ -225,6 +252,11 @@ void view_print_brief(FILE *to, const struct looks *looks) {
 
 void view_print_summary(FILE *to, const struct tarn_live_view *view, unsigned world) {
   const tarn_stats *stats = &view->stats;
+  if (!collected(view)) {
+    (void)fprintf(to, "tarn: malloc: heap at most %s, at the end used %s\n",
+                  tool_size(stats->heap_bytes_max), tool_size(view->used_bytes));
+    return;
+  }
   (void)fprintf(to, "tarn: world %u: heap at most %s, allocated %s, at the end used %s\n", world,
                 tool_size(stats->heap_bytes_max), tool_size(stats->allocated_bytes),
                 tool_size(view->used_bytes));
