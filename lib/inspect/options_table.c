@@ -443,7 +443,7 @@ const struct tarn_option tarn_option_table[] = {
      FIELD(trap)},
     {.name = "stacks",
      .help = "The records of blocks that are apart tell by which calls they were made and freed, "
-             "too. Costs a microsecond or two for each call that is on the stack.",
+             "too.",
      .kind = TARN_KIND_BOOL,
      .group = TARN_GROUP_TESTING,
      .initial = 0,

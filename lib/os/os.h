@@ -78,19 +78,19 @@ void tarn_os_delay(void);
  * there are none, and what asks for them is nothing.  What happens at a point:
  */
 enum {
-  TARN_FAULT_PAGES = 1u << 0,        /* reserve, show, commit, map, remap: no memory (ENOMEM) */
-  TARN_FAULT_PURGE = 1u << 1,        /* tarn_os_purge: as for locked pages (EINVAL) */
-  TARN_FAULT_POPULATE = 1u << 2,     /* tarn_os_populate: no memory (ENOMEM) */
-  TARN_FAULT_HUGE = 1u << 3,         /* tarn_os_huge_pages: the system has none (EINVAL) */
-  TARN_FAULT_GUARD = 1u << 4,        /* tarn_os_guard: too many mappings (ENOMEM) */
-  TARN_FAULT_UNGUARD = 1u << 5,      /* tarn_os_unguard: the same, for its first way */
-  TARN_FAULT_UNMAP = 1u << 6,        /* tarn_os_unmap: the same; the pages stay mapped */
-  TARN_FAULT_THREAD = 1u << 7,       /* tarn_os_start_thread: too many (EAGAIN) */
-  TARN_FAULT_KEY = 1u << 8,          /* tarn_os_make_key, tarn_os_set_key: no room (EAGAIN) */
-  TARN_FAULT_ATFORK = 1u << 9,       /* tarn_os_at_fork: no memory (ENOMEM) */
-  TARN_FAULT_STACK = 1u << 10,       /* tarn_os_stack_bounds: no memory (ENOMEM) */
-  TARN_FAULT_WAIT = 1u << 11,        /* tarn_os_wait: returns at once, as by a signal (EINTR) */
-  TARN_FAULT_WRITE = 1u << 12,       /* a write or a rename: nothing is written (ENOSPC) */
+  TARN_FAULT_PAGES = 1u << 0,    /* reserve, show, commit, map, remap: no memory (ENOMEM) */
+  TARN_FAULT_PURGE = 1u << 1,    /* tarn_os_purge: as for locked pages (EINVAL) */
+  TARN_FAULT_POPULATE = 1u << 2, /* tarn_os_populate: no memory (ENOMEM) */
+  TARN_FAULT_HUGE = 1u << 3,     /* tarn_os_huge_pages: the system has none (EINVAL) */
+  TARN_FAULT_GUARD = 1u << 4,    /* tarn_os_guard: too many mappings (ENOMEM) */
+  TARN_FAULT_UNGUARD = 1u << 5,  /* tarn_os_unguard: the same, for its first way */
+  TARN_FAULT_UNMAP = 1u << 6,    /* tarn_os_unmap: the same; the pages stay mapped */
+  TARN_FAULT_THREAD = 1u << 7,   /* tarn_os_start_thread: too many (EAGAIN) */
+  TARN_FAULT_KEY = 1u << 8,      /* tarn_os_make_key, tarn_os_set_key: no room (EAGAIN) */
+  TARN_FAULT_ATFORK = 1u << 9,   /* tarn_os_at_fork: no memory (ENOMEM) */
+  TARN_FAULT_STACK = 1u << 10,   /* tarn_os_stack_bounds, and of os/unwind.h: no memory (ENOMEM) */
+  TARN_FAULT_WAIT = 1u << 11,    /* tarn_os_wait: returns at once, as by a signal (EINTR) */
+  TARN_FAULT_WRITE = 1u << 12,   /* a write or a rename: nothing is written (ENOSPC) */
   TARN_FAULT_WRITE_SHORT = 1u << 13, /* a write: half of it, at least a byte, is written */
   TARN_FAULT_WRITE_AGAIN = 1u << 14, /* a write: interrupted before anything (EINTR) */
   TARN_FAULT_OPEN = 1u << 15,        /* tarn_os_open: too many open files (EMFILE) */

@@ -11,13 +11,15 @@
 
 /*
  * The return addresses of the caller's frames, the innermost first; how many, at most `most`.  By
- * the C library's unwinder, which takes no lock, and a microsecond or two for each frame.  0 where
- * there is none, before the start, and for a call from inside a call, which the unwinder makes when
- * it loads its own library.
+ * os/unwind.h, some ten nanoseconds for each frame; where that does not succeed, by the C library's
+ * backtrace, which finds the same ones and takes up to a microsecond for each.  Neither takes a
+ * lock nor calls malloc.  0 where there is neither, or only the latter and it has not
+ * been started, and for a call from inside a call, by a handler of a signal or by what backtrace
+ * loads.  errno is kept.
  */
 unsigned tarn_os_stack(uintptr_t *frames, unsigned most);
 
-/* Loads that library; to be called where malloc may be. */
+/* Loads the library that backtrace needs; to be called where malloc may be. */
 void tarn_os_stack_start(void);
 
 #endif

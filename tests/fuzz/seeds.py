@@ -367,6 +367,53 @@ def command_files():
                ['"%s":' % word for word in words] + words
                + ["tarn: gc number=", "tarn: cycles number=", "ms", "\\u", "\\ud83d", "\\udc00", "1e999",
                   "18446744073709551615", "4294967295", "[[", "]}", "{}", "[]", ",0,0"])
+# --- fuzz_cfi ---------------------------------------------------------------------------------
+
+CODE = 0x4000  # where the one function begins, from the tables' beginning
+
+
+def word(value, size=4):
+    return list((value & (1 << 8 * size) - 1).to_bytes(size, "little"))
+
+
+def uleb(value):
+    return [value] if value < 128 else [value & 127 | 128] + uleb(value >> 7)
+
+
+def record(text):
+    text = text + [0] * (-len(text) % 4)
+    return word(len(text)) + text
+
+
+def tables(program, letters=b"zR", more=(0x1b,), place=40, first=(0x0c, 7, 8, 0x90, 1)):
+    """.eh_frame_hdr with one function, then its two descriptions, after place and header."""
+    head = 20
+    common = record(word(0) + [1, *letters, 0, 1, 0x78, 16, len(more), *more, *first])
+    at = head + len(common)  # of the second one
+    own = record(word(at + 4 - head) + word(CODE - (at + 8)) + word(200) + [0] + program)
+    header = [1, 0x1b, 3, 0x3b] + word(head - 4) + word(1) + word(CODE) + word(at)
+    return word(0, 2) + word(CODE + place, 2) + header + common + own
+
+
+def cfi():
+    push = [0x41, 0x0e, 16, 0x86, 2]
+    programs = {
+        "plain": tables([0x44, 0x0e, 32]),
+        "frame": tables(push + [0x43, 0x0d, 6, 0x6f, 0x0c, 7, 8]),
+        "states": tables(push + [0x0a, 0x50, 0x0e, 8, 0xc6, 0x48, 0x0b], place=19),
+        "last": tables([0x07, 16]),
+        "long-steps": tables([0x02, 9, 0x0e, 24, 0x03, 20, 0, 0x0e, 40, 0x04, 9, 0, 0, 0, 0x0e, 8]),
+        "large": tables([0x0e, *uleb(200000), 0x05, 6, *uleb(20), 0x2e, *uleb(300)]),
+        "signed": tables([0x11, 6, 2, 0x12, 7, 0x7c, 0x13, 0x78, 0x0e, 48]),
+        "moved": tables([0x10, 6, 2, 0x76, 0, 0x0f, 3, 0x76, 0x78, 6]),
+        "others": tables([0x09, 3, 8, 0x14, 3, 1, 0x15, 12, 1, 0x16, 13, 2, 0x76, 0, 0x06, 3,
+                          0x08, 6]),
+        "exceptions": tables([0x0e, 16], b"zPLR", (0x9b, 1, 2, 3, 4, 0x1b, 0x1b)),
+        "signal": tables([0x0e, 16], b"zRS"),
+        "wide": tables([0x0e, 16], more=(0x1c,)),
+    }
+    for name, program in programs.items():
+        save("fuzz_cfi", name, program)
 
 
 options()
@@ -376,5 +423,6 @@ counting()
 conservative()
 malloc()
 command_files()
+cfi()
 if stale:
     sys.exit("not what tests/fuzz/seeds.py writes: " + " ".join(stale))
