@@ -105,8 +105,6 @@ static bool next_piece(struct tarn_local *local, struct tarn_bin *bin) {
   if (room == 0)
     return false;
   size_t piece = piece_size(bin, room);
-  if (TARN_UNLIKELY(local->store->sampling) && !is_raw(pool))
-    piece = tarn_sample_piece(local, pool, piece, bin->head.size);
   uint32_t start = pool_offset(pool, bin->head.limit), end = start + (uint32_t)piece;
   tarn_tools_open(bin->head.limit, piece);
   if (start < pool->own.virgin && !is_raw(pool))
@@ -125,7 +123,7 @@ static bool next_piece(struct tarn_local *local, struct tarn_bin *bin) {
 
 /* The next free stretch of the current pool becomes the bin's run.  No piece of it is begun: it may
  * be one that can wait. */
-static bool next_stretch(const struct tarn_local *local, struct tarn_bin *bin) {
+static bool next_stretch(struct tarn_local *local, struct tarn_bin *bin) {
   uint32_t start, end;
   struct tarn_pool *pool = bin->head.pool;
   if (!tarn_pool_stretch(pool, local->store->epoch, &start, &end)) {
@@ -137,6 +135,8 @@ static bool next_stretch(const struct tarn_local *local, struct tarn_bin *bin) {
   bin->head.bump = bin->head.limit = pool_address(pool, start);
   bin->run_end = pool_address(pool, end);
   bin->head.fresh = pool_address(pool, pool->own.virgin);
+  if (TARN_UNLIKELY(local->store->sampling) && !is_raw(pool))
+    bin->run_end = bin->head.limit + tarn_sample_run(local, pool, end - start);
   return true;
 }
 
@@ -236,7 +236,7 @@ static void put_back_run(struct tarn_local *local, struct tarn_bin *bin) {
   struct tarn_pool *pool = bin->head.pool;
   uint32_t rest = (uint32_t)(bin->head.limit - bin->head.bump);
   if (TARN_UNLIKELY(local->store->sampling) && !is_raw(pool))
-    tarn_sample_put_back(local, pool, rest);
+    tarn_sample_put_back(local, pool, (size_t)(bin->run_end - bin->head.bump));
   if (!is_raw(pool))
     pool->own.cursor -= rest;
   tarn_pool_set_room(pool, pool->own.room - rest / bin->head.size);
@@ -528,8 +528,8 @@ static void sample(struct tarn_local *local, const void *block, const struct req
   size_t size = large ? large_size(block) : tarn_class_size(size_class);
   if (!large && request->flavour == TARN_FLAVOUR_RAW)
     tarn_sample_count(local, request->heap, TARN_FLAVOUR_RAW, size_class, size);
-  if (tarn_sample_is_hit(local)) {
-    local->sampler->hit = false;
+  if (local->sampled) {
+    local->sampled = false;
     local->store->sampling->take(local, block, size);
   }
 }
@@ -543,8 +543,8 @@ void tarn_local_sample(struct tarn_local *local, struct tarn_heap *heap, const v
 /* It is the program's from now on. */
 static void *hand_out(struct tarn_local *local, void *block, const struct request *request,
                       bool known) {
-  if (TARN_UNLIKELY(local->store->sampling) && block &&
-      (request->flavour == TARN_FLAVOUR_RAW || TARN_UNLIKELY(tarn_sample_is_hit(local))))
+  bool counts = request->flavour == TARN_FLAVOUR_RAW && local->store->sampling;
+  if (TARN_UNLIKELY(counts || local->sampled) && block)
     sample(local, block, request);
 #if TARN_TOOLS
   struct tarn_place place;
@@ -895,6 +895,7 @@ static void retire_spares(struct tarn_local *local) {
 
 void tarn_local_retire(struct tarn_local *local) {
   struct tarn_store *store = local->store;
+  tarn_sample_forget(local);
   (void)tarn_local_empty_quarantine(local);
   tarn_remote_flush(local);
   tarn_remote_close(local);
@@ -919,25 +920,26 @@ static void forget_bins(struct tarn_local *local, struct tarn_bin *bins) {
   }
 }
 
-/* Of a typed bin: what it has of its piece is as if it had not been handed to it. */
-static void end_piece(struct tarn_bin *bin) {
+/* Of a typed bin: what it has of its run is as if it had not been handed to it. */
+static void end_run(struct tarn_bin *bin) {
   struct tarn_pool *pool = bin->head.pool;
-  uint32_t rest = (uint32_t)(bin->head.limit - bin->head.bump);
-  if (!pool || is_raw(pool) || rest == 0)
+  if (!pool || is_raw(pool))
     return;
+  uint32_t rest = (uint32_t)(bin->head.limit - bin->head.bump);
   pool->own.cursor -= rest;
   tarn_pool_set_room(pool, pool->own.room - rest / bin->head.size);
-  bin->head.limit = bin->head.bump;
+  bin->head.limit = bin->run_end = bin->head.bump;
 }
 
 void tarn_local_end_pieces(struct tarn_local *local) {
   struct tarn_store *store = local->store;
+  tarn_sample_forget(local);
   for (unsigned i = 0; i < tarn_store_heap_limit(store); i++) {
     struct tarn_heap *heap = tarn_store_heap(store, i);
     for (unsigned k = 0; heap && k < flavour_count(heap); k++) {
       struct tarn_bin *bins = bins_of(local, heap, tarn_heap_first_flavour(heap) + k);
       for (unsigned class = 0; bins && class < TARN_CLASS_COUNT; class ++)
-        end_piece(&bins[class]);
+        end_run(&bins[class]);
     }
   }
 }

@@ -40,6 +40,7 @@ struct tarn_local {
   size_t uncounted;             /* bytes handed out that the store does not know yet */
   uint64_t apart_random;        /* of heap/apart.c, as the next one */
   uint32_t apart_left;          /* allocations until one is apart */
+  bool sampled;                 /* the block that is being made is a sample: heap/sample.h */
   struct tarn_sampler *sampler; /* heap/sample.h; NULL: no slow path met a profile yet */
   const void *making;           /* the type of the object that is being made, for that; else NULL */
   struct tarn_outbox outbox;
@@ -141,8 +142,8 @@ void tarn_local_retire(struct tarn_local *local);
  */
 void tarn_local_forget(struct tarn_local *local);
 
-/* No typed bin has blocks in hand any more: the next allocation from each comes to the slow path.
- * The thread is stopped. */
+/* A profile begins: no typed bin has a run any more, so that the next allocation from each comes to
+ * the slow path, and no distance is known.  The thread is stopped. */
 void tarn_local_end_pieces(struct tarn_local *local);
 
 /* Forgets and frees the bins of one heap that is dropped; the thread is stopped. */

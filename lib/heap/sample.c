@@ -56,16 +56,19 @@ static uint64_t next_random(struct tarn_sampler *sampler) {
 
 /* --- distances ------------------------------------------------------------------------------- */
 
-static void forget_distances(struct tarn_sampler *sampler) {
+void tarn_sample_forget(struct tarn_local *local) {
+  struct tarn_sampler *sampler = local->sampler;
+  local->sampled = false;
+  if (!sampler)
+    return;
   memset(sampler->bins, 0, sizeof sampler->bins);
   for (unsigned i = 0; i < TARN_HEAP_MAX; i++)
     if (sampler->more[i])
       memset(sampler->more[i], 0, sizeof *sampler->more[i]);
   sampler->large = 0;
-  sampler->hit = false;
 }
 
-/* The thread's, for the profile that is on; NULL: no memory. */
+/* The thread's; NULL: no memory. */
 static struct tarn_sampler *sampler_of(struct tarn_local *local) {
   struct tarn_store *store = local->store;
   struct tarn_sampler *sampler = local->sampler;
@@ -77,10 +80,6 @@ static struct tarn_sampler *sampler_of(struct tarn_local *local) {
     }
     sampler->random = (uintptr_t)local ^ tarn_os_now();
     local->sampler = sampler;
-  }
-  if (sampler->start != store->sampling->start) {
-    sampler->start = store->sampling->start;
-    forget_distances(sampler);
   }
   return sampler;
 }
@@ -111,7 +110,7 @@ static bool ends_before(struct tarn_local *local, uint64_t *distance, size_t siz
   if (*distance - 1 >= size)
     return false;
   *distance = draw(local);
-  local->sampler->hit = true;
+  local->sampled = true;
   return true;
 }
 
@@ -122,24 +121,23 @@ void tarn_sample_count(struct tarn_local *local, const struct tarn_heap *heap, u
     *distance -= size;
 }
 
-size_t tarn_sample_piece_slow(struct tarn_local *local, const struct tarn_pool *pool, size_t piece,
-                              size_t size) {
+size_t tarn_sample_run(struct tarn_local *local, const struct tarn_pool *pool, size_t run) {
+  size_t size = tarn_pool_block_size(pool);
   uint64_t *distance = distance_of(local, pool->heap, pool->flavour, pool->size_class);
   if (!distance)
-    return piece;
+    return run;
   if (ends_before(local, distance, size))
     return size;
-  if (*distance - 1 < piece)
-    piece = (size_t)((*distance - 1) / size) * size;
-  *distance -= piece;
-  return piece;
+  if (*distance - 1 < run)
+    run = (size_t)((*distance - 1) / size) * size;
+  *distance -= run;
+  return run;
 }
 
 void tarn_sample_put_back(struct tarn_local *local, const struct tarn_pool *pool, size_t rest) {
   const struct tarn_sampler *sampler = local->sampler;
   /* Nothing is made here: it may be a stop, for another thread. */
-  if (!sampler || sampler->start != local->store->sampling->start ||
-      (pool->heap->index >= 2 && !sampler->more[pool->heap->index]))
+  if (!sampler || (pool->heap->index >= 2 && !sampler->more[pool->heap->index]))
     return;
   uint64_t *distance = distance_of(local, pool->heap, pool->flavour, pool->size_class);
   if (*distance != 0)

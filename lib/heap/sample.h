@@ -12,22 +12,22 @@
  *     Thompson), and so is that of bytes.  The variance of a count of n blocks is n (1 - p) / p.
  *   - a program that does the same thing again and again is not met at the same place each time.
  *
- * A stream belongs to a bin, not to a thread.  The fast path bumps through a piece without a look
- * at any of this; so a piece that would hold a point ends before the block with the point, and this
- * block is the first of the next piece, for which the bin comes to the slow path.  With one
- * countdown for all bins of a thread, another bin that comes to the slow path in between would take
- * the point away, and rarely used bins would be seen too often.  What a bin gives back of a piece
- * goes back into its distance, since these bytes come again.
+ * A stream belongs to a bin, not to a thread.  A typed bin bumps through its run, a piece after the
+ * other, without a look at any of this; so a run that would hold a point ends before the block with
+ * the point, and this block is a run of its own, for which the bin comes to the slow path.  With
+ * one countdown for all bins of a thread, another bin that comes to the slow path in between would
+ * take the point away, and rarely used bins would be seen too often.  What a bin gives back of a
+ * run goes back into its distance, since these bytes come again.
  *
  * Raw blocks that are freed are used again before the run, on the inlined path too; so while a
  * profile is on, inlined paths of raw blocks are closed (tarn_thread_set_inlined), and each of them
  * comes to the calls out of line and is counted by itself there, as blocks from a typed pool's list
  * of free ones and large objects are.
  *
- * A profile begins with no piece in any bin (tarn_local_end_pieces).
+ * A profile begins with no run in any typed bin and no distance known (tarn_local_end_pieces).
  *
- * The distances belong to the thread.  The rest is called, by function, above: heap/ knows no types
- * and no stacks.
+ * The distances belong to the thread, and none is known when it attaches.  The rest is called, by
+ * function, above: heap/ knows no types and no stacks.
  */
 #ifndef TARN_HEAP_SAMPLE_H
 #define TARN_HEAP_SAMPLE_H
@@ -39,8 +39,7 @@
 
 /* While a profile is on.  `store->sampling` is written in stops only. */
 struct tarn_sampling {
-  uint64_t rate;  /* bytes */
-  uint64_t start; /* a number of its own; distances of another one are void */
+  uint64_t rate; /* bytes */
   /* The thread has made a block that is a sample; nothing is in it yet.  `local->making` is the
    * type of the object that it is for, if there is one. */
   void (*take)(struct tarn_local *local, const void *block, size_t size);
@@ -56,9 +55,7 @@ struct tarn_sampling {
 typedef uint64_t tarn_distances[TARN_FLAVOURS][TARN_CLASS_COUNT]; /* 0: not drawn; or bytes + 1 */
 
 struct tarn_sampler {
-  uint64_t start; /* whose distances they are */
   uint64_t random;
-  bool hit; /* the block that is being made is a sample */
   uint64_t large;
   tarn_distances bins; /* of the world's first two heaps */
   tarn_distances *more[TARN_HEAP_MAX];
@@ -69,30 +66,16 @@ struct tarn_sampler {
 void tarn_sample_count(struct tarn_local *local, const struct tarn_heap *heap, unsigned flavour,
                        unsigned size_class, size_t size);
 
-/* A piece of `piece` bytes is about to be handed to a bin of typed blocks of `size` bytes; how many
- * bytes it gets, at least one block. */
-size_t tarn_sample_piece_slow(struct tarn_local *local, const struct tarn_pool *pool, size_t piece,
-                              size_t size);
-static inline size_t tarn_sample_piece(struct tarn_local *local, const struct tarn_pool *pool,
-                                       size_t piece, size_t size) {
-  struct tarn_sampler *sampler = local->sampler;
-  if (TARN_LIKELY(sampler != NULL && sampler->start == local->store->sampling->start &&
-                  pool->heap->index < 2)) {
-    uint64_t *distance = &sampler->bins[pool->flavour][pool->size_class];
-    if (TARN_LIKELY(*distance > piece)) {
-      *distance -= piece;
-      return piece;
-    }
-  }
-  return tarn_sample_piece_slow(local, pool, piece, size);
-}
+/* A run of `run` bytes is about to be a typed bin's; how many of them it gets, at least one block,
+ * which it takes at once. */
+size_t tarn_sample_run(struct tarn_local *local, const struct tarn_pool *pool, size_t run);
 
 /* A raw block of the world's first two heaps, that the short way has taken: counts it, if it is
  * nothing special; false: tarn_local_sample does it. */
 static inline bool tarn_sample_passes(struct tarn_local *local, const void *block) {
   const struct tarn_pool *pool = tarn_pool_of((uintptr_t)block);
   struct tarn_sampler *sampler = local->sampler;
-  if (TARN_UNLIKELY(!sampler || sampler->start != local->store->sampling->start))
+  if (TARN_UNLIKELY(!sampler))
     return false;
   uint64_t *distance = &sampler->bins[TARN_FLAVOUR_RAW][pool->size_class];
   size_t size = tarn_pool_block_size(pool);
@@ -102,13 +85,11 @@ static inline bool tarn_sample_passes(struct tarn_local *local, const void *bloc
   return true;
 }
 
-/* So many bytes of such pieces were not used. */
+/* So many bytes of such runs were not used. */
 void tarn_sample_put_back(struct tarn_local *local, const struct tarn_pool *pool, size_t rest);
 
-/* Is the block that is being made a sample? */
-static inline bool tarn_sample_is_hit(const struct tarn_local *local) {
-  return local->sampler && local->sampler->hit;
-}
+/* No distance is known any more.  By the thread, or for it while it stands still. */
+void tarn_sample_forget(struct tarn_local *local);
 
 /* --- arithmetic, without the C library's, which would be another library --------------------- */
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define HASH_STEP UINT64_C(0x9e3779b97f4a7c15)
+#define FIRST_SLOTS 512u
 
 static uint64_t mix(uint64_t hash, uint64_t more) {
   hash = (hash ^ more) * HASH_STEP;
@@ -72,6 +73,17 @@ static uint32_t string_of(struct tarn_profile *profile, const char *from) {
   return number;
 }
 
+/* The string of a type's name.  A type is there as long as its world, with the same name. */
+static uint32_t string_of_type(struct tarn_profile *profile, const tarn_type *type) {
+  if (!type)
+    return 0;
+  struct tarn_profile_type *known =
+      &profile->type[mix(0, (uintptr_t)type) >> 32 & (TARN_PROFILE_TYPES - 1)];
+  if (known->type != type)
+    *known = (struct tarn_profile_type){type, string_of(profile, type->name)};
+  return known->string;
+}
+
 static uint32_t name_of(struct tarn_profile *profile, const tarn_profile_frame *frame) {
   struct tarn_profile_name wanted = {
       .name = string_of(profile, frame->name && frame->name[0] ? frame->name : "(anonymous)"),
@@ -109,23 +121,38 @@ static bool is_same(const struct tarn_profile_place *a, const struct tarn_profil
          memcmp(a->stack.frame, b->stack.frame, a->stack.frames * sizeof a->stack.frame[0]) == 0;
 }
 
+static void grow_places(struct tarn_profile *profile) {
+  uint32_t mask = profile->place_mask;
+  memset(profile->place_at, 0, (mask + 1) * sizeof profile->place_at[0]);
+  profile->place_mask = mask = 2 * mask + 1;
+  for (uint32_t i = 0; i < profile->places; i++) {
+    uint64_t hash = profile->place[i].hash;
+    uint32_t at = (uint32_t)hash & mask;
+    while (profile->place_at[at].number)
+      at = (at + 1) & mask;
+    profile->place_at[at] = (struct tarn_profile_slot){i + 1, (uint32_t)(hash >> 32)};
+  }
+}
+
 /* The place's number; UINT32_MAX: no room. */
 static uint32_t place_of(struct tarn_profile *profile, struct tarn_profile_place *wanted) {
   wanted->hash = hash_of(wanted);
-  uint32_t mask = 2 * TARN_PROFILE_PLACES - 1, at = (uint32_t)(wanted->hash & mask);
-  for (; profile->place_at[at]; at = (at + 1) & mask)
-    if (is_same(&profile->place[profile->place_at[at] - 1], wanted))
-      return profile->place_at[at] - 1;
+  uint32_t mask = profile->place_mask, at = (uint32_t)wanted->hash & mask;
+  uint32_t upper = (uint32_t)(wanted->hash >> 32);
+  const struct tarn_profile_slot *slots = profile->place_at;
+  for (; slots[at].number; at = (at + 1) & mask)
+    if (slots[at].hash == upper && is_same(&profile->place[slots[at].number - 1], wanted))
+      return slots[at].number - 1;
   if (profile->places == TARN_PROFILE_PLACES)
     return UINT32_MAX;
   profile->place[profile->places] = *wanted;
-  profile->place_at[at] = ++profile->places;
+  profile->place_at[at] = (struct tarn_profile_slot){++profile->places, upper};
+  if (profile->places > mask / 2 && profile->places < TARN_PROFILE_PLACES)
+    grow_places(profile);
   return profile->places - 1;
 }
 
 /* --- entries --------------------------------------------------------------------------------- */
-
-#define ENTRY_MASK (2 * TARN_PROFILE_ENTRIES - 1)
 
 static uint32_t entry_hash(uintptr_t block) {
   return (uint32_t)(mix(0, (uint64_t)block >> TARN_GRANULE_SHIFT) >> 20);
@@ -146,10 +173,18 @@ static void count_seen(struct tarn_profile *profile, uintptr_t block, int by) {
 
 /* Where the entry of a block stands in the index, or would stand. */
 static uint32_t find_entry(const struct tarn_profile *profile, uintptr_t block) {
-  uint32_t at = entry_hash(block) & ENTRY_MASK;
+  uint32_t mask = profile->entry_mask, at = entry_hash(block) & mask;
   while (profile->entry_at[at] && profile->entry[profile->entry_at[at] - 1].block != block)
-    at = (at + 1) & ENTRY_MASK;
+    at = (at + 1) & mask;
   return at;
+}
+
+static void grow_entries(struct tarn_profile *profile) {
+  uint32_t mask = profile->entry_mask;
+  memset(profile->entry_at, 0, (mask + 1) * sizeof profile->entry_at[0]);
+  profile->entry_mask = 2 * mask + 1;
+  for (uint32_t i = 0; i < profile->entries; i++)
+    profile->entry_at[find_entry(profile, profile->entry[i].block)] = i + 1;
 }
 
 static bool add_entry(struct tarn_profile *profile, uintptr_t block, uint32_t place) {
@@ -159,6 +194,8 @@ static bool add_entry(struct tarn_profile *profile, uintptr_t block, uint32_t pl
   TARN_ASSERT(profile->entry_at[at] == 0);
   profile->entry[profile->entries] = (struct tarn_profile_entry){block, place};
   profile->entry_at[at] = ++profile->entries;
+  if (profile->entries > profile->entry_mask / 2 && profile->entries < TARN_PROFILE_ENTRIES)
+    grow_entries(profile);
   profile->place[place].living++;
   count_seen(profile, block, 1);
   return true;
@@ -166,9 +203,10 @@ static bool add_entry(struct tarn_profile *profile, uintptr_t block, uint32_t pl
 
 /* Others of the row move up, so that none is cut off from where it belongs. */
 static void close_gap(struct tarn_profile *profile, uint32_t gap) {
-  for (uint32_t at = (gap + 1) & ENTRY_MASK; profile->entry_at[at]; at = (at + 1) & ENTRY_MASK) {
-    uint32_t home = entry_hash(profile->entry[profile->entry_at[at] - 1].block) & ENTRY_MASK;
-    if (((at - home) & ENTRY_MASK) < ((at - gap) & ENTRY_MASK))
+  uint32_t mask = profile->entry_mask;
+  for (uint32_t at = (gap + 1) & mask; profile->entry_at[at]; at = (at + 1) & mask) {
+    uint32_t home = entry_hash(profile->entry[profile->entry_at[at] - 1].block) & mask;
+    if (((at - home) & mask) < ((at - gap) & mask))
       continue;
     profile->entry_at[gap] = profile->entry_at[at];
     gap = at;
@@ -226,17 +264,22 @@ static void take(struct tarn_local *local, const void *block, size_t size) {
   struct tarn_profile *profile = profile_of(store);
   tarn_profile_frame frames[TARN_PROFILE_FRAMES];
   const tarn_type *type = local->making;
-  struct tarn_profile_place place = {.size = size};
+  struct tarn_profile_place place; /* large, and most of it stays unused */
+  size_t count = 0;
+  place.size = size;
+  place.made = place.living = place.stack.frames = 0;
   note_calls(tarn_mutator_of_local(local), &place.stack);
   lock(store);
   tarn_profile_frames_fn fn = profile->frames_fn;
   void *data = profile->frames_data;
-  unlock(store);
-  size_t count = fn ? fn(&local->pub, frames, TARN_PROFILE_FRAMES, data) : 0;
-  lock(store);
+  if (fn) { /* the program's own */
+    unlock(store);
+    count = fn(&local->pub, frames, TARN_PROFILE_FRAMES, data);
+    lock(store);
+  }
   for (size_t i = 0; i < count && i < TARN_PROFILE_FRAMES; i++)
     place.stack.frame[place.stack.frames++] = name_of(profile, &frames[i]);
-  place.type = type ? string_of(profile, type->name) : 0;
+  place.type = string_of_type(profile, type);
   uint32_t number = place_of(profile, &place);
   profile->samples++;
   if (number != UINT32_MAX)
@@ -257,11 +300,15 @@ static void freed(struct tarn_store *store, const void *block) {
   unlock(store);
 }
 
+#define AHEAD 8u
+
 static void died(struct tarn_store *store, bool (*dead)(uintptr_t block, void *data), void *data) {
   struct tarn_profile *profile = profile_of(store);
   lock(store);
   for (uint32_t i = profile->entries; i-- > 0;) { /* the last one takes a dropped one's place */
     uintptr_t block = profile->entry[i].block;
+    if (i >= AHEAD) /* it will be asked for */
+      __builtin_prefetch(tarn_mark_byte(profile->entry[i - AHEAD].block));
     if (dead(block, data))
       drop_entry(profile, find_entry(profile, block));
   }
@@ -281,18 +328,12 @@ static size_t whole_pages(size_t bytes) {
 }
 
 struct tarn_profile *tarn_profile_make(uint64_t rate) {
-  static _Atomic uint64_t starts;
   struct tarn_profile *profile = tarn_os_map(whole_pages(sizeof *profile));
   if (!profile)
     return NULL;
   profile->sampling = (struct tarn_sampling){
-      .rate = rate,
-      /* Relaxed: only a number. */
-      .start = atomic_fetch_add_explicit(&starts, 1, memory_order_relaxed) + 1,
-      .take = take,
-      .freed = freed,
-      .died = died,
-      .blind = blind};
+      .rate = rate, .take = take, .freed = freed, .died = died, .blind = blind};
+  profile->place_mask = profile->entry_mask = FIRST_SLOTS - 1;
   profile->begun = tarn_os_now();
   (void)string_of(profile, "");
   (void)string_of(profile, "(others)");

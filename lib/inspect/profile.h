@@ -38,6 +38,7 @@
 #define TARN_PROFILE_STRINGS 16384u
 #define TARN_PROFILE_TEXT ((size_t)1 << 20)
 #define TARN_PROFILE_STRING_MOST 200u
+#define TARN_PROFILE_TYPES 256u
 
 struct tarn_profile_stack {
   uint32_t calls, frames;
@@ -57,6 +58,12 @@ struct tarn_profile_place {
 struct tarn_profile_name {
   uint32_t name, file; /* strings */
   uint32_t line;
+};
+
+/* A type that was met, and the string of its name: of those with one hash, the last. */
+struct tarn_profile_type {
+  const void *type;
+  uint32_t string;
 };
 
 struct tarn_profile_entry {
@@ -81,8 +88,14 @@ struct tarn_profile {
   char text[TARN_PROFILE_TEXT];
   /* Beyond this writers need nothing. */
   struct tarn_profile_entry entry[TARN_PROFILE_ENTRIES];
-  /* By hash: a number, plus 1; linear probing. */
-  uint32_t place_at[2 * TARN_PROFILE_PLACES];
+  struct tarn_profile_type type[TARN_PROFILE_TYPES];
+  /* By hash: a number, plus 1; linear probing.  Of places the upper half of the hash as well, so
+   * that none is looked at for nothing.  The two that each sample needs grow as they fill: of a
+   * large table no part would be in a cache.  They have so many slots, less 1. */
+  uint32_t place_mask, entry_mask;
+  struct tarn_profile_slot {
+    uint32_t number, hash;
+  } place_at[2 * TARN_PROFILE_PLACES];
   uint32_t name_at[2 * TARN_PROFILE_NAMES];
   uint32_t string_at[2 * TARN_PROFILE_STRINGS];
   uint32_t entry_at[2 * TARN_PROFILE_ENTRIES];

@@ -13,9 +13,8 @@
  * The return addresses of the caller's frames, the innermost first; how many, at most `most`.  By
  * os/unwind.h, some ten nanoseconds for each frame; where that does not succeed, by the C library's
  * backtrace, which finds the same ones and takes up to a microsecond for each.  Neither takes a
- * lock nor calls malloc.  0 where there is neither, or only the latter and it has not
- * been started, and for a call from inside a call, by a handler of a signal or by what backtrace
- * loads.  errno is kept.
+ * lock nor calls malloc.  0 where there is neither, or only the latter and it was not started; and
+ * for a call from inside a call, by a handler of a signal or by what backtrace loads.
  */
 unsigned tarn_os_stack(uintptr_t *frames, unsigned most);
 

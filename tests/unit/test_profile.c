@@ -575,6 +575,33 @@ static void stacks_have_calls_of_both(void **state) {
   support_end(world);
 }
 
+/* So many that some have the same place where the last ones are remembered. */
+static void types_are_told_apart(void **state) {
+  enum { TYPES = 700 };
+  const tarn_type *types[TYPES];
+  tarn_world *world = support_world("collect=0");
+  tarn_thread *self = support_attach(world);
+  char name[64];
+  (void)state;
+  for (unsigned i = 0; i < TYPES; i++) {
+    snprintf(name, sizeof name, "type-%u", i);
+    types[i] = type_of(world, name, 64);
+  }
+  assert_int_equal(tarn_profile_start(self, 1), TARN_OK);
+  for (unsigned i = 0; i < 3 * TYPES; i++)
+    assert_non_null(tarn_new(self, types[i * 37 % TYPES]));
+  assert_non_null(tarn_alloc_raw(self, 64));
+  struct reader *reader = read_profile(world);
+  for (unsigned i = 0; i < TYPES; i++) {
+    snprintf(name, sizeof name, "type-%u", i);
+    assert_int_equal(sum_of(reader, name, 64, TARN_PROFILE_ALLOC_OBJECTS), 3);
+  }
+  assert_int_equal(sum_of(reader, "raw", 64, TARN_PROFILE_ALLOC_OBJECTS), 1);
+  reader_free(reader);
+  assert_int_equal(tarn_thread_detach(self), TARN_OK);
+  support_end(world);
+}
+
 /* --- bounds ---------------------------------------------------------------------------------- */
 
 static size_t ever_new(tarn_thread *self, tarn_profile_frame *frames, size_t most, void *data) {
@@ -690,6 +717,51 @@ static void a_stopped_profile_stays(void **state) {
   support_end(world);
 }
 
+/* A thread makes ten objects of a type. */
+static void *make_ten(void *data) {
+  struct mix *mix = data;
+  tarn_thread *self = NULL;
+  if (tarn_thread_attach(mix->world, &self) != TARN_OK)
+    abort();
+  for (unsigned i = 0; i < 10; i++)
+    if (!tarn_new(self, mix->pair))
+      abort();
+  (void)tarn_thread_detach(self);
+  return NULL;
+}
+
+static void make_in_threads(struct mix *mix, tarn_thread *self) {
+  tarn_block_begin(self);
+  for (unsigned i = 0; i < 20; i++) /* more than wait before a record is used again */
+    support_run(make_ten, mix);
+  tarn_block_end(self);
+}
+
+/* What bins have in hand when it starts, and what the last one would have waited for, with however
+ * large a rate, in threads that went as well, means nothing to a profile. */
+static void a_profile_begins_anew(void **state) {
+  struct mix mix = {.world = support_world("collect=0")};
+  tarn_thread *self = support_attach(mix.world);
+  (void)state;
+  mix.pair = type_of(mix.world, "pair", 32);
+  for (unsigned round = 0; round < 2; round++) {
+    for (unsigned i = 0; i < 10; i++)
+      assert_non_null(tarn_new(self, mix.pair));
+    assert_int_equal(tarn_profile_start(self, 1), TARN_OK);
+    for (unsigned i = 0; i < 10; i++)
+      assert_non_null(tarn_new(self, mix.pair));
+    make_in_threads(&mix, self);
+    assert_int_equal(info_of(mix.world).samples, 210);
+    assert_int_equal(tarn_profile_stop(self), TARN_OK);
+    assert_int_equal(tarn_profile_start(self, (size_t)1 << 40), TARN_OK);
+    assert_non_null(tarn_new(self, mix.pair));
+    make_in_threads(&mix, self);
+    assert_int_equal(tarn_profile_stop(self), TARN_OK);
+  }
+  assert_int_equal(tarn_thread_detach(self), TARN_OK);
+  support_end(mix.world);
+}
+
 /* --- by options ------------------------------------------------------------------------------ */
 
 static char directory[200];
@@ -777,9 +849,11 @@ int main(void) {
       cmocka_unit_test(addresses_come_again),
       cmocka_unit_test(collections_of_cycles_end_samples),
       cmocka_unit_test(stacks_have_calls_of_both),
+      cmocka_unit_test(types_are_told_apart),
       cmocka_unit_test(what_does_not_fit_is_counted),
       cmocka_unit_test(calls_in_the_wrong_order),
       cmocka_unit_test(a_stopped_profile_stays),
+      cmocka_unit_test(a_profile_begins_anew),
       cmocka_unit_test(options_write_at_the_end),
       cmocka_unit_test(a_failure_is_said),
   };
