@@ -77,13 +77,13 @@ tarn_status tarn_world_destroy(tarn_world *world) {
     return status;
   tarn_block_begin(self); /* it may be about to stop the world */
   tarn_monitor_end(world);
+  tarn_sweeper_end(world->collector); /* it writes to the page, and what follows touches pools */
   tarn_live_end(world);
   tarn_block_end(self);
   tarn_metrics_end(world);
   tarn_profile_end(world);
   tarn_worlds_remove(world);
   tarn_profile_forget(world);
-  tarn_sweeper_end(world->collector); /* what follows touches pools in no stop */
   tarn_purge_end(&world->store);
   tarn_gc_hold(self); /* they may allocate, but a collection would move things under the walk */
   tarn_release_everything(world, tarn_mutator_of(self));

@@ -369,6 +369,23 @@ static void no_place(void **state) {
   assert_int_equal(rmdir(path), 0);
 }
 
+/* A collection of the sweeper's, which nobody waits for, tells of itself when it is over: the page
+ * must still be there then.  Seen by ThreadSanitizer. */
+static void outlives_idle_collections(void **state) {
+  (void)state;
+  for (unsigned i = 0; i < 100; i++) {
+    tarn_world *world = support_world("live=1,idle-collect=1ms,min-heap=64M");
+    tarn_thread *self = support_attach(world);
+    for (unsigned k = 0; k < 1000; k++) /* as much as the sweeper comes for */
+      assert_non_null(tarn_alloc_raw(self, 8000));
+    tarn_block_begin(self);
+    nanosleep(&(struct timespec){0, 1000000 + 20000 * i}, NULL); /* until it may have begun one */
+    tarn_block_end(self);
+    assert_int_equal(tarn_thread_detach(self), TARN_OK);
+    assert_int_equal(tarn_world_destroy(world), TARN_OK);
+  }
+}
+
 /* Whatever the system refuses, the world is as good as one without the option. */
 static void fails_softly(void **state) {
   (void)state;
@@ -405,6 +422,7 @@ int main(void) {
                                      cmocka_unit_test(forks_while_others_collect),
                                      cmocka_unit_test(exits),
                                      cmocka_unit_test(no_place),
+                                     cmocka_unit_test(outlives_idle_collections),
                                      cmocka_unit_test(fails_softly)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
