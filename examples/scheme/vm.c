@@ -21,35 +21,9 @@
 
 enum special_primitive { NOT_SPECIAL, APPLY, APPLY_VALUES, CALL_CC, EVAL, UNCAUGHT };
 
-const struct named_operation named_operations[OPERATIONS] = {
-    [OP_CAR] = {"car", 1},
-    [OP_CDR] = {"cdr", 1},
-    [OP_CADR] = {"cadr", 1},
-    [OP_CDDR] = {"cddr", 1},
-    [OP_CONS] = {"cons", 2},
-    [OP_IS_NULL] = {"null?", 1},
-    [OP_IS_PAIR] = {"pair?", 1},
-    [OP_NOT] = {"not", 1},
-    [OP_IS_EQ] = {"eq?", 2},
-    [OP_IS_ZERO] = {"zero?", 1},
-    [OP_ADD] = {"+", 2},
-    [OP_SUBTRACT] = {"-", 2},
-    [OP_MULTIPLY] = {"*", 2},
-    [OP_EQUALS] = {"=", 2},
-    [OP_LESS] = {"<", 2},
-    [OP_GREATER] = {">", 2},
-    [OP_AT_MOST] = {"<=", 2},
-    [OP_AT_LEAST] = {">=", 2},
-    [OP_VECTOR_REF] = {"vector-ref", 2},
-    [OP_VECTOR_SET] = {"vector-set!", 3},
-    [OP_SET_CAR] = {"set-car!", 2},
-    [OP_SET_CDR] = {"set-cdr!", 2},
-    [OP_STRING_REF] = {"string-ref", 2},
-    [OP_QUOTIENT] = {"quotient", 2},
-    [OP_REMAINDER] = {"remainder", 2},
-    [OP_RECORD_REF] = {"%record-ref", 4},
-    [OP_RECORD_SET] = {"%record-set!", 5},
-};
+#define NO_NAME(operation)
+#define NAME(operation, name, arguments) [OP_##operation] = {name, arguments},
+const struct named_operation named_operations[OPERATIONS] = {OPERATION_LIST(NO_NAME, NAME)};
 
 static scm raise_procedure; /* the prelude's; before that %uncaught.  A root */
 
@@ -248,7 +222,18 @@ static inline void move_down(scm *to, const scm *from, size_t count) {
     to[i] = from[i];
 }
 
-#define NEXT break
+/*
+ * Each instruction jumps to the next one by a jump of its own: a processor tells by the place of a
+ * jump, among other things, where it goes, and with one for all it is often wrong.  Labels as
+ * values are GNU C, which gcc and clang know.
+ */
+#define NEXT                          \
+  do {                                \
+    word = *pc++;                     \
+    goto *places[OPERATION_OF(word)]; \
+  } while (0)
+#define PLACE(operation) [OP_##operation] = &&do_##operation,
+#define PROCEDURE_PLACE(operation, name, arguments) PLACE(operation)
 #define SAVE() (vm->sp = sp)
 #define PC_WORD() fixnum((intptr_t)pc >> 2)
 #define FP_WORD() fixnum(fp - vm->stack)
@@ -323,6 +308,9 @@ static bool is_field(const scm *arguments) {
          is_index(arguments[2], record_of(arguments[0])->count);
 }
 
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpedantic" /* labels as values */
+
 /* Runs the procedure at vm->sp[-count - 1] until its frame returns; 0: what was raised was not
  * handled. */
 static scm run(struct vm *vm, unsigned count, scm *base) {
@@ -332,475 +320,471 @@ static scm run(struct vm *vm, unsigned count, scm *base) {
   const scm *constants = NULL;
   const uint32_t *pc = NULL;
   uint32_t word;
+  static const void *const places[OPERATIONS] = {OPERATION_LIST(PLACE, PROCEDURE_PLACE)};
   goto call;
 
-  for (;;) {
-    word = *pc++;
-    switch ((enum operation)OPERATION_OF(word)) {
-    case OP_CONSTANT:
-      *sp++ = constants[OPERAND_OF(word)];
-      NEXT;
-    case OP_FIXNUM:
-      *sp++ = fixnum(SIGNED_OPERAND_OF(word));
-      NEXT;
-    case OP_LOCAL:
-      *sp++ = fp[OPERAND_OF(word)];
-      NEXT;
-    case OP_LOCAL_BOX:
-      value = fp[OPERAND_OF(word)];
-      goto unbox;
-    case OP_FREE:
-      *sp++ = closure->free[OPERAND_OF(word)];
-      NEXT;
-    case OP_FREE_BOX:
-      value = closure->free[OPERAND_OF(word)];
-    unbox:
-      if (TARN_UNLIKELY((value = box_of(value)->value) == SCM_UNBOUND)) {
-        SAVE();
-        (void)unbound(vm, SCM_FALSE);
-        goto failed;
-      }
-      *sp++ = value;
-      NEXT;
-    case OP_GLOBAL:
-      value = global_ref(constants[OPERAND_OF(word)]);
-      if (TARN_UNLIKELY(value == SCM_UNBOUND)) {
-        SAVE();
-        (void)unbound(vm, constants[OPERAND_OF(word)]);
-        goto failed;
-      }
-      *sp++ = value;
-      NEXT;
-    case OP_SET_LOCAL:
-      fp[OPERAND_OF(word)] = *--sp;
-      NEXT;
-    case OP_SET_LOCAL_BOX:
-      value = *--sp;
-      store(vm, fp[OPERAND_OF(word)], &box_of(fp[OPERAND_OF(word)])->value, value);
-      NEXT;
-    case OP_SET_FREE_BOX:
-      value = *--sp;
-      store(vm, closure->free[OPERAND_OF(word)], &box_of(closure->free[OPERAND_OF(word)])->value,
-            value);
-      NEXT;
-    case OP_SET_GLOBAL:
-      if (TARN_UNLIKELY(global_ref(constants[OPERAND_OF(word)]) == SCM_UNBOUND)) {
-        SAVE();
-        (void)unbound(vm, constants[OPERAND_OF(word)]);
-        goto failed;
-      }
-      global_set(vm, constants[OPERAND_OF(word)], *--sp);
-      NEXT;
-    case OP_DEFINE:
-      SAVE();
-      if (!define_global(vm, constants[OPERAND_OF(word)], sp[-1]))
-        goto failed;
-      sp[-1] = constants[OPERAND_OF(word)];
-      NEXT;
-    case OP_POP:
-      sp -= OPERAND_OF(word);
-      NEXT;
-    case OP_SLIDE:
-      value = sp[-1];
-      sp -= OPERAND_OF(word);
-      sp[-1] = value;
-      NEXT;
-    case OP_JUMP:
-      pc += OPERAND_OF(word);
-      NEXT;
-    case OP_JUMP_FALSE:
-      if (*--sp == SCM_FALSE)
-        pc += OPERAND_OF(word);
-      NEXT;
-    case OP_JUMP_TRUE:
-      if (*--sp != SCM_FALSE)
-        pc += OPERAND_OF(word);
-      NEXT;
-    case OP_JUMP_FALSE_KEEP:
-      if (sp[-1] == SCM_FALSE)
-        pc += OPERAND_OF(word);
-      else
-        sp--;
-      NEXT;
-    case OP_JUMP_TRUE_KEEP:
-      if (sp[-1] != SCM_FALSE)
-        pc += OPERAND_OF(word);
-      else
-        sp--;
-      NEXT;
-    case OP_BOX:
-      SAVE();
-      if (!(value = make_box(vm, fp[OPERAND_OF(word)])))
-        goto failed;
-      fp[OPERAND_OF(word)] = value;
-      NEXT;
-    case OP_NEW_BOX:
-      SAVE();
-      if (!(value = make_box(vm, SCM_UNBOUND)))
-        goto failed;
-      *sp++ = value;
-      NEXT;
-    case OP_CLOSURE: {
-      SAVE();
-      struct closure *made = make_array(vm, types.closure, *pc);
-      if (!made)
-        goto failed;
-      made->code = constants[OPERAND_OF(word)];
-      fill_closure(made, fp, closure, pc + 1);
-      pc += 1 + *pc;
-      *sp++ = (scm)made;
-      NEXT;
-    }
-    case OP_PATCH:
-      value = *--sp;
-      store(vm, fp[OPERAND_OF(word)], &closure_of(fp[OPERAND_OF(word)])->free[*pc++], value);
-      NEXT;
-
-    case OP_CALL: {
-      count = OPERAND_OF(word);
-      scm *procedure = sp - count - 1;
-      move_up(procedure + 2, procedure, count + 1);
-      procedure[0] = PC_WORD();
-      procedure[1] = FP_WORD();
-      sp += 2;
-      goto call;
-    }
-    case OP_TAIL:
-      count = OPERAND_OF(word);
-      move_down(fp - 1, sp - count - 1, count + 1);
-      sp = fp + count;
-      goto call;
-    case OP_CALL_GLOBAL:
-    case OP_TAIL_GLOBAL: {
-      scm procedure = global_ref(constants[OPERAND_OF(word)]);
-      count = *pc++;
-      if (TARN_UNLIKELY(procedure == SCM_UNBOUND)) {
-        SAVE();
-        (void)unbound(vm, constants[OPERAND_OF(word)]);
-        goto failed;
-      }
-      if (is_primitive(procedure) && primitive_of(procedure)->fn) {
-        const struct primitive *primitive = primitive_of(procedure);
-        SAVE();
-        if (TARN_UNLIKELY((int32_t)count < primitive->least ||
-                          (primitive->most >= 0 && (int32_t)count > primitive->most))) {
-          (void)bad_arguments(vm, procedure, count);
-          goto failed;
-        }
-        value = primitive->fn(vm, (int)count, sp - count);
-        sp -= count;
-        if (TARN_UNLIKELY(!value))
-          goto failed;
-        if (OPERATION_OF(word) == OP_TAIL_GLOBAL)
-          goto leave;
-        *sp++ = value;
-        NEXT;
-      }
-      if (OPERATION_OF(word) == OP_TAIL_GLOBAL) {
-        move_down(fp, sp - count, count);
-        fp[-1] = procedure;
-        sp = fp + count;
-        goto call;
-      }
-      scm *arguments = sp - count;
-      move_up(arguments + 3, arguments, count);
-      arguments[0] = PC_WORD();
-      arguments[1] = FP_WORD();
-      arguments[2] = procedure;
-      sp += 3;
-      goto call;
-    }
-    case OP_RETURN:
-      value = sp[-1];
-      goto leave;
-    case OP_AGAIN: {
-      size_t moved = *pc++;
-      scm *to = fp + OPERAND_OF(word);
-      move_down(to, sp - moved, moved);
-      sp = to + moved;
-      pc -= *pc;
-      SAVE();
-      tarn_safepoint(self);
-      NEXT;
-    }
-    case OP_CHECK_CLASS:
-      NEED(is_instance_of(vm, fp[0], constants[OPERAND_OF(word)]), "method", 1, fp[0]);
-      NEXT;
-    case OP_SLOT_REF:
-      value = ((const scm *)sp[-1])[OPERAND_OF(word)];
-      if (TARN_UNLIKELY(value == SCM_UNBOUND)) {
-        SAVE();
-        (void)raise_error(vm, "unbound", "slot-ref", "the slot has no value", 1, sp[-1]);
-        goto failed;
-      }
-      sp[-1] = value;
-      NEXT;
-    case OP_SLOT_SET:
-      value = *--sp;
-      store(vm, sp[-1], (scm *)sp[-1] + OPERAND_OF(word), value);
-      sp[-1] = SCM_UNSPECIFIED;
-      NEXT;
-
-    case OP_CAR:
-      NEED(is_pair(sp[-1]), "car", 1, sp[-1]);
-      sp[-1] = car(sp[-1]);
-      NEXT;
-    case OP_CDR:
-      NEED(is_pair(sp[-1]), "cdr", 1, sp[-1]);
-      sp[-1] = cdr(sp[-1]);
-      NEXT;
-    case OP_CADR:
-      NEED(is_pair(sp[-1]) && is_pair(value = cdr(sp[-1])), "cadr", 1, sp[-1]);
-      sp[-1] = car(value);
-      NEXT;
-    case OP_CDDR:
-      NEED(is_pair(sp[-1]) && is_pair(value = cdr(sp[-1])), "cddr", 1, sp[-1]);
-      sp[-1] = cdr(value);
-      NEXT;
-    case OP_CONS: {
-      SAVE();
-      struct pair *pair = tarn_new(self, types.pair);
-      if (TARN_UNLIKELY(!pair)) {
-        (void)out_of_memory(vm);
-        goto failed;
-      }
-      pair->car = sp[-2];
-      pair->cdr = sp[-1];
-      sp--;
-      sp[-1] = (scm)pair;
-      NEXT;
-    }
-    case OP_IS_NULL:
-      value = *--sp;
-      TEST(value == SCM_NIL);
-    case OP_IS_PAIR:
-      value = *--sp;
-      TEST(is_pair(value));
-    case OP_NOT:
-      value = *--sp;
-      TEST(value == SCM_FALSE);
-    case OP_IS_EQ:
-      sp -= 2;
-      TEST(sp[0] == sp[1]);
-    case OP_IS_ZERO:
-      NEED(is_number(sp[-1]), "zero?", 1, sp[-1]);
-      value = *--sp;
-      TEST(value == fixnum(0) || (is_flonum(value) && flonum_value(value) == 0));
-    case OP_ADD:
-      ARITHMETIC(__builtin_add_overflow((intptr_t)a, (intptr_t)(b - 1), &r), +, number_add);
-    case OP_SUBTRACT:
-      ARITHMETIC(__builtin_sub_overflow((intptr_t)a, (intptr_t)(b - 1), &r), -, number_subtract);
-    case OP_MULTIPLY:
-      ARITHMETIC(__builtin_mul_overflow((intptr_t)(a - 1), fixnum_value(b), &r) || (r++, false), *,
-                 number_multiply);
-    case OP_ADD_FIXNUM: {
-      intptr_t sum;
-      if (TARN_LIKELY(is_fixnum(sp[-1])) &&
-          !__builtin_add_overflow((intptr_t)sp[-1], (intptr_t)SIGNED_OPERAND_OF(word) * 2, &sum)) {
-        sp[-1] = (scm)sum;
-        NEXT;
-      }
-      SAVE();
-      if (!(value = number_add(vm, sp[-1], fixnum(SIGNED_OPERAND_OF(word)))))
-        goto failed;
-      sp[-1] = value;
-      NEXT;
-    }
-    case OP_EQUALS:
-      COMPARISON(==)
-    case OP_LESS:
-      COMPARISON(<)
-    case OP_GREATER:
-      COMPARISON(>)
-    case OP_AT_MOST:
-      COMPARISON(<=)
-    case OP_AT_LEAST:
-      COMPARISON(>=)
-    case OP_VECTOR_REF:
-      NEED(is_vector(sp[-2]), "vector-ref", 1, sp[-2]);
-      if (TARN_UNLIKELY(!is_index(sp[-1], vector_of(sp[-2])->count)))
-        goto bad_index;
-      sp--;
-      sp[-1] = vector_of(sp[-1])->items[fixnum_value(sp[0])];
-      NEXT;
-    case OP_VECTOR_SET:
-      NEED(is_vector(sp[-3]), "vector-set!", 1, sp[-3]);
-      if (TARN_UNLIKELY(!is_index(sp[-2], vector_of(sp[-3])->count)))
-        goto bad_index;
-      sp -= 2;
-      store(vm, sp[-1], &vector_of(sp[-1])->items[fixnum_value(sp[0])], sp[1]);
-      sp[-1] = SCM_UNSPECIFIED;
-      NEXT;
-    case OP_STRING_REF:
-      NEED(is_string(sp[-2]), "string-ref", 1, sp[-2]);
-      if (TARN_UNLIKELY(!is_index(sp[-1], string_of(sp[-2])->length)))
-        goto bad_index;
-      sp--;
-      sp[-1] = make_char(string_ref(sp[-1], (size_t)fixnum_value(sp[0])));
-      NEXT;
-    case OP_SET_CAR:
-      NEED(is_pair(sp[-2]), "set-car!", 1, sp[-2]);
-      sp--;
-      store(vm, sp[-1], &pair_of(sp[-1])->car, sp[0]);
-      sp[-1] = SCM_UNSPECIFIED;
-      NEXT;
-    case OP_SET_CDR:
-      NEED(is_pair(sp[-2]), "set-cdr!", 1, sp[-2]);
-      sp--;
-      store(vm, sp[-1], &pair_of(sp[-1])->cdr, sp[0]);
-      sp[-1] = SCM_UNSPECIFIED;
-      NEXT;
-    case OP_QUOTIENT:
-    case OP_REMAINDER: {
-      scm a = sp[-2], b = sp[-1];
-      bool quotient = OPERATION_OF(word) == OP_QUOTIENT;
-      if ((a & b & 1) && b != fixnum(0) && b != fixnum(-1)) {
-        intptr_t x = fixnum_value(a), y = fixnum_value(b);
-        value = fixnum(quotient ? x / y : x % y);
-      } else {
-        SAVE();
-        if (!(value = quotient ? number_quotient(vm, a, b) : number_remainder(vm, a, b)))
-          goto failed;
-      }
-      sp--;
-      sp[-1] = value;
-      NEXT;
-    }
-    case OP_RECORD_REF: /* record kind index who */
-      if (TARN_UNLIKELY(!is_field(sp - 4)))
-        goto no_field;
-      sp -= 3;
-      sp[-1] = record_of(sp[-1])->fields[fixnum_value(sp[1])];
-      NEXT;
-    case OP_RECORD_SET: /* and value */
-      if (TARN_UNLIKELY(!is_field(sp - 5)))
-        goto no_field;
-      sp -= 4;
-      store(vm, sp[-1], &record_of(sp[-1])->fields[fixnum_value(sp[1])], sp[3]);
-      sp[-1] = SCM_UNSPECIFIED;
-      NEXT;
-    case OP_NONE:
-    case OPERATIONS:
-      abort();
-    }
-    continue;
-
-  no_field:
+do_CONSTANT:
+  *sp++ = constants[OPERAND_OF(word)];
+  NEXT;
+do_FIXNUM:
+  *sp++ = fixnum(SIGNED_OPERAND_OF(word));
+  NEXT;
+do_LOCAL:
+  *sp++ = fp[OPERAND_OF(word)];
+  NEXT;
+do_LOCAL_BOX:
+  value = fp[OPERAND_OF(word)];
+  goto unbox;
+do_FREE:
+  *sp++ = closure->free[OPERAND_OF(word)];
+  NEXT;
+do_FREE_BOX:
+  value = closure->free[OPERAND_OF(word)];
+unbox:
+  if (TARN_UNLIKELY((value = box_of(value)->value) == SCM_UNBOUND)) {
     SAVE();
-    (void)bad_field(vm, sp - named_operations[OPERATION_OF(word)].arguments);
+    (void)unbound(vm, SCM_FALSE);
     goto failed;
-
-  bad_index:
+  }
+  *sp++ = value;
+  NEXT;
+do_GLOBAL:
+  value = global_ref(constants[OPERAND_OF(word)]);
+  if (TARN_UNLIKELY(value == SCM_UNBOUND)) {
     SAVE();
-    (void)out_of_range(vm, named_operations[OPERATION_OF(word)].name, 2,
-                       OPERATION_OF(word) == OP_VECTOR_SET ? sp[-2] : sp[-1]);
-  failed: /* in the middle of a procedure: raise is called from there */
-    sp[0] = PC_WORD();
-    sp[1] = FP_WORD();
-    sp[2] = raise_procedure;
-    sp[3] = vm->condition;
-    sp += 4;
-    count = 1;
-    goto call;
+    (void)unbound(vm, constants[OPERAND_OF(word)]);
+    goto failed;
+  }
+  *sp++ = value;
+  NEXT;
+do_SET_LOCAL:
+  fp[OPERAND_OF(word)] = *--sp;
+  NEXT;
+do_SET_LOCAL_BOX:
+  value = *--sp;
+  store(vm, fp[OPERAND_OF(word)], &box_of(fp[OPERAND_OF(word)])->value, value);
+  NEXT;
+do_SET_FREE_BOX:
+  value = *--sp;
+  store(vm, closure->free[OPERAND_OF(word)], &box_of(closure->free[OPERAND_OF(word)])->value,
+        value);
+  NEXT;
+do_SET_GLOBAL:
+  if (TARN_UNLIKELY(global_ref(constants[OPERAND_OF(word)]) == SCM_UNBOUND)) {
+    SAVE();
+    (void)unbound(vm, constants[OPERAND_OF(word)]);
+    goto failed;
+  }
+  global_set(vm, constants[OPERAND_OF(word)], *--sp);
+  NEXT;
+do_DEFINE:
+  SAVE();
+  if (!define_global(vm, constants[OPERAND_OF(word)], sp[-1]))
+    goto failed;
+  sp[-1] = constants[OPERAND_OF(word)];
+  NEXT;
+do_POP:
+  sp -= OPERAND_OF(word);
+  NEXT;
+do_SLIDE:
+  value = sp[-1];
+  sp -= OPERAND_OF(word);
+  sp[-1] = value;
+  NEXT;
+do_JUMP:
+  pc += OPERAND_OF(word);
+  NEXT;
+do_JUMP_FALSE:
+  if (*--sp == SCM_FALSE)
+    pc += OPERAND_OF(word);
+  NEXT;
+do_JUMP_TRUE:
+  if (*--sp != SCM_FALSE)
+    pc += OPERAND_OF(word);
+  NEXT;
+do_JUMP_FALSE_KEEP:
+  if (sp[-1] == SCM_FALSE)
+    pc += OPERAND_OF(word);
+  else
+    sp--;
+  NEXT;
+do_JUMP_TRUE_KEEP:
+  if (sp[-1] != SCM_FALSE)
+    pc += OPERAND_OF(word);
+  else
+    sp--;
+  NEXT;
+do_BOX:
+  SAVE();
+  if (!(value = make_box(vm, fp[OPERAND_OF(word)])))
+    goto failed;
+  fp[OPERAND_OF(word)] = value;
+  NEXT;
+do_NEW_BOX:
+  SAVE();
+  if (!(value = make_box(vm, SCM_UNBOUND)))
+    goto failed;
+  *sp++ = value;
+  NEXT;
+do_CLOSURE : {
+  SAVE();
+  struct closure *made = make_array(vm, types.closure, *pc);
+  if (!made)
+    goto failed;
+  made->code = constants[OPERAND_OF(word)];
+  fill_closure(made, fp, closure, pc + 1);
+  pc += 1 + *pc;
+  *sp++ = (scm)made;
+  NEXT;
+}
+do_PATCH:
+  value = *--sp;
+  store(vm, fp[OPERAND_OF(word)], &closure_of(fp[OPERAND_OF(word)])->free[*pc++], value);
+  NEXT;
 
-  failed_call: /* a call: raise takes its place */
-    sp -= count;
-    sp[-1] = raise_procedure;
-    *sp++ = vm->condition;
-    count = 1;
-
-  call : { /* count arguments on top of their procedure, that on its frame */
-    scm procedure = sp[-(intptr_t)count - 1];
-    if (TARN_LIKELY(is_closure(procedure))) {
-      closure = closure_of(procedure);
-      const struct code *code = code_of(closure->code);
-      if (TARN_UNLIKELY(count != code->needed || code->rest)) {
-        SAVE();
-        scm *top = gather_rest(vm, sp, count, code);
-        if (!top)
-          goto failed_call;
-        sp = top;
-      }
-      fp = sp - code->needed - code->rest;
-      if (TARN_UNLIKELY(fp + code->depth > vm->limit)) {
-        count = code->needed + code->rest;
-        SAVE();
-        if (vm->limit == vm->stack + VM_STACK) /* already in the reserve */
-          return stack_overflow(vm);
-        vm->limit = vm->stack + VM_STACK;
-        (void)stack_overflow(vm);
-        goto failed_call;
-      }
-      pc = (const uint32_t *)code->instructions;
-      constants = vector_of(code->constants)->items;
-      SAVE();
-      tarn_safepoint(self);
-      continue;
+do_CALL : {
+  count = OPERAND_OF(word);
+  scm *procedure = sp - count - 1;
+  move_up(procedure + 2, procedure, count + 1);
+  procedure[0] = PC_WORD();
+  procedure[1] = FP_WORD();
+  sp += 2;
+  goto call;
+}
+do_TAIL:
+  count = OPERAND_OF(word);
+  move_down(fp - 1, sp - count - 1, count + 1);
+  sp = fp + count;
+  goto call;
+do_CALL_GLOBAL:
+do_TAIL_GLOBAL : {
+  scm procedure = global_ref(constants[OPERAND_OF(word)]);
+  count = *pc++;
+  if (TARN_UNLIKELY(procedure == SCM_UNBOUND)) {
+    SAVE();
+    (void)unbound(vm, constants[OPERAND_OF(word)]);
+    goto failed;
+  }
+  if (is_primitive(procedure) && primitive_of(procedure)->fn) {
+    const struct primitive *primitive = primitive_of(procedure);
+    SAVE();
+    if (TARN_UNLIKELY((int32_t)count < primitive->least ||
+                      (primitive->most >= 0 && (int32_t)count > primitive->most))) {
+      (void)bad_arguments(vm, procedure, count);
+      goto failed;
     }
+    value = primitive->fn(vm, (int)count, sp - count);
+    sp -= count;
+    if (TARN_UNLIKELY(!value))
+      goto failed;
+    if (OPERATION_OF(word) == OP_TAIL_GLOBAL)
+      goto leave;
+    *sp++ = value;
+    NEXT;
+  }
+  if (OPERATION_OF(word) == OP_TAIL_GLOBAL) {
+    move_down(fp, sp - count, count);
+    fp[-1] = procedure;
+    sp = fp + count;
+    goto call;
+  }
+  scm *arguments = sp - count;
+  move_up(arguments + 3, arguments, count);
+  arguments[0] = PC_WORD();
+  arguments[1] = FP_WORD();
+  arguments[2] = procedure;
+  sp += 3;
+  goto call;
+}
+do_RETURN:
+  value = sp[-1];
+  goto leave;
+do_AGAIN : {
+  size_t moved = *pc++;
+  scm *to = fp + OPERAND_OF(word);
+  move_down(to, sp - moved, moved);
+  sp = to + moved;
+  pc -= *pc;
+  SAVE();
+  tarn_safepoint(self);
+  NEXT;
+}
+do_CHECK_CLASS:
+  NEED(is_instance_of(vm, fp[0], constants[OPERAND_OF(word)]), "method", 1, fp[0]);
+  NEXT;
+do_SLOT_REF:
+  value = ((const scm *)sp[-1])[OPERAND_OF(word)];
+  if (TARN_UNLIKELY(value == SCM_UNBOUND)) {
     SAVE();
-    if (is_primitive(procedure)) {
-      const struct primitive *primitive = primitive_of(procedure);
-      if ((int32_t)count < primitive->least ||
-          (primitive->most >= 0 && (int32_t)count > primitive->most)) {
-        (void)bad_arguments(vm, procedure, count);
-        goto failed_call;
-      }
-      if (primitive->special == UNCAUGHT) {
-        vm->condition = sp[-1];
-        return 0;
-      }
-      if (primitive->special) {
-        scm *top = change_call(vm, sp, &count, base);
-        if (!top)
-          goto failed_call;
-        sp = top;
-        goto call;
-      }
-      value = primitive->fn(vm, (int)count, sp - count);
-    } else if (is_continuation(procedure)) {
-      tarn_safepoint(self); /* for this may be a loop, too */
-      value = count == 1 ? sp[-1] : make_values(vm, (int)count, sp - count);
-      scm *top = value ? reinstate(vm, base, procedure) : NULL;
+    (void)raise_error(vm, "unbound", "slot-ref", "the slot has no value", 1, sp[-1]);
+    goto failed;
+  }
+  sp[-1] = value;
+  NEXT;
+do_SLOT_SET:
+  value = *--sp;
+  store(vm, sp[-1], (scm *)sp[-1] + OPERAND_OF(word), value);
+  sp[-1] = SCM_UNSPECIFIED;
+  NEXT;
+
+do_CAR:
+  NEED(is_pair(sp[-1]), "car", 1, sp[-1]);
+  sp[-1] = car(sp[-1]);
+  NEXT;
+do_CDR:
+  NEED(is_pair(sp[-1]), "cdr", 1, sp[-1]);
+  sp[-1] = cdr(sp[-1]);
+  NEXT;
+do_CADR:
+  NEED(is_pair(sp[-1]) && is_pair(value = cdr(sp[-1])), "cadr", 1, sp[-1]);
+  sp[-1] = car(value);
+  NEXT;
+do_CDDR:
+  NEED(is_pair(sp[-1]) && is_pair(value = cdr(sp[-1])), "cddr", 1, sp[-1]);
+  sp[-1] = cdr(value);
+  NEXT;
+do_CONS : {
+  SAVE();
+  struct pair *pair = tarn_new(self, types.pair);
+  if (TARN_UNLIKELY(!pair)) {
+    (void)out_of_memory(vm);
+    goto failed;
+  }
+  pair->car = sp[-2];
+  pair->cdr = sp[-1];
+  sp--;
+  sp[-1] = (scm)pair;
+  NEXT;
+}
+do_IS_NULL:
+  value = *--sp;
+  TEST(value == SCM_NIL);
+do_IS_PAIR:
+  value = *--sp;
+  TEST(is_pair(value));
+do_NOT:
+  value = *--sp;
+  TEST(value == SCM_FALSE);
+do_IS_EQ:
+  sp -= 2;
+  TEST(sp[0] == sp[1]);
+do_IS_ZERO:
+  NEED(is_number(sp[-1]), "zero?", 1, sp[-1]);
+  value = *--sp;
+  TEST(value == fixnum(0) || (is_flonum(value) && flonum_value(value) == 0));
+do_ADD:
+  ARITHMETIC(__builtin_add_overflow((intptr_t)a, (intptr_t)(b - 1), &r), +, number_add);
+do_SUBTRACT:
+  ARITHMETIC(__builtin_sub_overflow((intptr_t)a, (intptr_t)(b - 1), &r), -, number_subtract);
+do_MULTIPLY:
+  ARITHMETIC(__builtin_mul_overflow((intptr_t)(a - 1), fixnum_value(b), &r) || (r++, false), *,
+             number_multiply);
+do_ADD_FIXNUM : {
+  intptr_t sum;
+  if (TARN_LIKELY(is_fixnum(sp[-1])) &&
+      !__builtin_add_overflow((intptr_t)sp[-1], (intptr_t)SIGNED_OPERAND_OF(word) * 2, &sum)) {
+    sp[-1] = (scm)sum;
+    NEXT;
+  }
+  SAVE();
+  if (!(value = number_add(vm, sp[-1], fixnum(SIGNED_OPERAND_OF(word)))))
+    goto failed;
+  sp[-1] = value;
+  NEXT;
+}
+do_EQUALS:
+  COMPARISON(==)
+do_LESS:
+  COMPARISON(<)
+do_GREATER:
+  COMPARISON(>)
+do_AT_MOST:
+  COMPARISON(<=)
+do_AT_LEAST:
+  COMPARISON(>=)
+do_VECTOR_REF:
+  NEED(is_vector(sp[-2]), "vector-ref", 1, sp[-2]);
+  if (TARN_UNLIKELY(!is_index(sp[-1], vector_of(sp[-2])->count)))
+    goto bad_index;
+  sp--;
+  sp[-1] = vector_of(sp[-1])->items[fixnum_value(sp[0])];
+  NEXT;
+do_VECTOR_SET:
+  NEED(is_vector(sp[-3]), "vector-set!", 1, sp[-3]);
+  if (TARN_UNLIKELY(!is_index(sp[-2], vector_of(sp[-3])->count)))
+    goto bad_index;
+  sp -= 2;
+  store(vm, sp[-1], &vector_of(sp[-1])->items[fixnum_value(sp[0])], sp[1]);
+  sp[-1] = SCM_UNSPECIFIED;
+  NEXT;
+do_STRING_REF:
+  NEED(is_string(sp[-2]), "string-ref", 1, sp[-2]);
+  if (TARN_UNLIKELY(!is_index(sp[-1], string_of(sp[-2])->length)))
+    goto bad_index;
+  sp--;
+  sp[-1] = make_char(string_ref(sp[-1], (size_t)fixnum_value(sp[0])));
+  NEXT;
+do_SET_CAR:
+  NEED(is_pair(sp[-2]), "set-car!", 1, sp[-2]);
+  sp--;
+  store(vm, sp[-1], &pair_of(sp[-1])->car, sp[0]);
+  sp[-1] = SCM_UNSPECIFIED;
+  NEXT;
+do_SET_CDR:
+  NEED(is_pair(sp[-2]), "set-cdr!", 1, sp[-2]);
+  sp--;
+  store(vm, sp[-1], &pair_of(sp[-1])->cdr, sp[0]);
+  sp[-1] = SCM_UNSPECIFIED;
+  NEXT;
+do_QUOTIENT:
+do_REMAINDER : {
+  scm a = sp[-2], b = sp[-1];
+  bool quotient = OPERATION_OF(word) == OP_QUOTIENT;
+  if ((a & b & 1) && b != fixnum(0) && b != fixnum(-1)) {
+    intptr_t x = fixnum_value(a), y = fixnum_value(b);
+    value = fixnum(quotient ? x / y : x % y);
+  } else {
+    SAVE();
+    if (!(value = quotient ? number_quotient(vm, a, b) : number_remainder(vm, a, b)))
+      goto failed;
+  }
+  sp--;
+  sp[-1] = value;
+  NEXT;
+}
+do_RECORD_REF: /* record kind index who */
+  if (TARN_UNLIKELY(!is_field(sp - 4)))
+    goto no_field;
+  sp -= 3;
+  sp[-1] = record_of(sp[-1])->fields[fixnum_value(sp[1])];
+  NEXT;
+do_RECORD_SET: /* and value */
+  if (TARN_UNLIKELY(!is_field(sp - 5)))
+    goto no_field;
+  sp -= 4;
+  store(vm, sp[-1], &record_of(sp[-1])->fields[fixnum_value(sp[1])], sp[3]);
+  sp[-1] = SCM_UNSPECIFIED;
+  NEXT;
+do_NONE:
+  abort();
+
+no_field:
+  SAVE();
+  (void)bad_field(vm, sp - named_operations[OPERATION_OF(word)].arguments);
+  goto failed;
+
+bad_index:
+  SAVE();
+  (void)out_of_range(vm, named_operations[OPERATION_OF(word)].name, 2,
+                     OPERATION_OF(word) == OP_VECTOR_SET ? sp[-2] : sp[-1]);
+failed: /* in the middle of a procedure: raise is called from there */
+  sp[0] = PC_WORD();
+  sp[1] = FP_WORD();
+  sp[2] = raise_procedure;
+  sp[3] = vm->condition;
+  sp += 4;
+  count = 1;
+  goto call;
+
+failed_call: /* a call: raise takes its place */
+  sp -= count;
+  sp[-1] = raise_procedure;
+  *sp++ = vm->condition;
+  count = 1;
+
+call : { /* count arguments on top of their procedure, that on its frame */
+  scm procedure = sp[-(intptr_t)count - 1];
+  if (TARN_LIKELY(is_closure(procedure))) {
+    closure = closure_of(procedure);
+    const struct code *code = code_of(closure->code);
+    if (TARN_UNLIKELY(count != code->needed || code->rest)) {
+      SAVE();
+      scm *top = gather_rest(vm, sp, count, code);
       if (!top)
         goto failed_call;
       sp = top;
-      goto leave_frame;
-    } else if (has_type(procedure, types.generic)) {
-      if (!(value = generic_find(vm, procedure, (int)count, sp - count)))
-        goto failed_call;
-      sp[-(intptr_t)count - 1] = value;
-      goto call;
-    } else if (is_parameter(procedure) && count == 0) {
-      value = parameter_value(vm, procedure);
-    } else if (has_type(procedure, types.guardian)) {
-      value = guardian_call(vm, procedure, (int)count, sp - count);
-    } else {
-      value =
-          raise_error(vm, "wrong-type", NULL, "this is called and is no procedure", 1, procedure);
     }
-    if (!value)
+    fp = sp - code->needed - code->rest;
+    if (TARN_UNLIKELY(fp + code->depth > vm->limit)) {
+      count = code->needed + code->rest;
+      SAVE();
+      if (vm->limit == vm->stack + VM_STACK) /* already in the reserve */
+        return stack_overflow(vm);
+      vm->limit = vm->stack + VM_STACK;
+      (void)stack_overflow(vm);
       goto failed_call;
-    sp -= count + 1;
-    goto leave_frame;
-  }
-
-  leave: /* the running procedure, with `value` */
-    sp = fp - 1;
-  leave_frame : { /* of a call whose frame ends at sp */
-    scm pc_word = sp[-2], fp_word = sp[-1];
-    sp -= 2;
-    if (pc_word == fixnum(-1)) {
-      vm->sp = sp;
-      return value;
     }
-    pc = (const uint32_t *)(fixnum_value(pc_word) << 2);
-    fp = vm->stack + fixnum_value(fp_word);
-    closure = closure_of(fp[-1]);
-    constants = vector_of(code_of(closure->code)->constants)->items;
-    *sp++ = value;
+    pc = (const uint32_t *)code->instructions;
+    constants = vector_of(code->constants)->items;
+    SAVE();
+    tarn_safepoint(self);
+    NEXT;
   }
+  SAVE();
+  if (is_primitive(procedure)) {
+    const struct primitive *primitive = primitive_of(procedure);
+    if ((int32_t)count < primitive->least ||
+        (primitive->most >= 0 && (int32_t)count > primitive->most)) {
+      (void)bad_arguments(vm, procedure, count);
+      goto failed_call;
+    }
+    if (primitive->special == UNCAUGHT) {
+      vm->condition = sp[-1];
+      return 0;
+    }
+    if (primitive->special) {
+      scm *top = change_call(vm, sp, &count, base);
+      if (!top)
+        goto failed_call;
+      sp = top;
+      goto call;
+    }
+    value = primitive->fn(vm, (int)count, sp - count);
+  } else if (is_continuation(procedure)) {
+    tarn_safepoint(self); /* for this may be a loop, too */
+    value = count == 1 ? sp[-1] : make_values(vm, (int)count, sp - count);
+    scm *top = value ? reinstate(vm, base, procedure) : NULL;
+    if (!top)
+      goto failed_call;
+    sp = top;
+    goto leave_frame;
+  } else if (has_type(procedure, types.generic)) {
+    if (!(value = generic_find(vm, procedure, (int)count, sp - count)))
+      goto failed_call;
+    sp[-(intptr_t)count - 1] = value;
+    goto call;
+  } else if (is_parameter(procedure) && count == 0) {
+    value = parameter_value(vm, procedure);
+  } else if (has_type(procedure, types.guardian)) {
+    value = guardian_call(vm, procedure, (int)count, sp - count);
+  } else {
+    value = raise_error(vm, "wrong-type", NULL, "this is called and is no procedure", 1, procedure);
   }
+  if (!value)
+    goto failed_call;
+  sp -= count + 1;
+  goto leave_frame;
 }
+
+leave: /* the running procedure, with `value` */
+  sp = fp - 1;
+leave_frame : { /* of a call whose frame ends at sp */
+  scm pc_word = sp[-2], fp_word = sp[-1];
+  sp -= 2;
+  if (pc_word == fixnum(-1)) {
+    vm->sp = sp;
+    return value;
+  }
+  pc = (const uint32_t *)(fixnum_value(pc_word) << 2);
+  fp = vm->stack + fixnum_value(fp_word);
+  closure = closure_of(fp[-1]);
+  constants = vector_of(code_of(closure->code)->constants)->items;
+  *sp++ = value;
+  NEXT;
+}
+}
+
+#pragma GCC diagnostic pop
 
 /* --- from C ---------------------------------------------------------------------------------- */
 

@@ -20,71 +20,74 @@
 
 #include "scheme.h"
 
-/* Name, and arguments taken from the stack by those that stand for a procedure. */
-enum operation {
-  OP_NONE,
-  OP_CONSTANT,      /* constant A */
-  OP_FIXNUM,        /* the fixnum A, with a sign */
-  OP_LOCAL,         /* fp[A] */
-  OP_LOCAL_BOX,     /* what is in the box fp[A] */
-  OP_FREE,          /* free variable A of the closure */
-  OP_FREE_BOX,      /* what is in that box */
-  OP_GLOBAL,        /* the value of the symbol that is constant A */
-  OP_SET_LOCAL,     /* fp[A] becomes the top, which goes */
-  OP_SET_LOCAL_BOX, /* fp[A]'s content */
-  OP_SET_FREE_BOX,
-  OP_SET_GLOBAL, /* it must have a value */
-  OP_DEFINE,     /* the symbol of constant A; leaves that */
-  OP_POP,        /* A words */
-  OP_SLIDE,      /* takes A words away from under the top */
-  OP_JUMP,       /* A words further */
-  OP_JUMP_FALSE, /* takes the top */
-  OP_JUMP_TRUE,
-  OP_JUMP_FALSE_KEEP, /* if the top is #f, which stays; else it goes */
-  OP_JUMP_TRUE_KEEP,
-  OP_BOX,     /* fp[A] goes into a box that takes its place */
-  OP_NEW_BOX, /* an empty box */
-  OP_CLOSURE, /* of code constant A; next: number of words, then for each CAPTURE_... */
-  OP_PATCH,   /* free variable (next word) of the closure in fp[A] becomes the top, which goes */
-  OP_CALL,    /* A arguments lie on top of their procedure */
-  OP_TAIL,
-  OP_CALL_GLOBAL, /* A: the symbol; next: arguments, which lie on nothing */
-  OP_TAIL_GLOBAL,
-  OP_RETURN,
-  OP_AGAIN,       /* next: n, distance back: the n words on top move to fp[A] on, and are the top */
-  OP_CHECK_CLASS, /* fp[0] must be an instance of the class that is constant A */
-  OP_SLOT_REF,    /* word A of the instance on top */
-  OP_SLOT_SET,    /* word A of the instance below the top becomes that; leaves unspecified */
-  OP_CAR,         /* from here on by symbol: see operation_names in vm.c */
-  OP_CDR,
-  OP_CADR,
-  OP_CDDR,
-  OP_CONS,
-  OP_IS_NULL,
-  OP_IS_PAIR,
-  OP_NOT,
-  OP_IS_EQ,
-  OP_IS_ZERO,
-  OP_ADD,
-  OP_SUBTRACT,
-  OP_MULTIPLY,
-  OP_EQUALS,
-  OP_LESS,
-  OP_GREATER,
-  OP_AT_MOST,
-  OP_AT_LEAST,
-  OP_VECTOR_REF,
-  OP_VECTOR_SET,
-  OP_SET_CAR,
-  OP_SET_CDR,
-  OP_STRING_REF,
-  OP_QUOTIENT,
-  OP_REMAINDER,
-  OP_RECORD_REF,
-  OP_RECORD_SET,
-  OP_ADD_FIXNUM, /* the fixnum A, with a sign, is added to the top */
-  OPERATIONS
-};
+/* O: an operation.  P: one that stands for a procedure, where a symbol of that name is called with
+ * that many arguments, which it takes from the stack. */
+#define OPERATION_LIST(O, P)                                                                   \
+  O(NONE)                                                                                      \
+  O(CONSTANT)      /* constant A */                                                            \
+  O(FIXNUM)        /* the fixnum A, with a sign */                                             \
+  O(LOCAL)         /* fp[A] */                                                                 \
+  O(LOCAL_BOX)     /* what is in the box fp[A] */                                              \
+  O(FREE)          /* free variable A of the closure */                                        \
+  O(FREE_BOX)      /* what is in that box */                                                   \
+  O(GLOBAL)        /* the value of the symbol that is constant A */                            \
+  O(SET_LOCAL)     /* fp[A] becomes the top, which goes */                                     \
+  O(SET_LOCAL_BOX) /* fp[A]'s content */                                                       \
+  O(SET_FREE_BOX)                                                                              \
+  O(SET_GLOBAL) /* it must have a value */                                                     \
+  O(DEFINE)     /* the symbol of constant A; leaves that */                                    \
+  O(POP)        /* A words */                                                                  \
+  O(SLIDE)      /* takes A words away from under the top */                                    \
+  O(JUMP)       /* A words further */                                                          \
+  O(JUMP_FALSE) /* takes the top */                                                            \
+  O(JUMP_TRUE)                                                                                 \
+  O(JUMP_FALSE_KEEP) /* if the top is #f, which stays; else it goes */                         \
+  O(JUMP_TRUE_KEEP)                                                                            \
+  O(BOX)     /* fp[A] goes into a box that takes its place */                                  \
+  O(NEW_BOX) /* an empty box */                                                                \
+  O(CLOSURE) /* of code constant A; next: number of words, then for each CAPTURE_... */        \
+  O(PATCH)   /* free variable (next word) of the closure fp[A] becomes the top, which goes */  \
+  O(CALL)    /* A arguments lie on top of their procedure */                                   \
+  O(TAIL)                                                                                      \
+  O(CALL_GLOBAL) /* A: the symbol; next: arguments, which lie on nothing */                    \
+  O(TAIL_GLOBAL)                                                                               \
+  O(RETURN)                                                                                    \
+  O(AGAIN)       /* next: n, distance back: the n words on top go to fp[A], and are the top */ \
+  O(CHECK_CLASS) /* fp[0] must be an instance of the class that is constant A */               \
+  O(SLOT_REF)    /* word A of the instance on top */                                           \
+  O(SLOT_SET)    /* word A of the instance below the top becomes that; leaves unspecified */   \
+  O(ADD_FIXNUM)  /* the fixnum A, with a sign, is added to the top */                          \
+  P(CAR, "car", 1)                                                                             \
+  P(CDR, "cdr", 1)                                                                             \
+  P(CADR, "cadr", 1)                                                                           \
+  P(CDDR, "cddr", 1)                                                                           \
+  P(CONS, "cons", 2)                                                                           \
+  P(IS_NULL, "null?", 1)                                                                       \
+  P(IS_PAIR, "pair?", 1)                                                                       \
+  P(NOT, "not", 1)                                                                             \
+  P(IS_EQ, "eq?", 2)                                                                           \
+  P(IS_ZERO, "zero?", 1)                                                                       \
+  P(ADD, "+", 2)                                                                               \
+  P(SUBTRACT, "-", 2)                                                                          \
+  P(MULTIPLY, "*", 2)                                                                          \
+  P(EQUALS, "=", 2)                                                                            \
+  P(LESS, "<", 2)                                                                              \
+  P(GREATER, ">", 2)                                                                           \
+  P(AT_MOST, "<=", 2)                                                                          \
+  P(AT_LEAST, ">=", 2)                                                                         \
+  P(VECTOR_REF, "vector-ref", 2)                                                               \
+  P(VECTOR_SET, "vector-set!", 3)                                                              \
+  P(SET_CAR, "set-car!", 2)                                                                    \
+  P(SET_CDR, "set-cdr!", 2)                                                                    \
+  P(STRING_REF, "string-ref", 2)                                                               \
+  P(QUOTIENT, "quotient", 2)                                                                   \
+  P(REMAINDER, "remainder", 2)                                                                 \
+  P(RECORD_REF, "%record-ref", 4)                                                              \
+  P(RECORD_SET, "%record-set!", 5)
+
+#define OPERATION_NUMBER(operation) OP_##operation,
+#define PROCEDURE_NUMBER(operation, name, arguments) OP_##operation,
+enum operation { OPERATION_LIST(OPERATION_NUMBER, PROCEDURE_NUMBER) OPERATIONS };
 
 #define OP_FIRST_NAMED OP_CAR
 #define OP_LAST_NAMED OP_RECORD_SET
