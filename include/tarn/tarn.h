@@ -3,8 +3,8 @@
  * tarn.h: everything.
  *
  * Tarn is a thread-safe allocator with per-thread arenas, and a stop-the-world collector over the
- * same memory.  Read the headers in this order: base, world, heap, type, thread, inline, root,
- * collect, store, weak, finalizer, cycles, inspect, events, snapshot, metrics, profile, options.
+ * same memory.  Read the headers in this order: base, world, options, thread, type, inline, heap,
+ * root, collect, store, cycles, weak, finalizer, inspect, events, metrics, profile, snapshot.
  */
 #ifndef TARN_H
 #define TARN_H

@@ -5,7 +5,8 @@ Is there a comment for everything that the public headers declare?
 
 XML is the directory that Doxygen wrote, HEADERS the directory of the headers. Fails for a header,
 function, type, structure, value of an enumeration or macro without words; for a function that the
-headers export and Doxygen did not see; and for a header that the main page, NOTES, does not name.
+headers export and Doxygen did not see; for a header that the main page, NOTES, does not name; and when
+NOTES and tarn.h name the headers in two orders.
 An enumeration may leave the words to its values. Fields may go without, and so may what any class of
 C++ has: constructors, destructors, operators, and what is not public."""
 import pathlib
@@ -68,6 +69,13 @@ def exported(header):
         yield re.search(r"(\w+)\s*\(", statement).group(1)
 
 
+def orders(header, notes):
+    """Of the headers to be read: that which tarn.h tells, and that of the tables of NOTES."""
+    told = re.search(r"headers in this order:(.*?)\.", header.read_text(encoding="utf-8"), flags=re.S)
+    return (re.findall(r"\w+", told.group(1)) if told else [],
+            re.findall(r"^\| tarn/(\w+)\.h \|", notes, flags=re.M))
+
+
 def main():
     xml, directory = (pathlib.Path(name) for name in sys.argv[1:3])
     notes = pathlib.Path(sys.argv[3]).read_text(encoding="utf-8") if len(sys.argv) > 3 else None
@@ -84,6 +92,10 @@ def main():
                 faults.append(f"{header.name}: Doxygen did not see the function {name}")
         if notes is not None and f"tarn/{header.name}" not in notes:
             faults.append(f"{sys.argv[3]}: does not say what tarn/{header.name} is about")
+    if notes is not None:
+        told, shown = orders(directory / "tarn.h", notes)
+        if told != shown or len(told) != len(headers) - 2: # all but tarn.h and tarn.hpp
+            faults.append(f"tarn.h names the headers in the order {told}, {sys.argv[3]} in {shown}")
     return report(faults, f"{len(headers)} headers, {count} declarations", count > 100)
 
 
