@@ -1,17 +1,20 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Every public header alone, twice in one file, and tarn.h: with no warning from C99 to C2x and from
-# C++11 to C++20, by gcc and clang.  Then a program that uses all that they inline, in each language.
+# C++11 to C++20, by gcc and clang, as far as they are there; without any of them nothing is tested.
+# Then a program that uses all that they inline, in each language.
 . "$(dirname "$0")/common.sh"
 install_moved
 warnings='-Wall -Wextra -Wpedantic -Werror -Wconversion -Wshadow'
 include=$prefix/include # as -I: in a system directory warnings would be lost
 
+tested=
 for compiler in gcc clang g++ clang++; do
   command -v $compiler >/dev/null || {
     echo "$compiler: skipped, it is not there (Debian: $(echo $compiler | sed 's/clang++/clang/'))"
     continue
   }
+  tested="$tested $compiler"
   case $compiler in
     *++) language=c++ standards='c++11 c++14 c++17 c++20' pattern='*.h*' ;;
     *) language=c standards='c99 c11 c17 c2x' pattern='*.h' ;;
@@ -30,3 +33,4 @@ for compiler in gcc clang g++ clang++; do
     run "$compiler -std=$standard" "$work/use"
   done
 done
+[ -n "$tested" ] || skip build-essential "the headers, by no compiler"
