@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # usage: run.sh --seconds N [NAME...]
-# Runs fuzz targets for N seconds each, all or those named (fuzz_options, or options), and prints one
-# line for each: runs, seconds, and what of the code the run reached beyond the corpus. Builds
-# nothing: `cmake --preset fuzz && cmake --build --preset fuzz` does. The corpus is copied first, and
-# what is found is added to the copy, which goes in the end.
+# Runs fuzz targets for N seconds each, all or those named (fuzz_options, or options), one for each
+# processor at a time, and prints one line for each: runs, seconds, and what of the code the run
+# reached beyond the corpus. Builds nothing: `cmake --preset fuzz && cmake --build --preset fuzz`
+# does. The corpus is copied first, and what is found is added to the copy, which goes in the end.
 #
 # Exit status 1: a target failed; the input that made it fail is kept in build/fuzz/findings, and
 # the line says how to repeat it. 2: wrong arguments. 77: the targets are not built.
@@ -68,7 +68,7 @@ first_figure() {
 
 report_failure() { # name, log
   local input kept
-  input=$(find "$work/found" -type f | sort | head -n 1)
+  input=$(find "$found" -type f | sort | head -n 1)
   grep -E "not so:|ERROR:|runtime error:|^tarn" "$2" | head -n 5 >&2 || tail -n 5 "$2" >&2
   if [[ -z $input ]]; then
     echo "$1: FAILED, and left no input; the end of its output:"
@@ -81,11 +81,11 @@ report_failure() { # name, log
   echo "$1: FAILED; the input is $kept; repeat: $build/tests/fuzz/$1 $kept"
 }
 
-status=0
-for name in "${names[@]}"; do
-  corpus=$work/$name log=$work/log
-  rm -rf "$work/found"
-  mkdir -p "$work/found"
+# Runs one; true: nothing was found. `corpus`, `log` and `found` are its own.
+try() { # name
+  local name=$1 status=0
+  corpus=$work/$name log=$work/$name.log found=$work/$name.found
+  mkdir -p "$found"
   cp -r "$here/corpus/$name" "$corpus"
   # Halts on what UndefinedBehaviorSanitizer finds as well, by how the library is compiled.  Inputs
   # need not grow slowly: the corpus has long ones.
@@ -93,7 +93,7 @@ for name in "${names[@]}"; do
   if ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:strict_string_checks=1} \
     UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1} \
     "$build/tests/fuzz/$name" $(flags "$name") -max_total_time="$seconds" -len_control=0 \
-      -timeout=20 -rss_limit_mb=3000 -print_final_stats=1 -artifact_prefix="$work/found/" \
+      -timeout=20 -rss_limit_mb=3000 -print_final_stats=1 -artifact_prefix="$found/" \
       "$corpus" >"$log" 2>&1; then
     awk -v name="$name" -v before="$(first_figure "$log" cov)" -v after="$(figure "$log" cov)" \
       -v features="$(figure "$log" ft)" '
@@ -111,5 +111,20 @@ for name in "${names[@]}"; do
     mkdir -p "$FUZZ_KEEP/$name"
     cp -r "$corpus/." "$FUZZ_KEEP/$name/"
   fi
+  return $status
+}
+
+status=0 running=0 jobs=$(nproc)
+for name in "${names[@]}"; do
+  if ((running == jobs)); then
+    wait -n || status=1
+    running=$((running - 1))
+  fi
+  try "$name" &
+  running=$((running + 1))
+done
+while ((running > 0)); do
+  wait -n || status=1
+  running=$((running - 1))
 done
 exit $status
