@@ -43,6 +43,12 @@ static inline bool door_is_there(void) {
 #define DOOR_SLOW 1
 #endif
 
+/* What part of what depends on chance is done: all where the library is preloaded, less where the
+ * same program is linked to it, which is another way to the same functions. */
+#ifndef DOOR_PART
+#define DOOR_PART 1
+#endif
+
 /* Ends the program if the door is not as it was meant to be; and any program that hangs. */
 static inline void door_required(unsigned seconds) {
   (void)alarm(seconds * DOOR_SLOW);

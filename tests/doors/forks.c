@@ -16,7 +16,7 @@
 #include <stdatomic.h>
 #include <sys/wait.h>
 
-#define FORKS 200
+#define FORKS (200 / DOOR_PART)
 #define SLOTS 256
 
 struct block {

@@ -106,7 +106,7 @@ static void destructors(void) {
   for (int i = 0; i < 40; i++)
     CHECK(pthread_key_create(&keys[i], destroy) == 0);
   for (unsigned rounds = 0; rounds < 4; rounds++)
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < 100 / DOOR_PART; i++) {
       pthread_t thread;
       destroyed = 0;
       start(&thread, set_keys, &rounds);
@@ -136,7 +136,7 @@ static void late_threads(int count) {
 static void late_threads_leave_nothing(void) {
   late_threads(100);
   size_t before = resident();
-  late_threads(1000);
+  late_threads(1000 / DOOR_PART);
   size_t now = resident();
   if (now > before + ((size_t)8 << 20))
     dprintf(2, "%zu bytes resident, %zu before\n", now, before);
@@ -171,7 +171,7 @@ static void *make_blocks(void *data) {
 }
 static void freed_by_others(void) {
   static void *blocks[1000];
-  for (int round = 0; round < 200; round++) {
+  for (int round = 0; round < 200 / DOOR_PART; round++) {
     pthread_t maker, other;
     start(&maker, make_blocks, blocks);
     (void)join(maker); /* it is gone, its blocks stay */
@@ -186,7 +186,7 @@ static void freed_by_others(void) {
 static _Atomic(void *) hands[64];
 static void *exchange(void *data) {
   uint32_t random = *(const uint32_t *)data;
-  for (int i = 0; i < 300000; i++) {
+  for (int i = 0; i < 300000 / DOOR_PART; i++) {
     size_t size = 8 + door_random(&random) % (i % 1000 == 0 ? 200000 : 600);
     size_t *block = malloc(size);
     CHECK(block);

@@ -42,6 +42,8 @@
 #define OTHERS 4
 #ifdef TARN_SANITIZE_TSAN
 #define FORKS 15
+#elif TARN_CHECKING || TARN_HARDENED /* release builds, which are fast, go through more moments */
+#define FORKS 20
 #else
 #define FORKS 60
 #endif

@@ -29,6 +29,8 @@
 #define THREADS 4
 #ifdef TARN_SANITIZE_TSAN
 #define STOPS 1500
+#elif TARN_CHECKING || TARN_HARDENED /* release builds, which are fast, do more */
+#define STOPS 800
 #else
 #define STOPS 3000
 #endif
