@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Every public header alone, twice in one file, and tarn.h: with no warning from C99 to C2x and from
-# C++11 to C++20, by gcc and clang, as far as they are there; without any of them nothing is tested.
-# Then a program that uses all that they inline, in each language.
+# Every public header alone, twice in one file, in the oldest and the newest language, and what has
+# them all in those between: with no warning from C99 to C2x and from C++11 to C++20, by gcc and clang,
+# as far as they are there; without any of them nothing is tested.  Then a program that uses all that
+# they inline, in each language.
 . "$(dirname "$0")/common.sh"
 install_moved
 warnings='-Wall -Wextra -Wpedantic -Werror -Wconversion -Wshadow'
@@ -21,8 +22,12 @@ for compiler in gcc clang g++ clang++; do
   esac
   for standard in $standards; do
     compile="$compiler -x $language -std=$standard $warnings -I$include"
+    case $standard in
+      c99 | c2x | c++11 | c++20) headers=$pattern ;;
+      *) headers=tarn${pattern#?} ;;
+    esac
     # shellcheck disable=SC2086 # words
-    for path in "$include"/tarn/$pattern; do
+    for path in "$include"/tarn/$headers; do
       header=tarn/$(basename "$path")
       printf '#include <%s>\n#include <%s>\n' "$header" "$header" |
         quietly $compile -fsyntax-only - || fail "$header: $compiler -std=$standard"
