@@ -303,7 +303,7 @@ static void let_all_go(const struct state *state) {
  * are those of release builds. */
 #define SEQUENCES 9
 #if defined(__SANITIZE_ADDRESS__) || defined(TARN_SANITIZE_TSAN) || TARN_ZEAL || TARN_HARDENED
-#define EVERY 47
+#define EVERY 97
 #else
 #define EVERY 11
 #endif
