@@ -214,14 +214,15 @@ static void functions_of_all_kinds(void **state) {
   do                                                                                          \
   (n##0) do(n##1) do(n##2) do(n##3) do(n##4) do(n##5) do(n##6) do(n##7) do(n##8) do(n##9) do( \
       n##a) do(n##b) do(n##c) do(n##d) do(n##e) do(n##f)
-#define ALL(do)                                                                           \
-  ROW(do, 0)                                                                              \
-  ROW(do, 1)                                                                              \
-  ROW(do, 2)                                                                              \
-  ROW(do, 3)                                                                              \
-  ROW(do, 4)                                                                              \
-  ROW(do, 5) ROW(do, 6) ROW(do, 7) ROW(do, 8) ROW(do, 9) ROW(do, a) ROW(do, b) ROW(do, c) \
-      ROW(do, d) ROW(do, e) ROW(do, f)
+#define ALL(do) \
+  ROW(do, 0)    \
+  ROW(do, 1)    \
+  ROW(do, 2)    \
+  ROW(do, 3)    \
+  ROW(do, 4)    \
+  ROW(do, 5)    \
+  ROW(do, 6)    \
+  ROW(do, 7) ROW(do, 8) ROW(do, 9) ROW(do, a) ROW(do, b) ROW(do, c) ROW(do, d) ROW(do, e) ROW(do, f)
 #define NAME(n) function_##n,
 #define DECLARE(n) static int function_##n(unsigned left);
 ALL(DECLARE)
