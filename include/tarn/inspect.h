@@ -69,7 +69,8 @@ typedef struct tarn_stats {
                                        and, with the world running, freeing */
 } tarn_stats;
 
-/* Errors: TARN_EINVAL.  Any thread, attached or not; takes no lock that a collection holds. */
+/* Errors: TARN_EINVAL.  Any thread, attached or not; takes no lock that a collection holds.  Cost:
+ * up to some 12 microseconds, which go to the quantiles of the last 1024 pauses and stops. */
 TARN_API tarn_status tarn_stats_get(tarn_world *world, tarn_stats *stats);
 
 /* What a walk tells of a block; a walk's function returns false to end it. */

@@ -9,17 +9,34 @@
 
 #define READ(field) atomic_load_explicit(&(field), memory_order_relaxed)
 
-/* Shell's sort with Ciura's gaps: qsort may call malloc, which this library does not. */
-static void sort(uint32_t *values, size_t count) {
-  static const size_t gaps[] = {701, 301, 132, 57, 23, 10, 4, 1};
-  for (size_t g = 0; g < sizeof gaps / sizeof gaps[0]; g++)
-    for (size_t i = gaps[g]; i < count; i++) {
-      uint32_t value = values[i];
-      size_t at = i;
-      for (; at >= gaps[g] && values[at - gaps[g]] > value; at -= gaps[g])
-        values[at] = values[at - gaps[g]];
-      values[at] = value;
+/* Moves the value that would come at `rank` if all were sorted there, none that is larger before it
+ * and none that is smaller behind it (Hoare's selection); returns it.  In linear time, but for
+ * orders that clocks do not give. */
+static uint32_t select_rank(uint32_t *values, size_t count, size_t rank) {
+  size_t low = 0, high = count - 1;
+  while (low < high) {
+    uint32_t pivot = values[low + (high - low) / 2];
+    size_t left = low, right = high;
+    for (;;) {
+      while (values[left] < pivot)
+        left++;
+      while (values[right] > pivot)
+        right--;
+      if (left >= right)
+        break;
+      uint32_t value = values[left];
+      values[left++] = values[right];
+      values[right--] = value;
     }
+    left += left == right; /* that one is the pivot */
+    /* None before `left` is larger than the pivot, none from there on is smaller; and both parts
+     * are shorter than the whole. */
+    if (rank < left)
+      high = left - 1;
+    else
+      low = left;
+  }
+  return values[rank];
 }
 
 _Static_assert(sizeof((tarn_stats *)0)->cycle_phases_last_ns / sizeof(uint64_t) == TARN_PHASES,
@@ -28,19 +45,18 @@ _Static_assert(sizeof((tarn_stats *)0)->cycle_phases_last_ns / sizeof(uint64_t) 
 #define RING_SIZE 1024u
 _Static_assert(TARN_PAUSES_KEPT == RING_SIZE && TARN_STOPS_KEPT == RING_SIZE, "a ring's size");
 
-/* The values of a ring to which `number` were ever added, sorted; returns how many. */
-static size_t sort_ring(_Atomic uint32_t *ring, uint64_t number, uint32_t values[RING_SIZE]) {
+/* The values of a ring to which `number` were ever added; returns how many. */
+static size_t copy_ring(_Atomic uint32_t *ring, uint64_t number, uint32_t values[RING_SIZE]) {
   size_t count = number < RING_SIZE ? (size_t)number : RING_SIZE;
   for (size_t i = 0; i < count; i++)
     values[i] = READ(ring[i]);
-  sort(values, count);
   return count;
 }
 
 static uint64_t median_pause(struct tarn_collector *collector) {
   uint32_t values[RING_SIZE];
-  size_t count = sort_ring(collector->pauses, READ(collector->collections), values);
-  return count ? values[count / 2] : 0;
+  size_t count = copy_ring(collector->pauses, READ(collector->collections), values);
+  return count ? select_rank(values, count, count / 2) : 0;
 }
 
 static void fill_collector(struct tarn_collector *collector, tarn_stats *stats) {
@@ -82,9 +98,9 @@ static void fill_cycles(const struct tarn_collector *collector, tarn_stats *stat
 static void fill_stop(tarn_world *world, tarn_stats *stats) {
   uint32_t values[RING_SIZE];
   stats->stops = READ(world->stop.count);
-  size_t count = sort_ring(world->stop.times, stats->stops, values);
-  stats->stop_median_ns = count ? values[count / 2] : 0;
-  stats->stop_p99_ns = count ? values[(count * 99 + 99) / 100 - 1] : 0;
+  size_t count = copy_ring(world->stop.times, stats->stops, values);
+  stats->stop_median_ns = count ? select_rank(values, count, count / 2) : 0;
+  stats->stop_p99_ns = count ? select_rank(values, count, (count * 99 + 99) / 100 - 1) : 0;
   stats->overtaken_max = READ(world->stop.overtaken_max);
   stats->stop_last_ns = READ(world->stop.last_ns);
   stats->stop_max_ns = READ(world->stop.max_ns);

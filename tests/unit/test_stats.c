@@ -15,6 +15,8 @@
 
 #include <tarn/tarn.h>
 
+#include "world/world.h"
+
 #define UNIT ((size_t)65536)
 
 struct fixture {
@@ -339,6 +341,36 @@ static void counters_never_fall(void **state) {
 
 #define IN_WORLD(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* --- quantiles ------------------------------------------------------------------------------- */
+
+static int by_value(const void *a, const void *b) {
+  uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+  return (x > y) - (x < y);
+}
+
+/* The median and the 99th percentile are what sorting says, in whatever order and however alike the
+ * times are. */
+static void quantiles_are_exact(void **state) {
+  struct fixture *f = *state;
+  uint64_t random = 1;
+  for (unsigned round = 0; round < 2000; round++) {
+    uint32_t values[TARN_STOPS_KEPT], bound = round % 5 == 0 ? 3 : 1u << (round % 31);
+    size_t count = round < 50 ? round + 1 : 1 + (random >> 40) % TARN_STOPS_KEPT;
+    for (size_t i = 0; i < count; i++) {
+      random = random * 6364136223846793005u + 1442695040888963407u;
+      values[i] = round % 7 == 0   ? (uint32_t)i
+                  : round % 7 == 1 ? (uint32_t)(count - i)
+                                   : (uint32_t)(random >> 33) % bound;
+      atomic_store_explicit(&f->world->stop.times[i], values[i], memory_order_relaxed);
+    }
+    atomic_store_explicit(&f->world->stop.count, count, memory_order_relaxed);
+    tarn_stats stats = stats_of(f);
+    qsort(values, count, sizeof values[0], by_value);
+    assert_int_equal(stats.stop_median_ns, values[count / 2]);
+    assert_int_equal(stats.stop_p99_ns, values[(count * 99 + 99) / 100 - 1]);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       IN_WORLD(an_older_caller_gets_what_it_knows_and_no_byte_more),
@@ -351,6 +383,7 @@ int main(void) {
       IN_WORLD(heaps_and_types_are_counted),
       IN_WORLD(threads_are_counted_and_the_last_to_stop_is_named),
       IN_WORLD(a_thread_that_is_not_attached_may_read),
+      IN_WORLD(quantiles_are_exact),
       IN_WORLD(counters_never_fall),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
