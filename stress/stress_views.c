@@ -187,7 +187,8 @@ static void work(unsigned number) {
 /* --- the live page --------------------------------------------------------------------------- */
 
 static void path_of_page(const tarn_world *of, char *path, size_t room) {
-  snprintf(path, room, "/dev/shm/tarn-%u-%d-%u", (unsigned)geteuid(), (int)getpid(), of->number);
+  snprintf(path, room, "/dev/shm/" TARN_LIVE_FILE, (unsigned)geteuid(), (int)getpid(), of->number,
+           tarn_os_pid_namespace());
 }
 
 /* NULL: it is not there, or not ready yet. */

@@ -266,8 +266,8 @@ static struct tarn_live_page *make_file(const struct tarn_live *live, char path[
   const char *directory;
   for (unsigned i = 0; !page && (i == 0 || tarn_os_shared_directory(i)); i++) {
     directory = tarn_os_shared_directory(i);
-    int length = snprintf(path, PATH_ROOM, "%s/tarn-%u-%d-%u", directory, (unsigned)geteuid(),
-                          (int)getpid(), live->world->number);
+    int length = snprintf(path, PATH_ROOM, "%s/" TARN_LIVE_FILE, directory, (unsigned)geteuid(),
+                          (int)getpid(), live->world->number, tarn_os_pid_namespace());
     if (length > 0 && length < (int)PATH_ROOM)
       page = tarn_os_share(path, sizeof *page);
     else

@@ -2,9 +2,9 @@
 /*
  * inspect/live_page.h: the page that a program shows to `tarn top`, and takes requests by.
  *
- * A file in /dev/shm, or if that cannot be had in XDG_RUNTIME_DIR, named tarn-UID-PID-WORLD, only
- * for its owner.  The library and the command both map it; they are of the same version, which the
- * page tells, and with which its layout changes.
+ * A file in /dev/shm, or if that cannot be had in XDG_RUNTIME_DIR, named
+ * tarn-UID-PID-WORLD-NAMESPACE, only for its owner.  The library and the command both map it; they
+ * are of the same version, which the page tells, and with which its layout changes.
  *
  * Who writes what.  The head is written once, the magic number last (release); who reads that first
  * (acquire) sees the rest.  The view is the library's alone, and only one thread of it writes:
@@ -17,6 +17,15 @@
  * All words that both may touch at the same time are atomic, so texts are copied as words.  A page
  * whose process has ended without taking it away (no such process, or one that began at another
  * time) is stale; the next one of its name takes its place, and the command removes it.
+ *
+ * NAMESPACE is the inode of the process's PID namespace.  Containers may share the directory, and
+ * each has a process 1: with it in the name no two processes that live have one file, and whoever
+ * would remove a page knows whether it can tell if the process lives, which is so in this namespace
+ * only.  No other page is touched: those of namespaces that have ended stay, until a new one gets
+ * the number or somebody removes the file.  A lock that the process holds would tell of its life in
+ * all namespaces, but a program may close all its descriptors, which must not make it look dead, or
+ * leave them to a child that outlives it; a robust mutex wants a thread that lives as long as the
+ * process, which that of a malloc (inspect/live.h) does not.
  */
 #ifndef TARN_INSPECT_LIVE_PAGE_H
 #define TARN_INSPECT_LIVE_PAGE_H
@@ -32,6 +41,7 @@
 #define TARN_LIVE_CLASSES 80u
 #define TARN_LIVE_NAME 32u
 #define TARN_LIVE_PATH 1024u
+#define TARN_LIVE_FILE "tarn-%u-%d-%u-%u" /* user, process, world, PID namespace */
 
 /* tarn_live_view.flags */
 enum {

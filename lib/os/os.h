@@ -178,6 +178,9 @@ const char *tarn_os_shared_directory(unsigned which);
 /* When the process began, in the kernel's ticks since the system did; 0: it cannot be told.  With
  * its number it names the process for good. */
 uint64_t tarn_os_started(void);
+/* The number of the process's PID namespace: in each the numbers of processes begin again.  0: it
+ * cannot be told. */
+unsigned tarn_os_pid_namespace(void);
 
 /* --- threads (spawn.c) ----------------------------------------------------------------------- */
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* A new file; what had the name was left by a process that is no more, or is no business of ours:
@@ -73,4 +74,9 @@ uint64_t tarn_os_started(void) {
   for (int field = 3; at && field <= 22; field++)
     at = strchr(at + 1, ' ');
   return at ? strtoull(at + 1, NULL, 10) : 0;
+}
+
+unsigned tarn_os_pid_namespace(void) {
+  struct stat status;
+  return stat("/proc/self/ns/pid", &status) == 0 ? (unsigned)status.st_ino : 0;
 }

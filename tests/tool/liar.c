@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char steering[] = "\033[31m\xc2\x9b"
@@ -62,9 +63,13 @@ static struct tarn_live_page *show(const char *path) {
 }
 
 int main(void) {
-  char path[64];
+  char path[80];
   struct pollfd input = {.fd = 0, .events = POLLIN};
-  (void)snprintf(path, sizeof path, "/dev/shm/tarn-%u-%d-1", (unsigned)getuid(), (int)getpid());
+  struct stat space;
+  if (stat("/proc/self/ns/pid", &space) != 0)
+    exit(3);
+  (void)snprintf(path, sizeof path, "/dev/shm/" TARN_LIVE_FILE, (unsigned)getuid(), (int)getpid(),
+                 1u, (unsigned)space.st_ino);
   struct tarn_live_page *page = show(path);
   (void)puts("ready");
   (void)fflush(stdout);

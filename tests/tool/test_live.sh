@@ -6,6 +6,9 @@
 unset XDG_RUNTIME_DIR
 
 subject=
+page_of() { # PROCESS [WORLD [PROCESS WHOSE PID NAMESPACE IT IS]]
+  echo "/dev/shm/tarn-$(id -u)-$1-${2-1}-$(stat -Lc %i "/proc/${3-self}/ns/pid")"
+}
 start() { # PROGRAM ARGUMENT...: starts it, and waits until it says "ready"
   mkfifo ready input
   TARN_LIVE=${LIVE-1} "$@" <input >ready 2>subject.err &
@@ -72,7 +75,7 @@ t 1 snapshot "$subject" "$(printf 'x%.0s' {1..1100})"
 has err 'too long'
 
 # One at a time.
-page=/dev/shm/tarn-$(id -u)-$subject-1
+page=$(page_of "$subject")
 exec 8<"$page"
 flock -n 8 || fail "the page is locked"
 t 1 snapshot "$subject" three
@@ -189,7 +192,7 @@ finish
 
 # Killed: the page stays behind, is not believed, and goes.
 begin collects
-page=/dev/shm/tarn-$(id -u)-$subject-1
+page=$(page_of "$subject")
 [ -e "$page" ] || fail "no page $page"
 kill -9 "$subject"; wait "$subject" 2>/dev/null || true
 [ -e "$page" ] || fail "nothing was left behind"
@@ -200,9 +203,73 @@ exec 7>&-
 t 0 top
 [ ! -e "$page" ] || fail "the page is still there"
 
+# Its first thread has ended, others run on: it is not gone.
+if [ -n "${DOOR-}" ]; then
+  TARN_LIVE=1 LD_PRELOAD=$DOOR "$ENDS" 60 & subject=$!
+  until_so test -e "$(page_of "$subject" 0)"
+  until_so grep -q '^State:.Z' "/proc/$subject/status"
+  t 0 top
+  has out "^ +$subject "
+  t 0 top --once "$subject"
+  has out 'world 0 \(malloc\)$'
+  [ -e "$(page_of "$subject" 0)" ] || fail "the page of a process without its first thread was removed"
+  kill -9 "$subject"; wait "$subject" 2>/dev/null || true
+  subject=
+  t 0 top
+fi
+
+# Processes of other PID namespaces that share /dev/shm, all with the number 1: each has its page, and
+# nobody else takes it away.
+if unshare -p -f --mount-proc true 2>/dev/null; then
+  spaces=() inner=()
+  for number in 1 2; do
+    mkfifo "end$number"
+    TARN_LIVE=1 unshare -p -f --mount-proc --kill-child "$SUBJECT" collects 60 \
+      <"end$number" >"out$number" 2>&1 & spaces+=($!)
+  done
+  exec 5>end1 6>end2
+  for number in 1 2; do
+    until_so grep -q ready "out$number"
+    inner+=("$(cat "/proc/${spaces[number - 1]}/task/${spaces[number - 1]}/children")")
+    inner[number - 1]=${inner[number - 1]// }
+    until_so test -e "$(page_of 1 1 "${inner[number - 1]}")"
+  done
+  other=$(page_of 2147483647 1 "${inner[0]}")
+  : >"$other" # of a process that is not here
+  t 0 top
+  hasnt out '^ +1 '
+  [ -e "$other" ] || fail "the page of a process of another PID namespace was removed"
+  rm "$other"
+  for process in "${inner[@]}"; do
+    [ -e "$(page_of 1 1 "$process")" ] || fail "the page of a program of another PID namespace was removed"
+    t 1 top "$process"
+    has err "^tarn: process $process cannot be looked at: it is in another PID namespace"
+  done
+  exec 5>&- 6>&-
+  wait "${spaces[0]}" "${spaces[1]}" || fail "a subject in a PID namespace ends with status $?"
+  # /proc tells of other processes than kill does: nothing is believed of it.
+  status=0
+  unshare -p -f --kill-child bash -c '
+    mkfifo end
+    TARN_LIVE=1 "$0" collects 60 <end >ready.inner & exec 5>end
+    for ((i = 0; i < 200; i++)); do
+      page=$(echo "/dev/shm/tarn-$2-"*"-1-$(stat -Lc %i /proc/self/ns/pid)")
+      if [ -e "$page" ]; then break; fi
+      sleep 0.1
+    done
+    "$1" top >out 2>err; status=$?
+    [ -e "$page" ] || echo "the page is gone" >>err
+    exec 5>&-; wait; exit "$status"' "$SUBJECT" "$TARN" "$(id -u)" || status=$?
+  [ "$status" = 1 ] || fail "top with the /proc of another PID namespace: status $status"
+  has err '^tarn: /proc tells of another PID namespace'
+  hasnt err 'the page is gone'
+else
+  echo "not in other PID namespaces: unshare is missing, or may not make one"
+fi
+
 # A page of another process, of another kind, of another version, cut off, and no file at all.
 LIVE=0 begin collects
-page=/dev/shm/tarn-$(id -u)-$subject-1
+page=$(page_of "$subject")
 t 1 top "$subject"
 has err 'does not show itself: start it with TARN_LIVE=1'
 t 1 snapshot "$subject"

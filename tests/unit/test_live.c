@@ -14,8 +14,12 @@
 #include <sys/stat.h>
 #include <time.h>
 
+static void page_path_of(pid_t pid, unsigned number, char *path, size_t room) {
+  snprintf(path, room, "/dev/shm/" TARN_LIVE_FILE, (unsigned)geteuid(), (int)pid, number,
+           tarn_os_pid_namespace());
+}
 static void page_path(const tarn_world *world, char *path, size_t room) {
-  snprintf(path, room, "/dev/shm/tarn-%u-%d-%u", (unsigned)geteuid(), (int)getpid(), world->number);
+  page_path_of(getpid(), world->number, path, room);
 }
 
 static void nap(void) { nanosleep(&(struct timespec){0, 2000000}, NULL); }
@@ -340,8 +344,7 @@ static void exits(void **state) {
   assert_int_equal(waitpid(child, &status, 0), child);
   assert_int_equal(status, 0);
   tarn_world *world = support_world(""); /* has the number that the child's had */
-  snprintf(path, sizeof path, "/dev/shm/tarn-%u-%d-%u", (unsigned)geteuid(), (int)child,
-           world->number);
+  page_path_of(child, world->number, path, sizeof path);
   assert_int_equal(access(path, F_OK), -1);
   support_end(world);
 #endif
@@ -356,7 +359,7 @@ static void no_place(void **state) {
   page_path(first, path, sizeof path);
   unsigned next = first->number + 1;
   support_end(first);
-  snprintf(path, sizeof path, "/dev/shm/tarn-%u-%d-%u", (unsigned)geteuid(), (int)getpid(), next);
+  page_path_of(getpid(), next, path, sizeof path);
   assert_int_equal(mkdir(path, 0700), 0);
   tarn_world *world = support_world("live=1");
   assert_int_equal(world->number, next);

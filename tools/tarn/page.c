@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -16,33 +17,46 @@
 
 /* --- processes ------------------------------------------------------------------------------- */
 
-/* "PID (NAME) STATE ...": the name may hold anything; the 22nd field is the start. */
+/* "PID (NAME) STATE ...": the name may hold anything; the 20th field says how many threads there
+ * are, the 22nd is the start.  The state is the first thread's, which may have ended before others;
+ * then it is not the only one.  Else errno is set. */
 static bool parse_stat(char *text, struct process *process) {
+  errno = EIO; /* is no such text */
   char *open = strchr(text, '('), *close = strrchr(text, ')'), *at = close;
   if (!open || !close || close < open)
     return false;
   *close = '\0';
   (void)snprintf(process->name, sizeof process->name, "%.63s", open + 1);
-  if (close[1] != ' ' || close[2] == 'Z' || close[2] == 'X')
+  if (close[1] != ' ')
     return false;
+  uint64_t threads = 0;
   at = close + 1;
-  for (int field = 3; at && field < 22; field++)
+  for (int field = 3; at && field < 22; field++) {
+    threads = field == 20 ? strtoull(at + 1, NULL, 10) : threads;
     at = strchr(at + 1, ' ');
+  }
   process->started = at ? strtoull(at + 1, NULL, 10) : 0;
-  return process->started != 0;
+  if (process->started && threads <= 1 && (close[2] == 'Z' || close[2] == 'X'))
+    errno = ESRCH;
+  else if (process->started)
+    errno = 0;
+  return errno == 0;
 }
 
 bool process_find(pid_t pid, struct process *process) {
   char path[64], text[1024];
   struct stat status;
+  if (kill(pid, 0) != 0 && errno == ESRCH) /* which /proc need not know: it can hide processes */
+    return false;
   (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
   int file = open(path, O_RDONLY | O_CLOEXEC);
   if (file < 0)
     return false;
   ssize_t got = read(file, text, sizeof text - 1);
-  bool good = got > 0 && fstat(file, &status) == 0;
+  int error = got < 0 || fstat(file, &status) != 0 ? errno : 0;
   (void)close(file);
-  if (!good)
+  errno = error;
+  if (error)
     return false;
   text[got] = '\0';
   process->pid = pid;
@@ -55,14 +69,49 @@ bool process_lives(const struct process *process) {
   return process_find(process->pid, &now) && now.started == process->started;
 }
 
+/* Do the numbers in /proc mean the processes that they mean to the system?  In a PID namespace that
+ * has the /proc of another one they do not.  False: said so. */
+static bool proc_is_ours(void) {
+  char text[32] = "";
+  if (readlink("/proc/self", text, sizeof text - 1) > 0 && strtol(text, NULL, 10) == getpid())
+    return true;
+  if (*text)
+    tool_say("/proc tells of another PID namespace, and not of the processes of this one");
+  else
+    tool_say("/proc does not tell of the processes that there are");
+  return false;
+}
+
 bool page_read_pid(const char *text, struct process *process) {
   uint64_t pid;
-  if (!tool_read_number("PID", text, 1, INT32_MAX, &pid))
+  if (!tool_read_number("PID", text, 1, INT32_MAX, &pid) || !proc_is_ours())
     return false;
   if (process_find((pid_t)pid, process))
     return true;
-  tool_say("there is no process %d", (int)pid);
+  if (errno == ESRCH)
+    tool_say("there is no process %d", (int)pid);
+  else
+    tool_say("process %d: %s", (int)pid, strerror(errno));
   return false;
+}
+
+/* The inode of a PID namespace; 0: it is not told. */
+static unsigned namespace_at(const char *path) {
+  struct stat status;
+  return stat(path, &status) == 0 ? (unsigned)status.st_ino : 0;
+}
+
+static unsigned own_namespace(void) {
+  static unsigned own;
+  own = own ? own : namespace_at("/proc/self/ns/pid");
+  return own;
+}
+
+static bool is_elsewhere(const struct process *process) {
+  char path[64];
+  (void)snprintf(path, sizeof path, "/proc/%d/ns/pid", (int)process->pid);
+  unsigned its = namespace_at(path);
+  return its && its != own_namespace();
 }
 
 /* --- files ----------------------------------------------------------------------------------- */
@@ -72,11 +121,21 @@ static const char *directory(unsigned which) {
   return which == 0 ? "/dev/shm" : which == 1 && own && own[0] == '/' ? own : NULL;
 }
 
-/* tarn-UID-PID-WORLD */
-static bool parse_name(const char *name, unsigned *owner, int *pid, unsigned *world) {
-  int end = 0;
-  return sscanf(name, "tarn-%10u-%10d-%10u%n", owner, pid, world, &end) == 3 && !name[end] &&
-         *pid > 0;
+struct name {
+  unsigned owner, world;
+  int pid;
+};
+
+/* Of a page of this PID namespace; false: it is none. */
+static bool parse_name(const char *text, struct name *name) {
+  char again[80];
+  unsigned space;
+  if (sscanf(text, TARN_LIVE_FILE, &name->owner, &name->pid, &name->world, &space) != 4 ||
+      name->pid <= 0 || space != own_namespace())
+    return false;
+  /* Other texts can give the same numbers. */
+  (void)snprintf(again, sizeof again, TARN_LIVE_FILE, name->owner, name->pid, name->world, space);
+  return strcmp(text, again) == 0;
 }
 
 static const char left_by_another[] = "its page was left by another process";
@@ -133,19 +192,18 @@ static int compare_pages(const void *a, const void *b) {
 
 static unsigned find_in(const char *where, const struct process *process, struct page *pages,
                         unsigned count, bool writable, const char **why) {
-  unsigned owner, world;
-  int pid;
+  struct name name;
   DIR *all = opendir(where);
   if (!all)
     return count;
   for (struct dirent *each; (each = readdir(all)) && count < PAGES;) {
     struct page *page = &pages[count];
-    if (!parse_name(each->d_name, &owner, &pid, &world) || pid != process->pid ||
-        owner != process->owner || has_world(pages, count, world))
+    if (!parse_name(each->d_name, &name) || name.pid != process->pid ||
+        name.owner != process->owner || has_world(pages, count, name.world))
       continue;
     *page = (struct page){.file = -1};
     (void)snprintf(page->path, sizeof page->path, "%s/%s", where, each->d_name);
-    page->world = world;
+    page->world = name.world;
     const char *wrong = map_file(page, process, writable);
     if (wrong)
       *why = wrong;
@@ -173,7 +231,9 @@ static unsigned drop_replaced(struct page *pages, unsigned count) {
 
 unsigned pages_find(const struct process *process, struct page pages[PAGES], unsigned count,
                     bool writable, const char **why) {
-  *why = process->owner != geteuid() && geteuid() != 0 ? "it belongs to another user" : NULL;
+  *why = process->owner != geteuid() && geteuid() != 0 ? "it belongs to another user"
+         : is_elsewhere(process) ? "it is in another PID namespace, where the command must run"
+                                 : NULL;
   count = drop_replaced(pages, count);
   for (unsigned i = 0; directory(i); i++)
     count = find_in(directory(i), process, pages, count, writable, why);
@@ -242,7 +302,7 @@ static bool known(const struct process *processes, unsigned count, pid_t pid) {
   return false;
 }
 
-/* Left behind is a page of a process that is not there any more, or of an earlier one. */
+/* A page of an earlier process of that number? */
 static bool is_left(const char *path, const struct process *process) {
   struct page page = {.file = -1};
   (void)snprintf(page.path, sizeof page.path, "%s", path);
@@ -253,21 +313,21 @@ static bool is_left(const char *path, const struct process *process) {
 
 static unsigned list_in(const char *where, struct process *processes, unsigned count,
                         unsigned most) {
-  unsigned owner, world;
-  int pid;
+  struct name name;
   DIR *all = opendir(where);
   if (!all)
     return count;
   for (struct dirent *each; (each = readdir(all)) && count < most;) {
     char path[512];
     struct process process = {.pid = 0};
-    if (!parse_name(each->d_name, &owner, &pid, &world) || owner != geteuid() ||
-        known(processes, count, pid))
+    if (!parse_name(each->d_name, &name) || name.owner != geteuid() ||
+        known(processes, count, name.pid))
       continue;
     (void)snprintf(path, sizeof path, "%s/%s", where, each->d_name);
-    if (!process_find(pid, &process) || is_left(path, &process))
+    bool there = process_find(name.pid, &process);
+    if (there ? is_left(path, &process) : errno == ESRCH)
       (void)unlink(path);
-    else
+    else if (there)
       processes[count++] = process;
   }
   (void)closedir(all);
@@ -278,10 +338,12 @@ static int compare_processes(const void *a, const void *b) {
   return ((const struct process *)a)->pid - ((const struct process *)b)->pid;
 }
 
-unsigned pages_list(struct process *processes, unsigned most) {
-  unsigned count = 0;
+bool pages_list(struct process *processes, unsigned most, unsigned *count) {
+  *count = 0;
+  if (!proc_is_ours())
+    return false;
   for (unsigned i = 0; directory(i); i++)
-    count = list_in(directory(i), processes, count, most);
-  qsort(processes, count, sizeof *processes, compare_processes);
-  return count;
+    *count = list_in(directory(i), processes, *count, most);
+  qsort(processes, *count, sizeof *processes, compare_processes);
+  return true;
 }

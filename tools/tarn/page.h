@@ -5,6 +5,11 @@
  * Whoever may write into /dev/shm can leave a file of any name there: only regular files of the
  * process's owner count, which say the process's number and start.  What is in a page is not
  * believed beyond that: counts are cut to the room that there is, texts end where the room does.
+ *
+ * A page is removed only when its process is known to be gone, so never one of another PID
+ * namespace: containers may share the directory, and a process that lives there is not seen here,
+ * or another one has its number.  Pages of other namespaces, which their names tell, are neither
+ * shown nor touched.  Nor is one when /proc is another namespace's, or cannot be read.
  */
 #ifndef PAGE_H
 #define PAGE_H
@@ -32,7 +37,7 @@ struct page {
   ino_t inode;
 };
 
-/* False: there is no such process, or it is gone; nothing is said. */
+/* False: errno says why; ESRCH: there is no such process, or it is gone.  Nothing is said. */
 bool process_find(pid_t pid, struct process *process);
 /* Is it still the same one? */
 bool process_lives(const struct process *process);
@@ -53,8 +58,8 @@ bool page_read_pid(const char *text, struct process *process);
 /* Says why a process has no page, and what to do. */
 void page_say_none(const struct process *process, const char *why);
 
-/* Processes with pages, by their numbers; pages that were left behind are removed.  Returns how
- * many, `most` at most. */
-unsigned pages_list(struct process *processes, unsigned most);
+/* Processes with pages, by their numbers; pages that were left behind are removed.  How many,
+ * `most` at most, are in `*count`.  False: it cannot be told, which was said. */
+bool pages_list(struct process *processes, unsigned most, unsigned *count);
 
 #endif

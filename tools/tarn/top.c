@@ -216,7 +216,9 @@ static void watch(struct top *top) {
 static int list(void) {
   enum { MOST = 1000 };
   struct process *all = tool_make(MOST, sizeof *all);
-  unsigned count = pages_list(all, MOST);
+  unsigned count;
+  if (!pages_list(all, MOST, &count))
+    return TOOL_FAILED;
   if (!count)
     (void)puts("No program of yours shows itself; start one with TARN_LIVE=1 in its environment,\n"
                "or with `tarn run --live`.");
