@@ -25,6 +25,11 @@ t 2 nonsense
 has err 'no command nonsense'
 t 2 help nonsense
 
+# An operand that can be left out is marked as one, in the list as well.
+has help '^  top \[PID\]$'
+t 0 top --help
+has out '^usage: tarn top \[OPTIONS\] \[PID\]$'
+
 page=$SOURCE_DIR/tools/tarn/tarn.1
 : >all-options
 for command in $commands; do

@@ -292,11 +292,12 @@ finish
 t 1 top 2147483647
 has err '^tarn: there is no process 2147483647$'
 for bad in 0 -1 x 99999999999999999999 ''; do
-  status=0
-  "$TARN" top -- "$bad" >out 2>err || status=$?
-  [ "$status" = 1 ] || fail "top $bad: status $status"
-  has err 'no number'
+  for command in top snapshot; do
+    t 2 $command -- "$bad"
+    has err "^tarn: PID: \"${bad:0:40}\" is no number from 1 to 2147483647\$"
+  done
 done
+t 0 top --
 t 2 top 1 2
 t 2 top --interval 0 1
 t 2 top --once

@@ -82,17 +82,19 @@ static bool proc_is_ours(void) {
   return false;
 }
 
-bool page_read_pid(const char *text, struct process *process) {
+int page_read_pid(const char *text, struct process *process) {
   uint64_t pid;
-  if (!tool_read_number("PID", text, 1, INT32_MAX, &pid) || !proc_is_ours())
-    return false;
+  if (!tool_read_number("PID", text, 1, INT32_MAX, &pid))
+    return TOOL_USAGE;
+  if (!proc_is_ours())
+    return TOOL_FAILED;
   if (process_find((pid_t)pid, process))
-    return true;
+    return TOOL_DONE;
   if (errno == ESRCH)
     tool_say("there is no process %d", (int)pid);
   else
     tool_say("process %d: %s", (int)pid, strerror(errno));
-  return false;
+  return TOOL_FAILED;
 }
 
 /* The inode of a PID namespace; 0: it is not told. */

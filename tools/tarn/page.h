@@ -52,8 +52,8 @@ void page_drop(struct page *page);
 /* A copy of what it shows.  False: it has never shown anything, or its writer ended in between. */
 bool page_read(const struct page *page, struct tarn_live_view *view);
 
-/* "1234", as a process.  False: said why not. */
-bool page_read_pid(const char *text, struct process *process);
+/* "1234", as a process.  TOOL_DONE, or what the command ends with: said why. */
+int page_read_pid(const char *text, struct process *process);
 
 /* Says why a process has no page, and what to do. */
 void page_say_none(const struct process *process, const char *why);

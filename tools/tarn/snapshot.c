@@ -193,9 +193,9 @@ static int run(int count, char **all) {
     return TOOL_USAGE;
   if (arguments.operand_count < 1 || arguments.operand_count > 2)
     return tool_usage(&tool_snapshot, "a process is needed, and perhaps a file");
-  if (!page_read_pid(arguments.operands[0], &asking->process))
-    return TOOL_FAILED;
-  int status = take(asking, arguments.operand_count > 1 ? arguments.operands[1] : NULL);
+  int status = page_read_pid(arguments.operands[0], &asking->process);
+  if (status == TOOL_DONE)
+    status = take(asking, arguments.operand_count > 1 ? arguments.operands[1] : NULL);
   free(asking);
   return status;
 }

@@ -236,9 +236,11 @@ static int run(int count, char **all) {
   struct top *top = tool_make(1, sizeof *top);
   const char *value;
   int option;
+  bool some = false;
   top->interval = 1000;
   tool_arguments_begin(&arguments, &tool_top, count, all);
   while ((option = tool_arguments_next(&arguments, &value)) >= 0) {
+    some = true;
     top->once = top->once || option == ONCE;
     if ((option == INTERVAL &&
          !tool_read_number("--interval", value, 10, 3600000, &top->interval)) ||
@@ -247,11 +249,14 @@ static int run(int count, char **all) {
   }
   if (option == TOOL_WRONG)
     return TOOL_USAGE;
-  if (arguments.operand_count == 0 && !count)
+  if (arguments.operand_count == 0 && !some)
     return list();
   if (arguments.operand_count != 1)
     return tool_usage(&tool_top, "one process is needed");
-  if (!page_read_pid(arguments.operands[0], &top->process) || !first_look(top))
+  int status = page_read_pid(arguments.operands[0], &top->process);
+  if (status != TOOL_DONE)
+    return status;
+  if (!first_look(top))
     return TOOL_FAILED;
   if (!top->once)
     prepare_terminal();
@@ -264,7 +269,7 @@ static int run(int count, char **all) {
 
 const struct tool_command tool_top = {
     .name = "top",
-    .operands = "PID",
+    .operands = "[PID]",
     .summary = "what a program does while it runs; without PID: which ones can be looked at",
     .text = "Shows heap, collections, threads and size classes of each world of a program that "
             "runs with TARN_LIVE=1 in its environment, or under `tarn run --live`. On a terminal "
