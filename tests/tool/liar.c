@@ -3,6 +3,10 @@
  * liar: shows a page of its own making (lib/inspect/live_page.h), as a program might that wants to
  * harm whoever looks at it: every text in it steers a terminal, every count is too large.  Prints
  * "ready", answers each request for a snapshot with an error, and ends when standard input does.
+ *
+ *   liar [NAME]
+ *
+ * With NAME the texts are that instead.
  */
 #include "inspect/live_page.h"
 #include <fcntl.h>
@@ -14,13 +18,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char steering[] = "\033[31m\xc2\x9b"
-                               "31mred";
+static const char *text = "\033[31m\xc2\x9b"
+                          "31mred";
 
 static uint64_t began(void) {
-  char text[1024] = "", *at;
+  char line[1024] = "", *at;
   FILE *file = fopen("/proc/self/stat", "r");
-  if (!file || !fgets(text, sizeof text, file) || !(at = strrchr(text, ')')))
+  if (!file || !fgets(line, sizeof line, file) || !(at = strrchr(line, ')')))
     exit(3);
   (void)fclose(file);
   for (int field = 2; field < 22 && at; field++)
@@ -32,12 +36,12 @@ static void fill(struct tarn_live_view *view) {
   memset(view, 0xFF, sizeof *view);
   view->flags = TARN_LIVE_COLLECTED | TARN_LIVE_SHOWS_AGES;
   for (unsigned i = 0; i < TARN_LIVE_RING; i++) {
-    (void)snprintf(view->ring[i].cause, sizeof view->ring[i].cause, "%s", steering);
-    (void)snprintf(view->ring[i].last, sizeof view->ring[i].last, "%s", steering);
+    (void)snprintf(view->ring[i].cause, sizeof view->ring[i].cause, "%s", text);
+    (void)snprintf(view->ring[i].last, sizeof view->ring[i].last, "%s", text);
   }
   for (unsigned i = 0; i < TARN_LIVE_THREADS; i++)
-    (void)snprintf(view->threads[i].name, sizeof view->threads[i].name, "%s", steering);
-  (void)snprintf(view->stats.stop_max_thread, sizeof view->stats.stop_max_thread, "%s", steering);
+    (void)snprintf(view->threads[i].name, sizeof view->threads[i].name, "%s", text);
+  (void)snprintf(view->stats.stop_max_thread, sizeof view->stats.stop_max_thread, "%s", text);
 }
 
 static struct tarn_live_page *show(const char *path) {
@@ -51,7 +55,7 @@ static struct tarn_live_page *show(const char *path) {
     exit(4);
   fill(&view);
   memcpy(page->view, &view, sizeof view);
-  memcpy(page->why, steering, sizeof steering);
+  (void)snprintf((char *)page->why, sizeof page->why, "%s", text);
   page->version = TARN_LIVE_VERSION;
   page->view_bytes = sizeof view;
   page->pid = (uint64_t)getpid();
@@ -62,9 +66,11 @@ static struct tarn_live_page *show(const char *path) {
   return page;
 }
 
-int main(void) {
+int main(int argc, char **argv) {
   char path[80];
   struct pollfd input = {.fd = 0, .events = POLLIN};
+  if (argc > 1)
+    text = argv[1];
   struct stat space;
   if (stat("/proc/self/ns/pid", &space) != 0)
     exit(3);

@@ -60,6 +60,13 @@ has out '^\(no name\): 1000 new objects; 999 as this one:$'
 has out '-> \(no name\)\.next \([0-9]+ times\)$'
 has out '^ +-> \(no name\)$'
 
+# A kind whose name is too long is not cut in the middle of a character.
+for file in before after; do
+  sed 's/"object"/"x€€€€€€€€€€€€"/' $file >$file.kind
+done
+t 0 diff before.kind after.kind
+has out '  \(x(€)+\)$'
+
 # Only weakly held: there is no path.
 sed 's/^,0,0,14028$/,2,10,14028/' after >weak
 t 0 diff before weak

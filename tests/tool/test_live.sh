@@ -135,6 +135,19 @@ t 1 snapshot "$subject" x
 has err '^tarn: no snapshot in .*: \?\[31m\?31mred$'
 finish
 
+# Lines are cut to the columns of the terminal, and not in the middle of a character.
+if command -v script >/dev/null; then
+  start "$LIAR" "$(printf 'é%.0s' {1..14})"
+  for columns in {40..43}; do # here the cause of a collection begins at the 35th
+    TERM=xterm NO_COLOR=1 script -qec \
+      "stty cols $columns rows 40; $TARN top --interval 20 --count 1 $subject" /dev/null >out </dev/null
+    tr -d '\r' <out | sed $'s/\033\\[[0-9]*[A-Z]//g' >plain
+    iconv -f UTF-8 -t UTF-8 plain >/dev/null || fail "in $columns columns a character is cut"
+    has plain "^.{34}(é){$((columns - 34 < 7 ? columns - 34 : 7))}"
+  done
+  finish
+fi
+
 # Two worlds; one that counts references.
 begin two
 t 0 top --once "$subject"

@@ -108,6 +108,21 @@ printf 'tarn: gc number=1 pause=1ms last=%b\n' 'é\xe2\x82\xac\xf0\x9f\x98\x80' 
 t 0 report good
 has out '  é€😀$'
 
+# Nor is one cut in the middle of a character, wherever it is cut.
+for ((ascii = 0; ascii < 4; ascii++)); do
+  name=$(printf 'x%.0s' {0..50} | head -c $((ascii + 48)))$(printf '€%.0s' {1..20})
+  printf 'tarn: gc number=1 cause=%s pause=1ms last=%s\n' "$name" "$name" >long
+  printf '[{"ph":"X","name":"gc","ts":0,"dur":1,"args":{"cause":"%s","last_thread":"%s"}}]' \
+    "$name" "$name" >long-trace
+  for form in long long-trace; do
+    t 0 report --json $form
+    python3 -c 'import json, sys
+worst = json.load(open("out", encoding="utf-8"))["worst"][0]
+for name in worst["cause"], worst["last_thread"]:
+  assert len(name) > 9 and sys.argv[1].startswith(name), name' "$name" || fail "a name is cut in a character"
+  done
+done
+
 # Log lines.
 cat >log <<'LOG'
 the program says something

@@ -99,7 +99,8 @@ bool tool_read_number(const char *what, const char *text, uint64_t least, uint64
   if (good)
     *number = value;
   else
-    tool_say("%s: \"%.40s\" is no number from %llu to %llu", what, text, (unsigned long long)least,
+    tool_say("%s: \"%.*s\" is no number from %llu to %llu", what,
+             (int)tool_fit(text, strlen(text), 40), text, (unsigned long long)least,
              (unsigned long long)most);
   return good;
 }

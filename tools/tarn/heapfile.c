@@ -94,7 +94,9 @@ static void note_node_kind(struct heapfile *file, unsigned kind, const char *nam
     file->nodes_named |= bit;
   if (strcmp(name, "synthetic") == 0)
     file->nodes_synthetic |= bit;
-  (void)snprintf(file->node_kinds[kind], sizeof file->node_kinds[kind], "(%.20s)", name);
+  char cut[sizeof file->node_kinds[kind] - 2];
+  tool_copy(cut, sizeof cut, name, strlen(name));
+  (void)snprintf(file->node_kinds[kind], sizeof file->node_kinds[kind], "(%s)", cut);
 }
 
 static void note_edge_kind(struct heapfile *file, unsigned kind, const char *name) {

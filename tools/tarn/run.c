@@ -172,7 +172,7 @@ static void draw(struct running *running) {
   if (fclose(to) != 0)
     tool_no_memory();
   clear_line(running);
-  (void)fprintf(stderr, "%.*s", (int)tool_width(stderr) - 1, text);
+  (void)fprintf(stderr, "%.*s", (int)tool_fit(text, size, tool_width(stderr) - 1), text);
   running->drawn = true;
   free(text);
 }

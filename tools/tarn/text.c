@@ -169,6 +169,22 @@ size_t tool_columns(const char *name) {
   return count;
 }
 
+size_t tool_fit(const char *text, size_t length, size_t columns) {
+  size_t fit = 0;
+  for (size_t next; columns && fit < length && text[fit]; columns--, fit = next) {
+    next = fit + step(text + fit);
+    if (next > length)
+      break;
+  }
+  return fit;
+}
+
+void tool_copy(char *to, size_t room, const char *text, size_t length) {
+  size_t fit = tool_fit(text, length < room ? length : room - 1, room);
+  memcpy(to, text, fit);
+  to[fit] = '\0';
+}
+
 static const char *put_character(FILE *to, const char *at) {
   size_t length = character(at);
   if (length)

@@ -99,6 +99,14 @@ const char *tool_percent(double part, double whole); /* 1.25% */
 size_t tool_put_name(FILE *to, const char *name, size_t width);
 size_t tool_columns(const char *name); /* of all of it */
 
+/* Bytes at the beginning of a text, `length` at most, that take at most `columns`: none is part of
+ * a character that is cut. */
+size_t tool_fit(const char *text, size_t length, size_t columns);
+
+/* Copies what there is room for of a text of `length` bytes, which may not end there; no character
+ * is cut. */
+void tool_copy(char *to, size_t room, const char *text, size_t length);
+
 /* Prints sentences in lines of the terminal's width, `indent` blanks before each. */
 void tool_put_text(FILE *to, const char *text, unsigned indent);
 

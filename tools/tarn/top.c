@@ -110,8 +110,7 @@ static void put_lines(const char *text, bool draws, unsigned rows) {
   for (const char *at = text; *at && (!draws || row + 1 < rows); row++) {
     size_t length = strcspn(at, "\n");
     bool heading = *at == VIEW_HEADING;
-    size_t skipped = heading, shown = length - skipped;
-    shown = shown > columns ? columns : shown;
+    size_t skipped = heading, shown = tool_fit(at + skipped, length - skipped, columns);
     (void)printf("%s%.*s%s%s\n", heading && bold ? "\033[1m" : "", (int)shown, at + skipped,
                  heading && bold ? "\033[0m" : "", draws ? "\033[K" : "");
     at += length + (at[length] == '\n');

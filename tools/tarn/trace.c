@@ -58,9 +58,7 @@ static bool possible(double value) { return value >= 0 && value <= MOST; }
 static bool take_text(struct json *json, enum json_kind kind, char *to, size_t room) {
   if (kind != JSON_STRING)
     return json_skip(json, kind);
-  size_t length = json->length < room ? json->length : room - 1;
-  memcpy(to, json->text, length);
-  to[length] = '\0';
+  tool_copy(to, room, json->text, json->length);
   return true;
 }
 

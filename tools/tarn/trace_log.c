@@ -44,8 +44,7 @@ static uint64_t amount(const struct field *field) {
 
 static uint32_t name(struct trace *trace, const struct field *field) {
   char text[64];
-  (void)snprintf(text, sizeof text, "%.*s",
-                 (int)(field->value_length < 63 ? field->value_length : 63), field->value);
+  tool_copy(text, sizeof text, field->value, field->value_length);
   return classes_find(&trace->names, strcmp(text, "-") == 0 ? "" : text);
 }
 
