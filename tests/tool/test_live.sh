@@ -99,6 +99,11 @@ if command -v script >/dev/null; then
 else
   echo "not on a terminal: there is no script (Debian: bsdutils)"
 fi
+if command -v python3 >/dev/null; then
+  python3 "$SOURCE_DIR/tests/tool/jobs.py" "$TARN" "$subject" >out 2>err || fail "jobs.py: status $?"
+else
+  echo "not as a job of a shell: there is no python3"
+fi
 watch() { # until there was a look: then it is prepared for signals
   : >out
   "$TARN" top --interval 50 "$subject" >out 2>err 7>&- & watcher=$!

@@ -4,7 +4,7 @@
  *
  * On a terminal the screen is drawn again and again, elsewhere a line is printed for each look.  It
  * ends when the program does, after as many looks as were asked for, on q, and on signals that end
- * programs, and leaves the terminal as it was.
+ * programs; it stops as others do; and leaves the terminal as it was.
  */
 #include "page.h"
 #include "tool.h"
@@ -39,45 +39,113 @@ struct top {
 
 /* --- the terminal ---------------------------------------------------------------------------- */
 
+/*
+ * While it waits for keys, the terminal gives them at once and does not show them.  Whenever
+ * somebody else may type, it is as it was: when the command ends or stops.  Nothing is changed
+ * while another process group has the terminal: it is not ours then, and the attempt would stop the
+ * command.
+ *
+ * Handlers run at any time, but for what is done with `terminal_signals` blocked.
+ */
 static volatile sig_atomic_t interrupted;
-static void on_signal(int number) { interrupted = number; }
-
+static volatile sig_atomic_t continued; /* the screen is somebody else's: it is to be drawn anew */
+static volatile sig_atomic_t terminal_changed;
+static bool terminal_wanted;
 static struct termios terminal_before;
-static bool terminal_changed;
+static sigset_t terminal_signals;
 
-static void prepare_terminal(void) {
-  static const int ending[] = {SIGINT, SIGTERM, SIGHUP};
-  struct sigaction action = {.sa_handler = on_signal};
-  for (size_t i = 0; i < sizeof ending / sizeof ending[0]; i++)
-    (void)sigaction(ending[i], &action, NULL);
-  if (!isatty(STDIN_FILENO) || tcgetpgrp(STDIN_FILENO) != getpgrp() ||
-      tcgetattr(STDIN_FILENO, &terminal_before) != 0)
+static bool terminal_is_ours(void) { return tcgetpgrp(STDIN_FILENO) == getpgrp(); }
+
+static void use_terminal(void) {
+  if (!terminal_wanted || terminal_changed || !terminal_is_ours())
     return;
   struct termios raw = terminal_before;
   raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
   terminal_changed = tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0;
 }
 
+/* Also in handlers. */
 static void restore_terminal(void) {
-  if (terminal_changed)
+  if (terminal_changed && terminal_is_ours())
     (void)tcsetattr(STDIN_FILENO, TCSANOW, &terminal_before);
+  terminal_changed = false;
 }
 
-/* Waits; false: it is time to end. */
-static bool wait_for(uint64_t ms) {
-  struct pollfd input = {.fd = terminal_changed ? STDIN_FILENO : -1, .events = POLLIN};
-  char key;
-  if (interrupted || poll(&input, 1, (int)ms) < 0)
-    return !interrupted && errno != EINTR;
-  if (!(input.revents & (POLLIN | POLLHUP)))
-    return !interrupted;
-  if (read(STDIN_FILENO, &key, 1) <= 0) {
-    restore_terminal();
-    terminal_changed = false; /* nobody can type any more */
-  } else if (key == 'q' || key == 'Q') {
-    return false;
+static void on_signal(int number) { interrupted = number; }
+
+/* Whoever had the terminal meanwhile may have changed it. */
+static void on_continue(int number) {
+  (void)number;
+  terminal_changed = false;
+  continued = true;
+}
+
+/* Stops here, and goes on here. */
+static void on_stop(int number) {
+  struct sigaction action, usual = {.sa_handler = SIG_DFL};
+  int error = errno;
+  sigset_t one, before;
+  restore_terminal();
+  (void)sigemptyset(&one);
+  (void)sigaddset(&one, number);
+  (void)sigaction(number, &usual, &action);
+  (void)raise(number); /* it comes when it is let through */
+  (void)sigprocmask(SIG_UNBLOCK, &one, &before);
+  (void)sigprocmask(SIG_SETMASK, &before, NULL);
+  (void)sigaction(number, &action, NULL);
+  continued = true;
+  errno = error;
+}
+
+/* SIGPIPE is among them because it would come while the terminal is changed; then printing fails.
+ */
+static void prepare_terminal(void) {
+  static const struct {
+    int number;
+    void (*handler)(int);
+  } all[] = {{SIGINT, on_signal},   {SIGTERM, on_signal}, {SIGHUP, on_signal},
+             {SIGQUIT, on_signal},  {SIGPIPE, on_signal}, {SIGTSTP, on_stop},
+             {SIGCONT, on_continue}};
+  (void)sigemptyset(&terminal_signals);
+  for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+    /* Printing goes on after a stop. */
+    struct sigaction action = {.sa_handler = all[i].handler, .sa_flags = SA_RESTART}, was;
+    if (all[i].handler == on_signal)
+      action.sa_flags = 0;
+    if (sigaction(all[i].number, NULL, &was) == 0 && all[i].number == SIGTSTP &&
+        was.sa_handler == SIG_IGN)
+      continue; /* there is no shell that would let it go on */
+    (void)sigaction(all[i].number, &action, NULL);
+    (void)sigaddset(&terminal_signals, all[i].number);
   }
-  return true;
+  terminal_wanted = isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &terminal_before) == 0;
+}
+
+/* A key, or none: then nobody can type any more. */
+static char read_key(void) {
+  char key;
+  if (read(STDIN_FILENO, &key, 1) > 0)
+    return key;
+  restore_terminal();
+  terminal_wanted = false;
+  return 0;
+}
+
+/* Waits; false: it is time to end.  Signals come while it waits, or before, but not in between. */
+static bool wait_for(uint64_t ms) {
+  const struct timespec time = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
+  struct pollfd input = {.fd = -1, .events = POLLIN};
+  sigset_t before;
+  (void)sigprocmask(SIG_BLOCK, &terminal_signals, &before);
+  use_terminal();
+  if (terminal_changed)
+    input.fd = STDIN_FILENO;
+  bool over = interrupted;
+  int got = over || continued ? 0 : ppoll(&input, 1, &time, &before);
+  over = over || (got < 0 && errno != EINTR);
+  (void)sigprocmask(SIG_SETMASK, &before, NULL);
+  char key = got > 0 ? read_key() : 0;
+  return !over && !interrupted && key != 'q' && key != 'Q';
 }
 
 static unsigned height(void) {
@@ -199,6 +267,8 @@ static void watch(struct top *top) {
   const char *terminal = getenv("TERM"), *why;
   bool draws = !top->once && isatty(STDOUT_FILENO) && terminal && strcmp(terminal, "dumb") != 0;
   for (uint64_t number = 0; top->count; number++) {
+    if (continued)
+      continued = top->drawn = false;
     if (draws || top->once)
       print_screen(top, draws);
     else
