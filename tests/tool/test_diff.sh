@@ -96,6 +96,22 @@ t 0 diff --paths 0 before pipe
 wait
 has out ' session$'
 
+# Standard input as the first, as the second, and not as both.
+t 0 diff before after
+cp out expected
+cat before | t 0 diff - after
+cmp -s out expected || fail "the first is another one as the standard input"
+t 0 diff --paths 0 before after
+cp out expected
+cat after | t 0 diff --paths 0 before -
+cmp -s out expected || fail "the second is another one as the standard input"
+t 1 diff before - <after
+has err '^tarn: standard input: is read twice, so it has to be a file; with --paths 0'
+t 2 diff --paths 0 - - <after
+has err 'only one can be the standard input'
+cat before | head -c 1000 | t 1 diff - after
+has err '^tarn: standard input: the file ends too early'
+
 # What is no snapshot.
 broken() { # NAME PATTERN
   t 1 diff before "$1"

@@ -173,6 +173,54 @@ echo 'tarn: gc number=1 pause=0.000001ms stop=429.496730ms' >longer
 t 0 report longer
 has out '^ +1ns \|s$'
 
+# From a pipe, by its name or as the standard input; blanks may stand first.
+{ printf ' \n\t'; cat trace; } >blanks
+for file in trace blanks log; do
+  t 0 report --json $file
+  cp out expected
+  t 0 report --json - <$file
+  cmp -s out expected || fail "$file is another one as the standard input"
+  for name in - /dev/stdin; do
+    cat $file | t 0 report --json $name
+    cmp -s out expected || fail "$file is another one from a pipe"
+  done
+done
+gzip trace
+zcat trace.gz | t 0 report -
+gunzip trace.gz
+has out '^standard input: 1000 collections in 10\.0s$'
+head -c 100000 blanks | t 0 report -
+has err '^tarn: standard input ends before its end'
+: | t 1 report -
+has err '^tarn: standard input: is empty$'
+printf ' \n{"a":x}' | t 1 report -
+has err '^tarn: standard input: is no JSON there \(byte 7\)$'
+"$TARN" report - <&- >out 2>err && fail "a closed standard input gives status 0"
+has err '^tarn: standard input: Bad file descriptor$'
+cp trace ./-
+t 0 report ./-
+has out '^\./-: 1000 collections'
+
+# What cannot be read to its end is no shorter one: here memory, which ends.
+for text in 'tarn: gc number=1 pause=1ms' '[{"ph":"X","name":"gc","ts":0,"dur":1}'; do
+  status=0
+  python3 - "$TARN" "$text" >out 2>err <<'ERROR' || status=$?
+import ctypes, mmap, os, subprocess, sys
+memory = mmap.mmap(-1, 2 * mmap.PAGESIZE)
+start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+text = sys.argv[2].encode() + b"\n"
+memory[mmap.PAGESIZE - len(text):mmap.PAGESIZE] = text
+assert ctypes.CDLL(None).munmap(ctypes.c_void_p(start + mmap.PAGESIZE), mmap.PAGESIZE) == 0
+file = os.open("/proc/self/mem", os.O_RDONLY)
+os.lseek(file, start + mmap.PAGESIZE - len(text), os.SEEK_SET)
+status = subprocess.run([sys.argv[1], "report", "-"], stdin=file).returncode
+sys.stdout.flush()
+os._exit(status)
+ERROR
+  [ "$status" = 1 ] || fail "a read that fails gives status $status"
+  has err '^tarn: standard input: Input/output error'
+done
+
 # What is neither.
 : >empty
 t 1 report empty

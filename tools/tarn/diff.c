@@ -131,9 +131,11 @@ static bool read_options(struct tool_arguments *arguments, uint64_t *top, uint64
 /* Names of edges come from a second reading, which a pipe has not. */
 static bool can_be_read_twice(const char *path) {
   struct stat status;
-  if (stat(path, &status) != 0 || S_ISREG(status.st_mode) || S_ISDIR(status.st_mode))
+  if (strcmp(path, "-") != 0 &&
+      (stat(path, &status) != 0 || S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)))
     return true; /* or is no file at all, which is said where it is opened */
-  tool_say("%s: is read twice, so it has to be a file; with --paths 0 anything will do", path);
+  tool_say("%s: is read twice, so it has to be a file; with --paths 0 anything will do",
+           tool_name_of(path));
   return false;
 }
 
@@ -146,6 +148,8 @@ static int run(int count, char **all) {
     return TOOL_USAGE;
   if (arguments.operand_count != 2)
     return tool_usage(&tool_diff, "two snapshots are needed");
+  if (strcmp(arguments.operands[0], "-") == 0 && strcmp(arguments.operands[1], "-") == 0)
+    return tool_usage(&tool_diff, "only one can be the standard input");
   diff.paths[0] = arguments.operands[0];
   diff.paths[1] = arguments.operands[1];
   if ((paths && !can_be_read_twice(diff.paths[1])) || !diff_load(&diff))
@@ -168,7 +172,8 @@ const struct tool_command tool_diff = {
     .operands = "BEFORE AFTER",
     .summary = "compare two heap snapshots: which types grew, and what holds them",
     .text = "Compares two files in the format .heapsnapshot, of Tarn, Node.js or Chrome, type by "
-            "type. Where the ids in them are stable, `new` are the objects that only the second "
+            "type; one may be `-`, the standard input. Where the ids in them are stable, `new` are "
+            "the objects that only the second "
             "one has.",
     .options = options,
     .option_count = OPTIONS,

@@ -59,7 +59,7 @@ static bool settle_types(struct loading *loading) {
     const struct local_class *local = &loading->locals.all[i];
     if (local->class == CLASSES_NONE) {
       tool_say("%s: is no heap snapshot: a node's name is not among the strings",
-               loading->diff->paths[loading->which]);
+               tool_name_of(loading->diff->paths[loading->which]));
       return false;
     }
     struct class *class = &loading->diff->classes.all[local->class];

@@ -6,7 +6,6 @@
 #include "json.h"
 #include "tool.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -292,14 +291,14 @@ static bool read_all(struct reading *reading) {
 }
 
 bool heapfile_read(const char *path, const struct heapfile_reader *reader, void *data) {
-  int file = open(path, O_RDONLY | O_CLOEXEC);
+  int file = tool_open(path);
   if (file < 0) {
-    tool_say("%s: %s", path, strerror(errno));
+    tool_say("%s: %s", tool_name_of(path), strerror(errno));
     return false;
   }
   struct reading *reading = tool_make(1, sizeof *reading);
   json_begin(&reading->json, file);
-  reading->file.path = path;
+  reading->file.path = tool_name_of(path);
   reading->reader = reader;
   reading->data = data;
   bool good = read_all(reading);

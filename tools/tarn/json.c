@@ -13,6 +13,13 @@ void json_begin(struct json *json, int file) {
   json->file = file;
 }
 
+void json_begin_with(struct json *json, int file, uint64_t before, char byte) {
+  json_begin(json, file);
+  json->before = before;
+  json->buffer[0] = byte;
+  json->end = 1;
+}
+
 static enum json_kind fail(struct json *json, const char *error) {
   if (!json->error)
     json->error = error;

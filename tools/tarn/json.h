@@ -53,6 +53,8 @@ struct json {
 
 /* Begins to read a file that is open; json_next closes nothing. */
 void json_begin(struct json *json, int file);
+/* The same where `before` bytes, which were blanks, and `byte` were read from it already. */
+void json_begin_with(struct json *json, int file, uint64_t before, char byte);
 
 enum json_kind json_next(struct json *json);
 

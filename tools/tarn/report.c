@@ -221,7 +221,8 @@ const struct tool_command tool_report = {
     .operands = "TRACE",
     .summary = "what collections cost: pauses, times to safepoint, phases, plots",
     .text = "Reads a trace that a program wrote with TARN_TRACE=FILE, or log lines of TARN_LOG=gc, "
-            "which have no times: then shares, utilisation and plots over time are missing. A "
+            "which have no times: then shares, utilisation and plots over time are missing. `-` is "
+            "the standard input. A "
             "trace that ends in the middle is read as far as it goes.",
     .options = options,
     .option_count = OPTIONS,

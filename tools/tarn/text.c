@@ -4,6 +4,7 @@
  */
 #include "tool.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +48,16 @@ int tool_finish(int status) {
   if (errno != EPIPE)
     tool_say("standard output: %s", strerror(errno));
   return TOOL_FAILED;
+}
+
+int tool_open(const char *path) {
+  if (strcmp(path, "-") != 0)
+    return open(path, O_RDONLY | O_CLOEXEC);
+  return fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+}
+
+const char *tool_name_of(const char *path) {
+  return strcmp(path, "-") == 0 ? "standard input" : path;
 }
 
 /* --- numbers --------------------------------------------------------------------------------- */

@@ -87,6 +87,11 @@ void *tool_grow(void *old, size_t count, size_t size);
 /* Has all been written that was printed?  Says so if not.  The last thing of a subcommand. */
 int tool_finish(int status);
 
+/* Opens a file to read from, "-" the standard input; -1: errno says why not. */
+int tool_open(const char *path);
+/* What it is called in messages. */
+const char *tool_name_of(const char *path);
+
 /* Texts in one of a few buffers, good until some calls later. */
 const char *tool_size(uint64_t bytes);       /* 0, 812, 8.1K, 24.0M */
 const char *tool_signed_size(int64_t bytes); /* the same, with a sign unless 0 */

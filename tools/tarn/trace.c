@@ -6,7 +6,6 @@
 #include "json.h"
 #include "tool.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -242,9 +241,9 @@ static bool read_value(struct trace *trace, struct json *json) {
   return kind == JSON_OBJECT_END && json_next(json) == JSON_END && found;
 }
 
-static bool read_json(struct trace *trace, int file) {
+static bool read_json(struct trace *trace, int file, uint64_t before, char first) {
   struct json *json = tool_make(1, sizeof *json);
-  json_begin(json, file);
+  json_begin_with(json, file, before, first);
   bool good = read_value(trace, json);
   /* A program that was killed leaves a trace without an end. */
   trace->cut_off = !good && json->cut_off && json_place(json) > 0;
@@ -256,35 +255,47 @@ static bool read_json(struct trace *trace, int file) {
   return good;
 }
 
-/* The first byte that is no blank; -1: there is none, or it cannot be read. */
-static int first_byte(FILE *file) {
-  int byte;
-  do
-    byte = getc(file);
-  while (byte == ' ' || byte == '\n' || byte == '\r' || byte == '\t');
-  return byte;
+/* Of log lines `first` is the first byte, which was read already. */
+static bool read_log(struct trace *trace, int descriptor, char first) {
+  FILE *file = fdopen(descriptor, "re");
+  if (!file)
+    tool_no_memory();
+  bool good = ungetc((unsigned char)first, file) != EOF && trace_read_log(trace, file);
+  (void)fclose(file);
+  return good;
 }
 
-bool trace_read(struct trace *trace, const char *path) {
-  FILE *file = fopen(path, "re");
-  trace->path = path;
-  if (!file) {
-    tool_say("%s: %s", path, strerror(errno));
-    return false;
+/* The first byte that is no blank, and how many are before it.  Returns what `read` did. */
+static ssize_t first_byte(int file, char *byte, uint64_t *before) {
+  ssize_t got;
+  *before = 0;
+  while ((got = read(file, byte, 1)) != 0) {
+    bool blank = *byte == ' ' || *byte == '\n' || *byte == '\r' || *byte == '\t';
+    if (got < 0 ? errno != EINTR : !blank)
+      break;
+    *before += got > 0;
   }
-  int first = first_byte(file);
+  return got;
+}
+
+/* It may be a pipe, so nothing is read twice: the first byte says what it is, and is handed on. */
+bool trace_read(struct trace *trace, const char *path) {
+  char first = 0;
+  uint64_t before;
+  int file = tool_open(path);
+  trace->path = tool_name_of(path);
+  ssize_t got = file < 0 ? -1 : first_byte(file, &first, &before);
+  if (got > 0 && first != '[' && first != '{')
+    return read_log(trace, file, first);
   bool good = false;
-  if (ferror(file))
-    tool_say("%s: %s", path, strerror(errno));
-  else if (first < 0)
-    tool_say("%s: is empty", path);
-  else if (first != '[' && first != '{')
-    good = ungetc(first, file) != EOF && trace_read_log(trace, file);
-  else if (lseek(fileno(file), 0, SEEK_SET) != 0)
-    tool_say("%s: %s", path, strerror(errno));
+  if (got < 0)
+    tool_say("%s: %s", trace->path, strerror(errno));
+  else if (got == 0)
+    tool_say("%s: is empty", trace->path);
   else
-    good = read_json(trace, fileno(file));
-  (void)fclose(file);
+    good = read_json(trace, file, before, first);
+  if (file >= 0)
+    (void)close(file);
   return good;
 }
 

@@ -67,7 +67,7 @@ struct collection *trace_add(struct trace *trace);
 void trace_add_stop(struct trace *trace, uint64_t began, uint64_t length);
 int trace_phase(const char *name, size_t length); /* -1: it is none */
 
-/* Log lines; false: there is none among them. */
+/* Log lines; false: there is none among them, or they cannot be read, which was said. */
 bool trace_read_log(struct trace *trace, FILE *file);
 
 /* --- figures --------------------------------------------------------------------------------- */

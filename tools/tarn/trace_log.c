@@ -7,6 +7,7 @@
  */
 #include "tool.h"
 #include "trace.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -102,6 +103,10 @@ bool trace_read_log(struct trace *trace, FILE *file) {
   bool some = false;
   while (fgets(line, sizeof line, file))
     some = read_line(trace, line) || some;
+  if (ferror(file)) {
+    tool_say("%s: %s", trace->path, strerror(errno));
+    return false;
+  }
   if (!some)
     tool_say("%s: is no trace of events, and has no lines of TARN_LOG=gc", trace->path);
   return some;
