@@ -109,7 +109,7 @@ t 1 diff before - <after
 has err '^tarn: standard input: is read twice, so it has to be a file; with --paths 0'
 t 2 diff --paths 0 - - <after
 has err 'only one can be the standard input'
-cat before | head -c 1000 | t 1 diff - after
+head -c 1000 before | t 1 diff - after
 has err '^tarn: standard input: the file ends too early'
 
 # What is no snapshot.
@@ -132,6 +132,16 @@ sed 's/^,0,1,35$/,0,1,36/' after >target && broken target 'cannot be'
 sed 's/^,0,1,35$/,0,1,99999999999999999999999/' after >huge && broken huge 'cannot be'
 sed 's/^,0,6/,99999999999999999999,6/' after >kind &&
   broken kind 'cannot be'
+# Sizes that cannot be, or that are too many bytes together; the place is named. Of ids any will do.
+for size in -48 4.5 1e3 18446744073709551616 99999999999999999999; do
+  sed "0,/^,0,6,/s/^,0,6,\([0-9]*\),48,/,0,6,\1,$size,/" after >size
+  broken size "the size of node 2004 cannot be: $size \\(byte [0-9]+\\)\$"
+done
+sed 's/^,0,6,\([0-9]*\),48,/,0,6,\1,9000000000000000000,/' after >sizes
+broken sizes 'the sizes up to node 2005 are too many bytes: 9000000000000000000 \(byte [0-9]+\)$'
+sed 's/^,0,6,\([0-9]*\),48,/,0,6,-\1,48,/' after >ids
+t 0 diff before ids
+has out 'cannot be told which objects'
 sed 's/,"session".*/]}/' after >strings && broken strings 'not among the strings'
 { cat after; echo x; } >more && broken more 'something follows|no JSON'
 printf '{"a":%s' "$(printf '[%.0s' {1..100})" >deep && broken deep 'too deeply'

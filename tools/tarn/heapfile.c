@@ -21,6 +21,8 @@ struct reading {
   const struct heapfile_reader *reader;
   void *data;
   uint64_t edges_promised; /* by the nodes */
+  uint64_t bytes;          /* of nodes, together: what is made of them is signed */
+  char odd_size[40];       /* of a node, as it is written */
   int state;
 };
 
@@ -187,17 +189,37 @@ static bool read_description(struct reading *reading) {
 
 /* --- the lists ------------------------------------------------------------------------------- */
 
-/* The next record of a list.  0: the list has ended, 1: a record, -1: neither. */
-static int read_record(struct json *json, uint64_t *fields, unsigned count) {
+/* The next record of a list.  0: the list has ended, 1: a record, -1: neither.  Of ids a number may
+ * be any, and those of which it may not have limits that such a one is beyond. */
+static int read_record(struct reading *reading, uint64_t *fields, unsigned count) {
+  struct json *json = &reading->json;
   for (unsigned i = 0; i < count; i++) {
     enum json_kind kind = json_next(json);
     if (kind == JSON_ARRAY_END && i == 0)
       return 0;
     if (kind != JSON_NUMBER)
       return -1;
-    fields[i] = json->whole ? json->number : UINT64_MAX; /* of sizes and ids it may be any */
+    fields[i] = json->whole ? json->number : UINT64_MAX;
+    if (!json->whole && reading->state == HAS_NODES && i == reading->file.size)
+      tool_copy(reading->odd_size, sizeof reading->odd_size, json->text, json->length);
   }
   return 1;
+}
+
+/* False: it cannot be, which was said. */
+static bool add_size(struct reading *reading, const struct heapfile_node *node) {
+  char what[128];
+  if (*reading->odd_size)
+    (void)snprintf(what, sizeof what, "the size of node %u cannot be: %s", node->number,
+                   reading->odd_size);
+  else if (node->size > (uint64_t)INT64_MAX - reading->bytes)
+    (void)snprintf(what, sizeof what, "the sizes up to node %u are too many bytes: %llu",
+                   node->number, (unsigned long long)node->size);
+  else {
+    reading->bytes += node->size;
+    return true;
+  }
+  return wrong(reading, what);
 }
 
 static bool read_nodes(struct reading *reading) {
@@ -206,7 +228,7 @@ static bool read_nodes(struct reading *reading) {
   int got;
   if (json_next(&reading->json) != JSON_ARRAY)
     return wrong(reading, "`nodes` is no list");
-  for (; (got = read_record(&reading->json, fields, file->node_fields)) > 0; number++) {
+  for (; (got = read_record(reading, fields, file->node_fields)) > 0; number++) {
     struct heapfile_node node = {.number = (uint32_t)number,
                                  .kind = (uint32_t)fields[file->type],
                                  .name = (uint32_t)fields[file->name],
@@ -218,6 +240,8 @@ static bool read_nodes(struct reading *reading) {
         !file->node_kinds[fields[file->type]][0] || fields[file->name] >= UNKNOWN ||
         fields[file->edges] >= UNKNOWN || reading->edges_promised >= UNKNOWN)
       return wrong(reading, "a node has a number that cannot be");
+    if (!add_size(reading, &node))
+      return false;
     if (reading->reader->node)
       reading->reader->node(reading->data, file, &node);
   }
@@ -232,7 +256,7 @@ static bool read_edges(struct reading *reading) {
   int got;
   if (json_next(&reading->json) != JSON_ARRAY)
     return wrong(reading, "`edges` is no list");
-  for (; (got = read_record(&reading->json, fields, file->edge_fields)) > 0; number++) {
+  for (; (got = read_record(reading, fields, file->edge_fields)) > 0; number++) {
     uint64_t to = fields[file->edge_to];
     struct heapfile_edge edge = {.number = (uint32_t)number,
                                  .kind = (uint32_t)fields[file->edge_type],
