@@ -238,11 +238,13 @@ fi
 
 # Processes of other PID namespaces that share /dev/shm, all with the number 1: each has its page, and
 # nobody else takes it away.
-if unshare -p -f --mount-proc true 2>/dev/null; then
+apart=(unshare -p -f --kill-child)
+"${apart[@]}" --mount-proc true 2>/dev/null || apart+=(--map-current-user) # as one who may not
+if "${apart[@]}" --mount-proc true 2>/dev/null; then
   spaces=() inner=()
   for number in 1 2; do
     mkfifo "end$number"
-    TARN_LIVE=1 unshare -p -f --mount-proc --kill-child "$SUBJECT" collects 60 \
+    TARN_LIVE=1 "${apart[@]}" --mount-proc "$SUBJECT" collects 60 \
       <"end$number" >"out$number" 2>&1 & spaces+=($!)
   done
   exec 5>end1 6>end2
@@ -267,7 +269,7 @@ if unshare -p -f --mount-proc true 2>/dev/null; then
   wait "${spaces[0]}" "${spaces[1]}" || fail "a subject in a PID namespace ends with status $?"
   # /proc tells of other processes than kill does: nothing is believed of it.
   status=0
-  unshare -p -f --kill-child bash -c '
+  "${apart[@]}" bash -c '
     mkfifo end
     TARN_LIVE=1 "$0" collects 60 <end >ready.inner & exec 5>end
     for ((i = 0; i < 200; i++)); do

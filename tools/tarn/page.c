@@ -48,12 +48,17 @@ bool process_find(pid_t pid, struct process *process) {
   struct stat status;
   if (kill(pid, 0) != 0 && errno == ESRCH) /* which /proc need not know: it can hide processes */
     return false;
+  /* The directory is the process's user's, also where files in it are not: those of a process whose
+   * first thread has ended are root's. */
+  (void)snprintf(path, sizeof path, "/proc/%d", (int)pid);
+  if (stat(path, &status) != 0)
+    return false;
   (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
   int file = open(path, O_RDONLY | O_CLOEXEC);
   if (file < 0)
     return false;
   ssize_t got = read(file, text, sizeof text - 1);
-  int error = got < 0 || fstat(file, &status) != 0 ? errno : 0;
+  int error = got < 0 ? errno : 0;
   (void)close(file);
   errno = error;
   if (error)
