@@ -24,12 +24,14 @@
 
 TARN_BEGIN_DECLS
 
-#define TARN_PROFILE_RATE ((size_t)512 << 10) /* of samples, where none is given */
+#define TARN_PROFILE_RATE ((size_t)512 << 10)    /* of samples, where none is given */
+#define TARN_PROFILE_RATE_MOST ((size_t)1 << 40) /* also of the option profile-rate */
 
 /*
  * Begins a profile; what an earlier one found is forgotten.  `rate`: bytes for each sample, on
  * average; 0: TARN_PROFILE_RATE; 1: every allocation.  Stops the world for a moment.
- * Errors: as tarn_heap_walk; TARN_EBUSY: one is on; TARN_ENOMEM.
+ * Errors: as tarn_heap_walk; TARN_EINVAL: the rate is more than TARN_PROFILE_RATE_MOST; TARN_EBUSY:
+ * one is on; TARN_ENOMEM.
  */
 TARN_API tarn_status tarn_profile_start(tarn_thread *self, size_t rate);
 

@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <string.h>
+#include <tarn/profile.h>
 
 #define KIB ((uint64_t)1 << 10)
 #define MIB ((uint64_t)1 << 20)
@@ -376,7 +377,7 @@ const struct tarn_option tarn_option_table[] = {
      .group = TARN_GROUP_DIAGNOSTICS,
      .initial = 512 * KIB,
      .minimum = 1,
-     .maximum = TIB,
+     .maximum = TARN_PROFILE_RATE_MOST,
      FIELD(profile_rate)},
     {.name = "trace",
      .help = "A file of what happens when, with every phase of every pause and what threads waited "

@@ -42,6 +42,8 @@ tarn_status tarn_profile_start(tarn_thread *self, size_t rate) {
   tarn_status status = check(self);
   if (status != TARN_OK)
     return status;
+  if (rate > TARN_PROFILE_RATE_MOST)
+    return TARN_EINVAL;
   struct tarn_mutator *mutator = tarn_mutator_of(self);
   tarn_world *world = mutator->world;
   struct tarn_profile *profile = tarn_profile_make(rate ? rate : TARN_PROFILE_RATE);

@@ -663,6 +663,12 @@ static void calls_in_the_wrong_order(void **state) {
   assert_int_equal(tarn_profile_write_file(world, TARN_PROFILE_PPROF, TARN_PROFILE_ALLOC_SPACE,
                                            "/nowhere/at/all"),
                    TARN_EUNBALANCED);
+  assert_int_equal(tarn_profile_start(self, TARN_PROFILE_RATE_MOST + 1), TARN_EINVAL);
+  assert_int_equal(tarn_profile_start(self, SIZE_MAX), TARN_EINVAL);
+  assert_int_equal(tarn_profile_info_get(world, &info), TARN_EUNBALANCED);
+  assert_int_equal(tarn_profile_start(self, TARN_PROFILE_RATE_MOST), TARN_OK);
+  assert_int_equal(info_of(world).rate, TARN_PROFILE_RATE_MOST);
+  assert_int_equal(tarn_profile_stop(self), TARN_OK);
   assert_int_equal(tarn_profile_start(self, 0), TARN_OK);
   assert_int_equal(tarn_profile_start(self, 0), TARN_EBUSY);
   assert_int_equal(info_of(world).rate, TARN_PROFILE_RATE);
