@@ -33,15 +33,16 @@ tarn_status tarn_metrics_write(tarn_world *world, tarn_metrics_format format, ta
   return tarn_out_end(&out);
 }
 
-static tarn_status write_to(const char *path, tarn_metrics_format format,
+static tarn_status write_to(const char *path, enum tarn_out_mode mode, tarn_metrics_format format,
                             const struct tarn_figures *figures) {
   struct tarn_out out;
-  tarn_out_begin_file(&out, path, TARN_OUT_SHARED);
+  tarn_out_begin_file(&out, path, mode);
   tarn_metrics_put(&out, format, figures);
   return tarn_out_end(&out);
 }
 
-/* Under a name that nobody else writes to, and then in the place of what was there. */
+/* Under a name that nobody else writes to, and then in the place of what was there.  A file of that
+ * name is of a process that was killed, or a trap: see TARN_OUT_NEW. */
 static tarn_status replace(const char *path, tarn_metrics_format format,
                            const struct tarn_figures *figures) {
   static _Atomic unsigned names;
@@ -53,14 +54,11 @@ static tarn_status replace(const char *path, tarn_metrics_format format,
     errno = ENAMETOOLONG;
     return TARN_ESYSTEM;
   }
-  tarn_status status = write_to(other, format, figures);
+  tarn_status status = write_to(other, TARN_OUT_NEW_SHARED, format, figures);
   if (status == TARN_OK && !tarn_os_rename(other, path))
     status = TARN_ESYSTEM;
-  if (status != TARN_OK) {
-    int kept = errno;
-    (void)unlink(other);
-    errno = kept;
-  }
+  if (status != TARN_OK)
+    tarn_os_remove(other);
   return status;
 }
 
@@ -70,7 +68,8 @@ tarn_status tarn_metrics_write_file(tarn_world *world, tarn_metrics_format forma
   if (!world || !path || (format != TARN_METRICS_OPENMETRICS && format != TARN_METRICS_JSON))
     return TARN_EINVAL;
   tarn_metrics_gather(world, &figures);
-  return tarn_os_is_file(path) ? replace(path, format, &figures) : write_to(path, format, &figures);
+  return tarn_os_is_file(path) ? replace(path, format, &figures)
+                               : write_to(path, TARN_OUT_SHARED, format, &figures);
 }
 
 /* --- by options ------------------------------------------------------------------------------ */

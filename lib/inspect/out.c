@@ -30,9 +30,11 @@ void tarn_out_begin_file(struct tarn_out *out, const char *path, enum tarn_out_m
   begin(out);
   if (out->status != TARN_OK)
     return;
-  out->file = mode == TARN_OUT_SHARED ? tarn_os_create_shared(path)
-              : mode == TARN_OUT_NEW  ? tarn_os_create_new(path)
-                                      : tarn_os_create(path, mode == TARN_OUT_APPEND);
+  if (mode == TARN_OUT_NEW || mode == TARN_OUT_NEW_SHARED)
+    out->file = tarn_os_create_new(path, mode == TARN_OUT_NEW_SHARED);
+  else
+    out->file = mode == TARN_OUT_SHARED ? tarn_os_create_shared(path)
+                                        : tarn_os_create(path, mode == TARN_OUT_APPEND);
   if (out->file < 0)
     fail(out, TARN_ESYSTEM, errno);
   else

@@ -32,12 +32,13 @@ enum tarn_out_mode {
   TARN_OUT_OVER,
   TARN_OUT_APPEND,
   TARN_OUT_SHARED, /* over, as the umask says */
-  TARN_OUT_NEW     /* it goes first, and may be somebody else's link to anything */
+  TARN_OUT_NEW,    /* it goes first, and may be somebody else's link to anything */
+  TARN_OUT_NEW_SHARED
 };
 
 /*
  * Begins to write.  Whatever comes of it, tarn_out_end is due.  Files are made for their owner
- * alone (mode 0600), but for TARN_OUT_SHARED: they tell what a program has in its memory.
+ * alone (mode 0600), but for the SHARED ones: they tell what a program has in its memory.
  */
 void tarn_out_begin_file(struct tarn_out *out, const char *path, enum tarn_out_mode mode);
 void tarn_out_begin_fn(struct tarn_out *out, tarn_write_fn fn, void *data);

@@ -97,22 +97,21 @@ bool tarn_os_is_own_file(int file) {
   return is;
 }
 
+#define MODE_OWN (S_IRUSR | S_IWUSR)
+#define MODE_SHARED (MODE_OWN | S_IRGRP | S_IROTH)
+
 static int create(const char *path, bool append, mode_t mode) {
   int file = open_to_write(path, append ? O_APPEND : 0, mode);
   return file < 0 ? file : share_or_empty(file, append);
 }
 
-int tarn_os_create(const char *path, bool append) {
-  return create(path, append, S_IRUSR | S_IWUSR);
-}
+int tarn_os_create(const char *path, bool append) { return create(path, append, MODE_OWN); }
 
-int tarn_os_create_shared(const char *path) {
-  return create(path, false, S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH);
-}
+int tarn_os_create_shared(const char *path) { return create(path, false, MODE_SHARED); }
 
-int tarn_os_create_new(const char *path) {
+int tarn_os_create_new(const char *path, bool shared) {
   tarn_os_remove(path);
-  return open_to_write(path, O_EXCL | O_NOFOLLOW, S_IRUSR | S_IWUSR);
+  return open_to_write(path, O_EXCL | O_NOFOLLOW, shared ? MODE_SHARED : MODE_OWN);
 }
 
 bool tarn_os_rename(const char *from, const char *to) {

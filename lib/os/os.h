@@ -271,8 +271,9 @@ int tarn_os_open(const char *path);
 int tarn_os_create(const char *path, bool append);
 /* The same, emptied, for whoever the process's umask lets read it. */
 int tarn_os_create_shared(const char *path);
-/* One that nobody had before, for its owner alone; what has the name is taken away. */
-int tarn_os_create_new(const char *path);
+/* One that nobody had before, for its owner alone or as the umask says; what has the name is taken
+ * away. */
+int tarn_os_create_new(const char *path, bool shared);
 /* Gives a file another name, in place of what has that; false: errno says why.  And takes a file
  * away. */
 bool tarn_os_rename(const char *from, const char *to);

@@ -363,6 +363,31 @@ static void a_file_is_replaced_whole(void **state) {
   support_end(world);
 }
 
+/* Somebody else's links, in a directory that is shared; or files that a killed process left. */
+static void what_has_the_name_beside_the_file_is_not_written_to(void **state) {
+  tarn_world *world = support_world("");
+  char victim[512], name[64];
+  struct stat found;
+  (void)state;
+  assert_int_equal(tarn_metrics_write_file(world, TARN_METRICS_JSON, path_of("victim")), TARN_OK);
+  snprintf(victim, sizeof victim, "%s", path_of("victim"));
+  for (unsigned i = 0; i < 64; i++) {
+    snprintf(name, sizeof name, "m.prom.%u-%u.tmp", (unsigned)getpid(), i);
+    assert_int_equal(i % 2 ? link(victim, path_of(name)) : symlink(victim, path_of(name)), 0);
+  }
+  mode_t before = umask(022);
+  for (unsigned i = 0; i < 2; i++) /* one of each sort */
+    assert_int_equal(tarn_metrics_write_file(world, TARN_METRICS_OPENMETRICS, path_of("m.prom")),
+                     TARN_OK);
+  (void)umask(before);
+  assert_true(read_file("victim") && text[0] == '{');
+  assert_true(read_file("m.prom") && is_whole());
+  assert_int_equal(lstat(path_of("m.prom"), &found), 0);
+  assert_true(S_ISREG(found.st_mode) && (found.st_mode & 0777) == 0644);
+  assert_int_equal(entries(true), 64); /* two links less, two files */
+  support_end(world);
+}
+
 static void what_cannot_be_written_leaves_what_was_there(void **state) {
   tarn_world *world = support_world("");
   struct rlimit before, small = {0};
@@ -490,6 +515,7 @@ int main(void) {
       cmocka_unit_test(pauses_are_counted),
       cmocka_unit_test(calls_check_their_arguments),
       cmocka_unit_test(a_file_is_replaced_whole),
+      cmocka_unit_test(what_has_the_name_beside_the_file_is_not_written_to),
       cmocka_unit_test(what_cannot_be_written_leaves_what_was_there),
       cmocka_unit_test(a_device_is_not_replaced),
       cmocka_unit_test(the_end_of_a_world_writes),
