@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 # usage: check-symbols.sh NM libtarn.so libtarn.a HEADERS NODE
 # Fails unless the shared library exports exactly the functions that the public headers declare with
-# TARN_API, all of them of the symbol version NODE, and when the static library defines a global
-# symbol that does not start with tarn_.
+# TARN_API, all of them of the symbol version NODE, when the static library defines a global symbol that
+# does not start with tarn_, and when it uses functions of the C library that answer in memory that all
+# threads share.
 set -eu
 nm=$1 shared=$2 static=$3 headers=$4 node=$5
 work=$(mktemp -d)
@@ -32,3 +33,10 @@ if [ -n "$foreign" ] || [ "$ours" -eq 0 ]; then
   exit 1
 fi
 echo "$(basename "$static"): $ours symbols, all start with tarn_"
+
+shared_answers='asctime|ctime|gmtime|localtime|rand|random|strerror|strsignal|strtok|getpwuid|getpwnam|ttyname'
+used=$("$nm" --undefined-only "$static" | awk '{ print $2 }' | sort -u | grep -xE "$shared_answers" || :)
+if [ -n "$used" ]; then
+  echo "$(basename "$static") uses what is not safe in threads:" $used >&2
+  exit 1
+fi

@@ -86,7 +86,7 @@ struct tarn_metrics_part {
 };
 
 static void write_part(struct tarn_metrics_part *part) {
-  char path[TARN_PATH_ROOM];
+  char path[TARN_PATH_ROOM], why[128];
   const char *pattern = part->world->config.metrics;
   tarn_status status = TARN_ESYSTEM;
   errno = ENAMETOOLONG;
@@ -96,7 +96,7 @@ static void write_part(struct tarn_metrics_part *part) {
         path);
   if (status != TARN_OK && !part->failed)
     tarn_os_say("tarn: metrics: %s: %s", path[0] ? path : pattern,
-                status == TARN_ENOMEM ? tarn_strerror(status) : strerror(errno));
+                status == TARN_ENOMEM ? tarn_strerror(status) : strerror_r(errno, why, sizeof why));
   part->failed = status != TARN_OK;
 }
 

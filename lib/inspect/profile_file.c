@@ -184,7 +184,7 @@ void tarn_profile_begin(tarn_world *world) {
 }
 
 void tarn_profile_end(tarn_world *world) {
-  char path[TARN_PATH_ROOM];
+  char path[TARN_PATH_ROOM], why[128];
   const char *pattern = world->config.profile;
   tarn_status status = TARN_ESYSTEM;
   if (!pattern[0])
@@ -201,7 +201,7 @@ void tarn_profile_end(tarn_world *world) {
         path);
   if (status != TARN_OK && status != TARN_EUNBALANCED)
     tarn_os_say("tarn: profile: %s: %s", path[0] ? path : pattern,
-                status == TARN_ENOMEM ? tarn_strerror(status) : strerror(errno));
+                status == TARN_ENOMEM ? tarn_strerror(status) : strerror_r(errno, why, sizeof why));
 }
 
 void tarn_profile_forget(tarn_world *world) {
