@@ -10,6 +10,7 @@
 #include "collect/collector.h"
 #include "heap/space.h"
 #include "inspect/snapshot.h"
+#include "inspect/users.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -351,14 +352,6 @@ static void do_requests(struct tarn_live *live) {
 
 /* --- the thread ------------------------------------------------------------------------------ */
 
-/* The last touch of a user.  Release: pairs with the acquire in tarn_live_end.  The memory may be
- * gone when the sleepers are woken: then nobody is, or somebody who copes with that. */
-static void leave(struct tarn_live *live) {
-  uint32_t *users = &live->users;
-  (void)__atomic_fetch_sub(users, 1, __ATOMIC_RELEASE);
-  tarn_os_wake_all(users);
-}
-
 /* Shall the thread end, which the world has no use for any more? */
 static bool goes(struct tarn_live *live) {
   (void)pthread_mutex_lock(&live->lock);
@@ -387,7 +380,7 @@ static void *run(void *data) {
     if (!is_ended(live))
       tarn_os_wait(&live->bell, bell, live->failed ? 0 : PERIOD_NS);
   }
-  leave(live);
+  tarn_users_leave(&live->users);
   return NULL;
 }
 
@@ -436,11 +429,11 @@ void tarn_live_collected(tarn_world *world, const struct tarn_live_collection *c
 
 /* No lock is held; `running` is set. */
 static void make_thread(struct tarn_live *live) {
-  (void)__atomic_fetch_add(&live->users, 1, __ATOMIC_RELAXED);
+  tarn_users_enter(&live->users);
   if (tarn_os_start_thread(run, live))
     return;
   live->failed_to_start = true;
-  leave(live);
+  tarn_users_leave(&live->users);
   tarn_os_say("tarn: live: no thread to be had: world %u does not show itself",
               live->world->number);
 }
@@ -486,7 +479,7 @@ static struct tarn_live *next_farewell(void) {
   }
   if (live) {
     live->said_farewell = true;
-    (void)__atomic_fetch_add(&live->users, 1, __ATOMIC_RELAXED);
+    tarn_users_enter(&live->users);
   }
   (void)pthread_mutex_unlock(&lock);
   return live;
@@ -510,7 +503,7 @@ static void say_farewell(struct tarn_live *live) {
 static void at_exit(void) {
   for (struct tarn_live *live; (live = next_farewell());) {
     say_farewell(live);
-    leave(live);
+    tarn_users_leave(&live->users);
   }
   (void)pthread_mutex_lock(&lock);
   leaving = true;
@@ -542,12 +535,16 @@ static bool enlist(struct tarn_live *live) {
   return good;
 }
 
+/* Waits for its users.  In the child of a fork another thread of the parent may have done that, or
+ * a part of it. */
 static void delist(struct tarn_live *live) {
   (void)pthread_mutex_lock(&lock);
+  tarn_users_await(&live->users, &lock);
   struct tarn_live **at = &lives;
-  while (*at != live)
+  while (*at && *at != live)
     at = &(*at)->next;
-  __atomic_store_n(at, live->next, __ATOMIC_RELEASE);
+  if (*at)
+    __atomic_store_n(at, live->next, __ATOMIC_RELEASE);
   if (live->path[0])
     tarn_os_remove(live->path);
   (void)pthread_mutex_unlock(&lock);
@@ -595,14 +592,10 @@ void tarn_live_resume(tarn_world *world) {
 
 void tarn_live_end(tarn_world *world) {
   struct tarn_live *live = world->live;
-  uint32_t users;
   if (!live)
     return;
   __atomic_store_n(&live->ended, true, __ATOMIC_RELAXED);
   ring(live);
-  /* Acquire: pairs with the release of those who leave. */
-  while ((users = __atomic_load_n(&live->users, __ATOMIC_ACQUIRE)) != 0)
-    tarn_os_wait(&live->users, users, 1000000);
   delist(live);
   world->live = NULL;
   if (live->page)

@@ -10,6 +10,7 @@
  */
 #include "inspect/monitor.h"
 #include "inspect/snapshot.h"
+#include "inspect/users.h"
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -90,14 +91,6 @@ static void answer(struct tarn_monitor *monitor) {
   }
 }
 
-/* The last touch of a user.  Release: pairs with the acquire in tarn_monitor_end.  The memory may
- * be gone when the sleepers are woken: then nobody is, or somebody who copes with that. */
-static void leave(struct tarn_monitor *monitor) {
-  uint32_t *users = &monitor->users;
-  (void)__atomic_fetch_sub(users, 1, __ATOMIC_RELEASE);
-  tarn_os_wake_all(users);
-}
-
 static void *run(void *data) {
   struct tarn_monitor *monitor = data;
   tarn_os_set_thread_name("tarn-monitor");
@@ -108,16 +101,16 @@ static void *run(void *data) {
     if (!is_ended(monitor))
       tarn_os_wait(&bell, rung, 0);
   }
-  leave(monitor);
+  tarn_users_leave(&monitor->users);
   return NULL;
 }
 
 /* No lock is held. */
 static void make_thread(struct tarn_monitor *monitor) {
-  (void)__atomic_fetch_add(&monitor->users, 1, __ATOMIC_RELAXED);
+  tarn_users_enter(&monitor->users);
   if (tarn_os_start_thread(run, monitor))
     return;
-  leave(monitor);
+  tarn_users_leave(&monitor->users);
   tarn_os_say("tarn: no thread to be had: nothing can be asked of world %u from outside",
               monitor->world->number);
 }
@@ -185,7 +178,7 @@ static bool begin_farewell(struct tarn_monitor *monitor) {
   if (!monitor->world->config.snapshot_at_exit || monitor->said_farewell)
     return false;
   monitor->said_farewell = true;
-  (void)__atomic_fetch_add(&monitor->users, 1, __ATOMIC_RELAXED);
+  tarn_users_enter(&monitor->users);
   return true;
 }
 
@@ -198,7 +191,7 @@ void tarn_monitor_farewell(tarn_world *world) {
   (void)pthread_mutex_unlock(&lock);
   if (due) {
     say_farewell(monitor);
-    leave(monitor);
+    tarn_users_leave(&monitor->users);
   }
 }
 
@@ -215,7 +208,7 @@ static struct tarn_monitor *next_farewell(void) {
 static void at_exit(void) {
   for (struct tarn_monitor *monitor; (monitor = next_farewell());) {
     say_farewell(monitor);
-    leave(monitor);
+    tarn_users_leave(&monitor->users);
   }
 }
 
@@ -288,14 +281,20 @@ static bool enlist(struct tarn_monitor *monitor) {
   return good;
 }
 
+/* Waits for its users.  In the child of a fork another thread of the parent may have done that, or
+ * a part of it. */
 static void delist(struct tarn_monitor *monitor) {
   (void)pthread_mutex_lock(&lock);
+  tarn_users_await(&monitor->users, &lock);
   struct tarn_monitor **at = &monitors;
-  while (*at != monitor)
+  while (*at && *at != monitor)
     at = &(*at)->next;
-  __atomic_store_n(at, monitor->next, __ATOMIC_RELEASE);
-  if (monitor->caught)
-    leave_signal(monitor->caught);
+  if (*at)
+    __atomic_store_n(at, monitor->next, __ATOMIC_RELEASE);
+  int caught = monitor->caught;
+  monitor->caught = 0;
+  if (caught)
+    leave_signal(caught);
   (void)pthread_mutex_unlock(&lock);
 }
 
@@ -317,15 +316,11 @@ void tarn_monitor_start(tarn_world *world) {
 
 void tarn_monitor_end(tarn_world *world) {
   struct tarn_monitor *monitor = monitor_of(world);
-  uint32_t users;
   if (!monitor)
     return;
-  delist(monitor);
   __atomic_store_n(&monitor->ended, true, __ATOMIC_RELAXED);
   ring();
-  /* Acquire: pairs with the release of those who leave. */
-  while ((users = __atomic_load_n(&monitor->users, __ATOMIC_ACQUIRE)) != 0)
-    tarn_os_wait(&monitor->users, users, 1000000);
+  delist(monitor);
   world->collector->monitor = NULL;
   tarn_meta_free(&world->store.meta, monitor, sizeof *monitor);
 }

@@ -9,9 +9,11 @@
 #include "os/os.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 
 static void page_path_of(pid_t pid, unsigned number, char *path, size_t room) {
@@ -325,6 +327,85 @@ static void forks_while_others_collect(void **state) {
   support_end(world);
 }
 
+static const tarn_world *looked_for;
+static bool found;
+
+static void look(tarn_world *world) { found = found || world == looked_for; }
+
+static void *destroy(void *data) {
+  return tarn_world_destroy(data) == TARN_OK ? NULL : (void *)"destroy";
+}
+
+/* What another thread had begun the child does once more, wherever the fork found it. */
+static void end_again(tarn_world *world) {
+  (void)alarm(20);                /* who hangs ends so, */
+  (void)signal(SIGSEGV, SIG_DFL); /* and cmocka does not go on here */
+  looked_for = world;
+  tarn_worlds_each(look);
+  _exit(found && tarn_world_destroy(world) != TARN_OK ? 2 : 0); /* else it was gone already */
+}
+
+static void children_end_worlds_that_were_ending(void **state) {
+  enum { FORKS = SUPPORT_SANITIZED ? 60 : 200 };
+  (void)state;
+  for (unsigned i = 0; i < FORKS; i++) {
+    pthread_t thread;
+    void *result;
+    int status;
+    tarn_world *world = support_world("live=1,sweeper=0,purger=0,markers=1,snapshot-signal=usr2");
+    if (i % 2)
+      nap(); /* there is a page to take away */
+    assert_int_equal(pthread_create(&thread, NULL, destroy, world), 0);
+    for (uint64_t until = tarn_os_now() + i * 7919 % 500 * 1000; tarn_os_now() < until;) {
+    }
+    pid_t child = fork();
+    if (child == 0)
+      end_again(world);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(pthread_join(thread, &result), 0);
+    assert_null(result);
+  }
+}
+
+static _Atomic bool keeps, kept; /* who removes a file waits; somebody does */
+
+/* In the place of the C library's: so a page can be on its way out for as long as a test wants. */
+int unlink(const char *path) {
+  while (atomic_load(&keeps)) {
+    atomic_store(&kept, true);
+    nap();
+  }
+  return (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+}
+
+static void a_child_ends_a_world_whose_page_was_going(void **state) {
+  char path[128];
+  pthread_t thread;
+  void *result;
+  int status;
+  (void)state;
+  tarn_world *world = support_world("live=1,sweeper=0,purger=0");
+  page_path(world, path, sizeof path);
+  assert_true(there_in_time(path));
+  atomic_store(&keeps, true);
+  assert_int_equal(pthread_create(&thread, NULL, destroy, world), 0);
+  for (unsigned i = 0; i < 5000 && !atomic_load(&kept); i++)
+    nap();
+  assert_true(atomic_load(&kept));
+  pid_t child = fork();
+  if (child == 0) {
+    atomic_store(&keeps, false);
+    end_again(world);
+  }
+  assert_int_equal(waitpid(child, &status, 0), child);
+  atomic_store(&keeps, false);
+  assert_int_equal(pthread_join(thread, &result), 0);
+  assert_null(result);
+  assert_int_equal(status, 0);
+  assert_int_equal(access(path, F_OK), -1);
+}
+
 /* A process that exits without ending its world takes the page away as well. */
 static void exits(void **state) {
 #if TARN_TSAN
@@ -423,6 +504,8 @@ int main(void) {
                                      cmocka_unit_test(answers_requests),
                                      cmocka_unit_test(forks),
                                      cmocka_unit_test(forks_while_others_collect),
+                                     cmocka_unit_test(children_end_worlds_that_were_ending),
+                                     cmocka_unit_test(a_child_ends_a_world_whose_page_was_going),
                                      cmocka_unit_test(exits),
                                      cmocka_unit_test(no_place),
                                      cmocka_unit_test(outlives_idle_collections),

@@ -6,6 +6,7 @@
 #include "faults.h"
 #include "support.h"
 
+#include "inspect/monitor.h"
 #include "snapshot_reader.h"
 #include <glob.h>
 #include <signal.h>
@@ -280,6 +281,52 @@ static void a_child_has_a_monitor_of_its_own(void **state) {
   in_child(forks, NULL, "1-2, stopped for ");
 }
 
+static void *destroy(void *data) {
+  CHILD_CHECK(tarn_world_destroy(data) == TARN_OK);
+  return NULL;
+}
+
+/* The monitor is kept in a snapshot, for nobody reads the pipe that it goes to, and the thread that
+ * ends the world waits for it. */
+static void fork_in_the_end(void *data) {
+  pthread_t thread;
+  int status;
+  (void)data;
+  (void)alarm(30); /* who hangs ends so */
+  CHILD_CHECK(mkfifo(in_directory("1-1"), 0600) == 0);
+  tarn_world *world = make_world("snapshot-signal=usr2,sweeper=0,purger=0");
+  const struct tarn_monitor *monitor = world->collector->monitor;
+  CHILD_CHECK(raise(SIGUSR2) == 0);
+  while (__atomic_load_n(&monitor->snapshots, __ATOMIC_RELAXED) == 0)
+    sleep_ms(1);
+  CHILD_CHECK(pthread_create(&thread, NULL, destroy, world) == 0);
+  while (!__atomic_load_n(&monitor->ended, __ATOMIC_RELAXED))
+    sleep_ms(1);
+  sleep_ms(20);
+  pid_t child = fork();
+  CHILD_CHECK(child >= 0);
+  if (child == 0) {
+    (void)alarm(20);
+    (void)destroy(world);
+    struct sigaction now;
+    CHILD_CHECK(sigaction(SIGUSR2, NULL, &now) == 0 && now.sa_handler == SIG_DFL);
+    _exit(0);
+  }
+  CHILD_CHECK(waitpid(child, &status, 0) == child && status == 0);
+  FILE *pipe = fopen(in_directory("1-1"), "r");
+  CHILD_CHECK(pipe != NULL);
+  while (getc(pipe) != EOF) {
+  }
+  (void)fclose(pipe);
+  CHILD_CHECK(pthread_join(thread, NULL) == 0);
+  CHILD_CHECK(unlink(in_directory("1-1")) == 0);
+}
+
+static void a_child_ends_a_world_that_was_ending(void **state) {
+  (void)state;
+  in_child(fork_in_the_end, NULL, "1-1, stopped for ");
+}
+
 /* Threads that fork at the same time wait for each other in handlers of forks. */
 static void *fork_often(void *data) {
   tarn_thread *self = attach(data);
@@ -465,6 +512,7 @@ int main(void) {
       cmocka_unit_test(what_cannot_be_written_is_said),
       cmocka_unit_test(without_a_thread_the_world_goes_on),
       cmocka_unit_test(a_child_has_a_monitor_of_its_own),
+      cmocka_unit_test(a_child_ends_a_world_that_was_ending),
       cmocka_unit_test(threads_fork_at_the_same_time),
       cmocka_unit_test(at_the_end_of_a_world),
       cmocka_unit_test(at_the_end_of_the_process),
