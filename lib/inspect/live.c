@@ -451,6 +451,7 @@ static void make_thread(struct tarn_live *live) {
  */
 static void after_fork_child(void) {
   (void)pthread_mutex_init(&lock, NULL);
+  tarn_snapshot_after_fork();
   for (struct tarn_live *live = lives; live; live = live->next) {
     if (live->page)
       tarn_os_unmap(live->page, sizeof *live->page);

@@ -143,7 +143,8 @@ static void take_snapshot(struct tarn_monitor *monitor, enum tarn_snapshot_how h
   errno = ENAMETOOLONG;
   if (tarn_out_path(pattern, world->number, number, path, sizeof path))
     status = tarn_snapshot_to_file(world, NULL, how, path, 0, &info);
-  tell(status, path[0] ? path : pattern, &info);
+  if (status != TARN_ESYSTEM || errno != ECANCELED) /* then it was told */
+    tell(status, path[0] ? path : pattern, &info);
 }
 
 static void on_request(struct tarn_monitor *monitor) {
@@ -223,6 +224,7 @@ static void at_exit(void) {
  */
 static void after_fork_child(void) {
   (void)pthread_mutex_init(&lock, NULL);
+  tarn_snapshot_after_fork();
   for (struct tarn_monitor *monitor = monitors; monitor; monitor = monitor->next) {
     __atomic_store_n(&monitor->users, 0, __ATOMIC_RELAXED);
     for (unsigned i = 0; i < monitor->request_count; i++)

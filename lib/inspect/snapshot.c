@@ -3,16 +3,11 @@
  * inspect/snapshot.c: one snapshot from the call to the file; see snapshot.h.
  */
 #include "inspect/snapshot.h"
-#include <errno.h>
-#include <limits.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #define TRIES 100u /* of a patient one, a hundredth of a second apart, and up to 5 ms long */
 #define PAUSE_NS 10000000u
-#define SUFFIX_ROOM 40u
 
 /* One snapshot, and who wants it. */
 struct job {
@@ -129,30 +124,11 @@ static tarn_status write_to(struct job *job, const char *path) {
   return end_out(job, write_all(job));
 }
 
-/* What is written before it has its name: no two snapshots have the same. */
-static bool part_name(char *part, size_t room, const char *path) {
-  static _Atomic unsigned number;
-  unsigned own = atomic_fetch_add_explicit(&number, 1, memory_order_relaxed) + 1;
-  int length = snprintf(part, room, "%s.%d-%u.part", path, (int)getpid(), own);
-  if (length < 0 || (size_t)length >= room) {
-    errno = ENAMETOOLONG;
-    return false;
-  }
-  return true;
-}
-
 static tarn_status write_beside(struct job *job, const char *path) {
-  char part[PATH_MAX + SUFFIX_ROOM];
-  if (!part_name(part, sizeof part, path))
+  struct tarn_snapshot_part part;
+  if (!tarn_snapshot_part_begin(&part, &job->out, path, job->how != TARN_SNAPSHOT_SELF))
     return TARN_ESYSTEM;
-  tarn_out_begin_file(&job->out, part, TARN_OUT_NEW);
-  bool opened = job->out.status == TARN_OK;
-  tarn_status status = end_out(job, write_all(job));
-  if (status == TARN_OK && !tarn_os_rename(part, path))
-    status = TARN_ESYSTEM;
-  if (status != TARN_OK && opened)
-    tarn_os_remove(part);
-  return status;
+  return tarn_snapshot_part_end(&part, end_out(job, write_all(job)));
 }
 
 tarn_status tarn_snapshot_to_file(tarn_world *world, struct tarn_mutator *self,

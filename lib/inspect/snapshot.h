@@ -3,6 +3,7 @@
  * inspect/snapshot.h: what the parts of a snapshot share; see tarn/snapshot.h.
  *
  *   snapshot.c        the stop, the file, the order of things
+ *   snapshot_part.c   the file until it is whole
  *   snapshot_index.c  numbers for all blocks of the world, without a table of them
  *   snapshot_roots.c  everything outside of the heap, noted once
  *   snapshot_edges.c  the references of one block, with their names
@@ -26,6 +27,7 @@
 
 #include "inspect/events.h"
 #include "inspect/out.h"
+#include <limits.h>
 #include <tarn/snapshot.h>
 
 /* --- the format ------------------------------------------------------------------------------ */
@@ -247,6 +249,29 @@ uint32_t tarn_snapshot_edges(struct tarn_snapshot *snapshot,
 void tarn_snapshot_count(struct tarn_snapshot *snapshot);
 void tarn_snapshot_text(struct tarn_snapshot *snapshot);
 void tarn_snapshot_count_drop(struct tarn_snapshot *snapshot);
+
+/* --- snapshot_part.c ------------------------------------------------------------------------- */
+
+/* A file beside the one that it becomes.  Its writer's, but for `next` and, while it is listed, the
+ * file. */
+struct tarn_snapshot_part {
+  struct tarn_snapshot_part *next;
+  const char *path; /* of the whole */
+  bool listed;      /* the exit of the process takes it away */
+  bool made;        /* there is a file */
+  char name[PATH_MAX + 40];
+};
+
+/* Begins to write.  False: errno says why not, and nothing is due; else tarn_out_end is, and then
+ * the end of the part, with the status of the writing. */
+bool tarn_snapshot_part_begin(struct tarn_snapshot_part *part, struct tarn_out *out,
+                              const char *path, bool listed);
+/* Gives it its name, or takes it away; errno is kept for a status that is an error.  TARN_ESYSTEM
+ * with ECANCELED: the process exits, and has said so. */
+tarn_status tarn_snapshot_part_end(struct tarn_snapshot_part *part, tarn_status status);
+
+/* In the child of a fork, before there are threads in which snapshots are taken. */
+void tarn_snapshot_after_fork(void);
 
 /* --- snapshot.c ------------------------------------------------------------------------------ */
 

@@ -9,6 +9,7 @@
 #include "os/os.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
@@ -213,7 +214,8 @@ static void readers_and_writers(void **state) {
 
 /* --- requests -------------------------------------------------------------------------------- */
 
-static uint64_t ask(struct tarn_live_page *page, const char *path) {
+/* The number of the request. */
+static uint64_t put_request(struct tarn_live_page *page, const char *path) {
   union {
     char text[TARN_LIVE_PATH];
     uint64_t words[TARN_LIVE_PATH / 8];
@@ -223,6 +225,11 @@ static uint64_t ask(struct tarn_live_page *page, const char *path) {
     __atomic_store_n(&page->path[i], words.words[i], __ATOMIC_RELAXED);
   uint64_t number = __atomic_load_n(&page->answered, __ATOMIC_ACQUIRE) + 1;
   __atomic_store_n(&page->asked, number, __ATOMIC_RELEASE);
+  return number;
+}
+
+static uint64_t ask(struct tarn_live_page *page, const char *path) {
+  uint64_t number = put_request(page, path);
   for (unsigned i = 0; i < 10000; i++, nap())
     if (__atomic_load_n(&page->answered, __ATOMIC_ACQUIRE) == number)
       return __atomic_load_n(&page->status, __ATOMIC_RELAXED);
@@ -431,6 +438,48 @@ static void exits(void **state) {
 #endif
 }
 
+#if !TARN_TSAN
+static bool matches(const char *pattern) {
+  glob_t names;
+  bool some = glob(pattern, 0, NULL, &names) == 0;
+  globfree(&names);
+  return some;
+}
+#endif
+
+/* Its own thread stands in the way of a snapshot that somebody has asked for. */
+static void exits_within_a_snapshot(void **state) {
+#if TARN_TSAN
+  (void)state;
+  support_skip("children of threaded processes make no threads under the thread sanitizer");
+#else
+  char directory[] = "/dev/shm/test_live_XXXXXX";
+  int status;
+  (void)state;
+  assert_non_null(mkdtemp(directory));
+  pid_t child = fork();
+  if (child == 0) {
+    char path[256], pattern[256];
+    tarn_world *world = support_world("live=1");
+    (void)support_attach(world);
+    page_path(world, path, sizeof path);
+    if (!there_in_time(path))
+      _exit(2);
+    struct tarn_live_page *page = map_page(path);
+    snprintf(path, sizeof path, "%s/snapshot", directory);
+    snprintf(pattern, sizeof pattern, "%s/snapshot.*.part", directory);
+    (void)put_request(page, path);
+    for (unsigned i = 0; i < 5000 && !matches(pattern); i++)
+      nap();
+    exit(matches(pattern) ? 0 : 3);
+  }
+  assert_true(child > 0);
+  assert_int_equal(waitpid(child, &status, 0), child);
+  assert_int_equal(status, 0);
+  assert_int_equal(rmdir(directory), 0); /* nothing is left */
+#endif
+}
+
 /* Something of its name that is not to be removed: the world goes on without a page. */
 static void no_place(void **state) {
   char path[128];
@@ -507,6 +556,7 @@ int main(void) {
                                      cmocka_unit_test(children_end_worlds_that_were_ending),
                                      cmocka_unit_test(a_child_ends_a_world_whose_page_was_going),
                                      cmocka_unit_test(exits),
+                                     cmocka_unit_test(exits_within_a_snapshot),
                                      cmocka_unit_test(no_place),
                                      cmocka_unit_test(outlives_idle_collections),
                                      cmocka_unit_test(fails_softly)};

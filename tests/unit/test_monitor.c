@@ -442,15 +442,12 @@ static void at_the_end_of_the_process(void **state) {
   assert_int_equal(unlink(in_directory("1-1")), 0);
 }
 
-/* What a snapshot was written to that the end of its process cut off: such a file stays, as that of
- * a process that was killed does. */
-static void remove_parts(void) {
+/* What snapshots are written to before they have their names. */
+static size_t count_parts(void) {
   glob_t found;
-  if (glob(in_directory("*.part"), 0, NULL, &found) != 0)
-    return;
-  for (size_t i = 0; i < found.gl_pathc; i++)
-    assert_int_equal(unlink(found.gl_pathv[i]), 0);
+  size_t count = glob(in_directory("*.part"), 0, NULL, &found) == 0 ? found.gl_pathc : 0;
   globfree(&found);
+  return count;
 }
 
 static void a_request_and_the_end_of_the_process_do_not_meet_in_one_file(void **state) {
@@ -462,10 +459,49 @@ static void a_request_and_the_end_of_the_process_do_not_meet_in_one_file(void **
     bool both = access(in_directory("1-2"), F_OK) == 0;
     assert_int_equal(unlink(in_directory("1-1")), 0);
     assert_true(!both || unlink(in_directory("1-2")) == 0);
-    remove_parts();
+    assert_int_equal(count_parts(), 0);
     const char *first = strstr(text, "/1-1, stopped for ");
     assert_true(first && !strstr(first + 1, "/1-1, "));
   }
+}
+
+/* The thread that exits is one that the snapshot waits for. */
+static void leave_within(void *data) {
+  (void)data;
+  (void)attach(make_world("snapshot-signal=usr2"));
+  CHILD_CHECK(raise(SIGUSR2) == 0);
+  while (count_parts() == 0)
+    sleep_ms(1);
+  exit(0);
+}
+
+static void exits_in_child(void *data) {
+  (void)data;
+  (void)attach(make_world("snapshot-signal=usr2"));
+  CHILD_CHECK(raise(SIGUSR2) == 0);
+  while (count_parts() == 0)
+    sleep_ms(1);
+  pid_t child = fork();
+  CHILD_CHECK(child >= 0);
+  if (child == 0)
+    exit(0);
+  int status;
+  CHILD_CHECK(waitpid(child, &status, 0) == child && status == 0);
+  CHILD_CHECK(count_parts() == 1);
+  exit(0);
+}
+
+static void an_exit_takes_away_what_a_snapshot_has_written(void **state) {
+  (void)state;
+  in_child(leave_within, NULL, "1-1: the process exits");
+  assert_int_equal(count_parts(), 0);
+  assert_true(access(in_directory("1-1"), F_OK) != 0);
+}
+
+static void a_child_that_exits_leaves_its_parents_snapshot_alone(void **state) {
+  (void)state;
+  in_child(exits_in_child, NULL, "1-1: the process exits");
+  assert_int_equal(count_parts(), 0);
 }
 
 static void nobody_waits_for_ever_at_the_end(void **state) {
@@ -517,6 +553,8 @@ int main(void) {
       cmocka_unit_test(at_the_end_of_a_world),
       cmocka_unit_test(at_the_end_of_the_process),
       cmocka_unit_test(a_request_and_the_end_of_the_process_do_not_meet_in_one_file),
+      cmocka_unit_test(an_exit_takes_away_what_a_snapshot_has_written),
+      cmocka_unit_test(a_child_that_exits_leaves_its_parents_snapshot_alone),
       cmocka_unit_test(nobody_waits_for_ever_at_the_end),
       cmocka_unit_test(no_option_no_monitor),
   };
