@@ -186,10 +186,12 @@ TARN_API tarn_status tarn_world_remove_listener(tarn_world *world, uint64_t id);
  * Writes what happens to a file, in the Trace Event Format (JSON), which Perfetto, speedscope and
  * the Performance panel of browsers' developer tools open; doc/logs.md has the names.  `path` is a
  * pattern as for the option `trace` (%p, %w, %n, %%).  The option begins a trace with the world.
+ * A file is written over, unless another world or process is just writing a trace to it.
  *
  * Errors: TARN_EINVAL (NULL, a % that stands for nothing), TARN_EBUSY (a trace is on), TARN_ENOMEM,
- * TARN_ESYSTEM (the file cannot be made; errno says why).  Any thread, at any time but in a stop.
- * Cost: 64 KiB; a few thousand instructions a collection, none of them in the pause.
+ * TARN_ESYSTEM (the file cannot be made; errno says why, EBUSY that another one writes to it).  Any
+ * thread, at any time but in a stop. Cost: 64 KiB; a few thousand instructions a collection, none
+ * of them in the pause.
  */
 TARN_API tarn_status tarn_trace_start(tarn_world *world, const char *path);
 

@@ -382,7 +382,7 @@ const struct tarn_option tarn_option_table[] = {
     {.name = "trace",
      .help = "A file of what happens when, with every phase of every pause and what threads waited "
              "for, in the Trace Event Format, which Perfetto, speedscope and the tools of browsers "
-             "open.",
+             "open. Each world and process needs one of its own.",
      .kind = TARN_KIND_PATH,
      .group = TARN_GROUP_DIAGNOSTICS,
      .zero = "none",

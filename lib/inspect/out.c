@@ -26,15 +26,25 @@ static void begin(struct tarn_out *out) {
     fail(out, TARN_ENOMEM, ENOMEM);
 }
 
+static int make_file(const char *path, enum tarn_out_mode mode) {
+  switch (mode) {
+  case TARN_OUT_ALONE:
+    return tarn_os_create_alone(path);
+  case TARN_OUT_SHARED:
+    return tarn_os_create_shared(path);
+  case TARN_OUT_NEW:
+  case TARN_OUT_NEW_SHARED:
+    return tarn_os_create_new(path, mode == TARN_OUT_NEW_SHARED);
+  default:
+    return tarn_os_create(path, mode == TARN_OUT_APPEND);
+  }
+}
+
 void tarn_out_begin_file(struct tarn_out *out, const char *path, enum tarn_out_mode mode) {
   begin(out);
   if (out->status != TARN_OK)
     return;
-  if (mode == TARN_OUT_NEW || mode == TARN_OUT_NEW_SHARED)
-    out->file = tarn_os_create_new(path, mode == TARN_OUT_NEW_SHARED);
-  else
-    out->file = mode == TARN_OUT_SHARED ? tarn_os_create_shared(path)
-                                        : tarn_os_create(path, mode == TARN_OUT_APPEND);
+  out->file = make_file(path, mode);
   if (out->file < 0)
     fail(out, TARN_ESYSTEM, errno);
   else

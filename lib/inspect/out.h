@@ -30,6 +30,7 @@ struct tarn_out {
 /* How an existing file is treated. */
 enum tarn_out_mode {
   TARN_OUT_OVER,
+  TARN_OUT_ALONE, /* over, unless somebody else writes so: see tarn_os_create_alone */
   TARN_OUT_APPEND,
   TARN_OUT_SHARED, /* over, as the umask says */
   TARN_OUT_NEW,    /* it goes first, and may be somebody else's link to anything */

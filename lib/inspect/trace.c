@@ -338,6 +338,14 @@ static void say_failure(const struct tarn_trace *trace, const char *what, int er
               strerror_r(error, room, sizeof room));
 }
 
+static void say_unopened(const struct tarn_trace *trace, int error) {
+  if (error == EBUSY)
+    tarn_os_say("tarn: trace file %s: cannot be opened: another world or process writes to it",
+                trace->path);
+  else
+    say_failure(trace, "cannot be opened", error);
+}
+
 /* Of all that are attached.  They do not come or go while the registry's lock is held; but they may
  * be telling something at the same time, and wait for the trace's lock. */
 static void each_thread(tarn_world *world, struct tarn_trace *trace,
@@ -361,9 +369,12 @@ static void put_head(struct tarn_watchers *watchers) {
   each_thread(watchers->world, trace, put_name);
 }
 
-/* Under the lock; the file is closed. */
+/* Under the lock; the file is closed, and another's to write to, though the child of a fork may not
+ * have closed it yet. */
 static void close_file(struct tarn_trace *trace) {
   __atomic_store_n(&trace->on, false, __ATOMIC_RELAXED);
+  if (tarn_out_flush(&trace->out) && trace->out.own)
+    tarn_os_leave(trace->out.file);
   trace->status = tarn_out_end(&trace->out);
   trace->error = errno;
 }
@@ -387,7 +398,7 @@ static tarn_status open_file(struct tarn_watchers *watchers) {
   trace->some = false;
   trace->began = tarn_os_now();
   trace->flushed_at = 0;
-  tarn_out_begin_file(&trace->out, trace->path, TARN_OUT_OVER);
+  tarn_out_begin_file(&trace->out, trace->path, TARN_OUT_ALONE);
   if (trace->out.status != TARN_OK)
     return tarn_out_end(&trace->out);
   put_head(watchers);
@@ -447,7 +458,7 @@ void tarn_trace_begin(struct tarn_watchers *watchers) {
   struct tarn_trace *trace = &watchers->trace;
   const char *pattern = watchers->world->config.trace;
   if (pattern[0] && start(watchers, pattern) != TARN_OK)
-    say_failure(trace, "cannot be opened", errno);
+    say_unopened(trace, errno);
 }
 
 void tarn_trace_end(struct tarn_watchers *watchers) { (void)stop(watchers); }
@@ -508,5 +519,5 @@ void tarn_trace_after_fork(struct tarn_watchers *watchers) {
     return;
   tarn_status status = open_file(watchers);
   if (status != TARN_OK)
-    say_failure(trace, "cannot be opened", errno);
+    say_unopened(trace, errno);
 }

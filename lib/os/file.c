@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -106,6 +107,29 @@ static int create(const char *path, bool append, mode_t mode) {
 }
 
 int tarn_os_create(const char *path, bool append) { return create(path, append, MODE_OWN); }
+
+/* Has somebody else this lock?  A file system without locks has none.  It is the open file's, and
+ * goes when the last process that has it closes it. */
+static bool is_taken(int file) {
+  return flock(file, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+}
+
+void tarn_os_leave(int file) {
+  int kept = errno;
+  (void)flock(file, LOCK_UN);
+  errno = kept;
+}
+
+int tarn_os_create_alone(const char *path) {
+  int file = open_to_write(path, 0, MODE_OWN);
+  if (file < 0)
+    return file;
+  if (!tarn_os_is_own_file(file) || !is_taken(file))
+    return share_or_empty(file, false);
+  (void)close(file);
+  errno = EBUSY;
+  return -1;
+}
 
 int tarn_os_create_shared(const char *path) { return create(path, false, MODE_SHARED); }
 

@@ -269,6 +269,12 @@ int tarn_os_open(const char *path);
 /* A file to write to, made for its owner alone unless it is there: emptied, or appended to.  What
  * the program's standard output or error goes to is gone on with.  -1: errno says why. */
 int tarn_os_create(const char *path, bool append);
+/* The same, emptied, unless it is a file that somebody else has opened in this way and not closed:
+ * EBUSY, and it is as it was.  Not where the file system has no locks. */
+int tarn_os_create_alone(const char *path);
+/* Before such a file is closed: others can open it, even if it stays open in the child of a fork.
+ */
+void tarn_os_leave(int file);
 /* The same, emptied, for whoever the process's umask lets read it. */
 int tarn_os_create_shared(const char *path);
 /* One that nobody had before, for its owner alone or as the umask says; what has the name is taken

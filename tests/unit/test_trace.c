@@ -505,6 +505,87 @@ static void a_child_of_a_fork_leaves_the_trace_alone_or_has_its_own(void **state
   assert_int_equal(count_events('X', "gc"), 1);
 }
 
+/* --- one file for several -------------------------------------------------------------------- */
+
+static void trace_to_the_same(void *data) {
+  tarn_world *world;
+  tarn_thread *self = support_child_begin(data, &world);
+  CHILD_CHECK(tarn_collect(self, 2) == TARN_OK);
+  CHILD_CHECK(tarn_trace_stop(world) == TARN_ENOTFOUND); /* there is none */
+  support_child_end(world, self);
+}
+
+/* Another process, too, be it the child of one that has such a trace. */
+static void a_file_that_is_written_to_is_left_alone(void **state) {
+  char said[1024];
+  (void)state;
+  const char *options = in_place(QUIET ",trace=%s/one");
+  tarn_world *first = support_world(options);
+  tarn_thread *self = support_attach(first);
+  for (unsigned i = 0; i < 30; i++)
+    assert_int_equal(tarn_collect(self, 2), TARN_OK);
+  tarn_world *second = support_world(QUIET);
+  errno = 0;
+  assert_int_equal(tarn_trace_start(second, in_place("%s/one")), TARN_ESYSTEM);
+  assert_int_equal(errno, EBUSY);
+  assert_int_equal(
+      support_child(trace_to_the_same, (void *)in_place(QUIET ",trace=%s/one"), said, sizeof said),
+      0);
+  assert_non_null(strstr(said, "/one: cannot be opened: another world or process writes to it\n"));
+  assert_ptr_equal(strchr(said, '\n'), said + strlen(said) - 1); /* one line */
+  assert_int_equal(tarn_thread_detach(self), TARN_OK);
+  support_end(first);
+  load_whole("one");
+  assert_int_equal(count_events('X', "gc"), 30);
+  assert_int_equal(tarn_trace_start(second, in_place("%s/one")), TARN_OK); /* it is free now */
+  support_end(second);
+  load_whole("one");
+  assert_int_equal(count_events('X', "gc"), 0);
+}
+
+/* A child has no part in its parent's trace, and does not keep it from ending. */
+static void a_file_is_free_while_a_child_lives(void **state) {
+  int ends[2];
+  char byte;
+  (void)state;
+  tarn_world *world = support_world(in_place(QUIET ",trace=%s/one"));
+  assert_int_equal(pipe(ends), 0);
+  pid_t child = fork();
+  assert_true(child >= 0);
+  if (child == 0) {
+    (void)close(ends[1]);
+    _exit((int)read(ends[0], &byte, 1));
+  }
+  (void)close(ends[0]);
+  assert_int_equal(tarn_trace_stop(world), TARN_OK);
+  tarn_status status = tarn_trace_start(world, in_place("%s/one"));
+  (void)close(ends[1]);
+  assert_int_equal(waitpid(child, NULL, 0), child);
+  assert_int_equal(status, TARN_OK);
+  support_end(world);
+}
+
+/* What the program itself writes to is everybody's. */
+static void two_traces_to_standard_output(void *data) {
+  tarn_world *first, *second;
+  int file = open(data, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  CHILD_CHECK(file >= 0 && dup2(file, 1) == 1);
+  tarn_thread *one = support_child_begin(QUIET ",trace=/dev/stdout", &first);
+  tarn_thread *other = support_child_begin(QUIET ",trace=/dev/stdout", &second);
+  CHILD_CHECK(tarn_trace_stop(second) == TARN_OK && tarn_trace_stop(first) == TARN_OK);
+  support_child_end(second, other);
+  support_child_end(first, one);
+}
+
+static void standard_output_is_shared(void **state) {
+  char said[256];
+  (void)state;
+  assert_int_equal(
+      support_child(two_traces_to_standard_output, (void *)in_place("%s/out"), said, sizeof said),
+      0);
+  assert_string_equal(said, "");
+}
+
 /* --- files that fail ------------------------------------------------------------------------- */
 
 static void trace_to(void *data) {
@@ -586,6 +667,9 @@ int main(void) {
       IN_PLACE(a_pipe_gets_the_same_bytes),
       IN_PLACE(what_a_killed_process_leaves_is_whole),
       IN_PLACE(a_child_of_a_fork_leaves_the_trace_alone_or_has_its_own),
+      IN_PLACE(a_file_that_is_written_to_is_left_alone),
+      IN_PLACE(a_file_is_free_while_a_child_lives),
+      IN_PLACE(standard_output_is_shared),
       IN_PLACE(a_file_that_fails_ends_the_trace_with_one_line),
       IN_PLACE(failing_calls_are_survived),
   };
