@@ -124,11 +124,12 @@ static bool is_zealous(struct tarn_collector *collector) {
 }
 #endif
 
-/* Why is the trigger reached? */
+/* Why is the trigger reached?  More may live by now than `due` was worked out from: that alone does
+ * not make it one of young ones. */
 static tarn_cause cause_of(const struct tarn_collector *collector) {
   const struct tarn_pace *pace = &collector->pace;
   uint64_t live = live_of(collector), trigger = trigger_for(collector, live);
-  if (look(&pace->due) < trigger)
+  if (collector->generations.on && look(&pace->due) < trigger)
     return TARN_CAUSE_YOUNG;
   if (trigger < usual_trigger(collector->world, live))
     return TARN_CAUSE_SOFT_LIMIT;

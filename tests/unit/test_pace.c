@@ -276,6 +276,38 @@ static void live_external_bytes_count_as_live(void **state) {
   end(world, self);
 }
 
+static void note_cause(tarn_world *world, const tarn_collection *collection, void *data) {
+  (void)world;
+  *(tarn_cause *)data = collection->cause;
+}
+
+static void nothing(tarn_world *world, void *object) { (void)world, (void)object; }
+
+/* More lives when what was pending is over than the last collection reckoned with; and there are no
+ * young collections here that the next one could be one of. */
+static void without_generations_no_cause_is_young(void **state) {
+  tarn_world *world = world_with("min-heap=1M");
+  tarn_thread *self = support_attach(world);
+  const tarn_type *type = support_type(world, "wrapper", 64, 0, nothing);
+  tarn_events events = TARN_EVENTS_INIT;
+  tarn_cause cause = TARN_CAUSE_NONE;
+  uint64_t id;
+  (void)state;
+  events.collection_ends = note_cause;
+  assert_int_equal(tarn_world_add_listener(world, &events, &cause, &id), TARN_OK);
+  assert_non_null(tarn_new(self, type));
+  adjust(world, 64 * MIB);
+  collect(self); /* runs the function of the dead one, too */
+  assert_int_equal(cause, TARN_CAUSE_ASKED);
+  for (unsigned i = 0; collections_of(world) == 1; i++) {
+    assert_true(i < 100000);
+    assert_non_null(tarn_alloc_atomic(self, 1000));
+  }
+  assert_int_equal(cause, TARN_CAUSE_ALLOCATION);
+  assert_int_equal(tarn_world_remove_listener(world, id), TARN_OK);
+  end(world, self);
+}
+
 static void external_bytes_count_for_the_soft_limit_and_not_for_the_hard_one(void **state) {
   (void)state;
   tarn_world *world = world_with("min-heap=1M,growth=1000,soft-limit=64M,hard-limit=64M");
@@ -722,6 +754,7 @@ int main(int count, char **arguments) {
     cmocka_unit_test(a_call_that_came_to_nothing_is_not_the_last),
     cmocka_unit_test(what_comes_and_goes_between_collections_is_no_growth),
     cmocka_unit_test(live_external_bytes_count_as_live),
+    cmocka_unit_test(without_generations_no_cause_is_young),
     cmocka_unit_test(external_bytes_count_for_the_soft_limit_and_not_for_the_hard_one),
     cmocka_unit_test(external_bytes_of_the_dead_do_not_put_off_full_collections),
     cmocka_unit_test(their_number_stays_between_none_and_the_most),
