@@ -51,7 +51,8 @@ typedef struct tarn_collection {
   size_t struct_size; /* as the library knows it: members beyond it are not there */
   uint64_t number;    /* among those of its kind that the world has made, from 1 */
   bool cycles;        /* of cycles (tarn/cycles.h) */
-  bool failed;        /* it found no memory for its tables, and nothing was collected */
+  bool failed;        /* it found no memory for its tables, and nothing was collected; the number is
+                         that of the next one, too */
   tarn_cause cause;
   int generation;
   uint64_t began_ns; /* when the stop was asked for */

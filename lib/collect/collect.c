@@ -150,6 +150,7 @@ void tarn_collector_begin_report(struct tarn_collector *collector,
       (struct tarn_phase_span){TARN_PAUSE_STOP, stop->asked_at, report->stamp};
   collector->report = report;
   TARN_PROBE3(gc__begin, report->is.number, generation, (int)cause);
+  TARN_PROBE3(phase, report->is.number, tarn_phase_name(TARN_PAUSE_STOP), report->is.stop_ns);
   if (tarn_is_told(&world->store, TARN_TOLD_GC_BEGIN))
     tarn_tell(&collector->world->store,
               (struct tarn_told){.kind = TARN_TOLD_GC_BEGIN, .what = report});

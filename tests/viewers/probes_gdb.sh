@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # usage: probes_gdb.sh TRACE_PROGRAM
 # gdb stops a program at a probe and reads its arguments: at its first full collection, then at the
-# first phase of that.
+# first two phases of that.
 set -eu
 program=$1
 . "$(dirname "$0")/common.sh"
@@ -16,8 +16,10 @@ said=$(timeout 100 gdb -batch -nx -iex 'set debuginfod enabled off' \
   -ex 'printf "begins %d: %d %d\n", $_probe_argc, $_probe_arg0, $_probe_arg1' \
   -ex 'tbreak -probe-stap tarn:phase' -ex continue \
   -ex 'printf "phase %d: %d %s %d\n", $_probe_argc, $_probe_arg0, $_probe_arg1, $_probe_arg2 > 0' \
+  -ex 'tbreak -probe-stap tarn:phase' -ex continue \
+  -ex 'printf "then %d: %s\n", $_probe_arg0, $_probe_arg1' \
   -ex kill --args "$program" "$work/trace" 2>&1) || true
-for line in 'begins 3: 1 2' 'phase 3: 1 prepare 1'; do
+for line in 'begins 3: 1 2' 'phase 3: 1 stop 1' 'then 1: prepare'; do
   if ! printf '%s\n' "$said" | grep -qx "$line"; then
     printf 'no line "%s" in what gdb says:\n%s\n' "$line" "$said"
     exit 1
