@@ -187,6 +187,34 @@ static void collections_of_cycles_are_told_too(void **state) {
   support_end(world);
 }
 
+/* Before any other of cycles: the first one in a process makes a table. */
+static void the_collection_after_a_failed_one_has_its_number(void **state) {
+  (void)state;
+#if TARN_FAULTS
+  static struct notes notes;
+  tarn_options options = TARN_OPTIONS_INIT;
+  tarn_world *world;
+  memset(&notes, 0, sizeof notes);
+  options.set = QUIET;
+  options.flags = TARN_OPTIONS_NO_ENVIRONMENT | TARN_OPTIONS_COUNTING;
+  assert_int_equal(tarn_world_create(&options, &world), TARN_OK);
+  (void)add(world, &everything, &notes);
+  tarn_thread *self = support_attach(world);
+  tarn_os_fault_kinds(TARN_FAULT_PAGES);
+  tarn_status status = tarn_collect_cycles(self, 2);
+  tarn_os_fault_kinds(0);
+  assert_int_equal(status, TARN_ENOMEM);
+  assert_true(notes.last.failed && notes.last.number == 1);
+  assert_int_equal(tarn_collect_cycles(self, 2), TARN_OK);
+  assert_true(!notes.last.failed && notes.last.number == 1);
+  assert_int_equal(notes.ends, 2);
+  assert_int_equal(tarn_thread_detach(self), TARN_OK);
+  support_end(world);
+#else
+  support_skip("needs a build with TARN_FAULTS");
+#endif
+}
+
 static void *attach_and_die(void *world) {
   tarn_thread *self;
   assert_int_equal(tarn_thread_attach(world, &self), TARN_OK);
@@ -645,6 +673,7 @@ static void a_stop_has_ended_when_the_next_one_is_asked_for(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(beginnings_have_ends),
+      cmocka_unit_test(the_collection_after_a_failed_one_has_its_number),
       cmocka_unit_test(collections_of_cycles_are_told_too),
       cmocka_unit_test(a_thread_that_dies_attached_is_told_of_as_such),
       cmocka_unit_test(arenas_are_told_of_when_they_come_and_go),
