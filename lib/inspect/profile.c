@@ -322,13 +322,13 @@ static void blind(struct tarn_store *store) {
 
 /* --- birth, death, copies -------------------------------------------------------------------- */
 
-static size_t whole_pages(size_t bytes) {
+size_t tarn_profile_whole_pages(size_t bytes) {
   size_t page = tarn_os_page_size();
   return (bytes + page - 1) & ~(page - 1);
 }
 
 struct tarn_profile *tarn_profile_make(uint64_t rate) {
-  struct tarn_profile *profile = tarn_os_map(whole_pages(sizeof *profile));
+  struct tarn_profile *profile = tarn_os_map(tarn_profile_whole_pages(sizeof *profile));
   if (!profile)
     return NULL;
   profile->sampling = (struct tarn_sampling){
@@ -343,11 +343,11 @@ struct tarn_profile *tarn_profile_make(uint64_t rate) {
 
 void tarn_profile_drop(struct tarn_profile *profile) {
   if (profile)
-    tarn_os_unmap(profile, whole_pages(sizeof *profile));
+    tarn_os_unmap(profile, tarn_profile_whole_pages(sizeof *profile));
 }
 
 struct tarn_profile *tarn_profile_copy(const struct tarn_profile *profile) {
-  struct tarn_profile *copy = tarn_os_map(whole_pages(sizeof *copy));
+  struct tarn_profile *copy = tarn_os_map(tarn_profile_whole_pages(sizeof *copy));
   if (!copy)
     return NULL;
   memcpy(copy, profile, offsetof(struct tarn_profile, place));

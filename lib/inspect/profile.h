@@ -104,6 +104,9 @@ struct tarn_profile {
 
 /* --- profile.c --- */
 
+/* Bytes of the pages that so many take. */
+size_t tarn_profile_whole_pages(size_t bytes);
+
 /* NULL: no memory.  Nobody takes samples for it yet. */
 struct tarn_profile *tarn_profile_make(uint64_t rate);
 void tarn_profile_drop(struct tarn_profile *profile);

@@ -41,27 +41,27 @@ struct writer {
 
 /* --- addresses ------------------------------------------------------------------------------- */
 
-static void sift_down(struct tarn_os_spot *spots, size_t at, size_t count) {
-  uintptr_t address = spots[at].address;
+static void sift_down(uintptr_t *values, size_t at, size_t count) {
+  uintptr_t value = values[at];
   for (size_t child; (child = 2 * at + 1) < count; at = child) {
-    if (child + 1 < count && spots[child + 1].address > spots[child].address)
+    if (child + 1 < count && values[child + 1] > values[child])
       child++;
-    if (spots[child].address <= address)
+    if (values[child] <= value)
       break;
-    spots[at].address = spots[child].address;
+    values[at] = values[child];
   }
-  spots[at].address = address;
+  values[at] = value;
 }
 
 /* A heap's: qsort may call malloc. */
-static void sort(struct tarn_os_spot *spots, size_t count) {
+static void sort(uintptr_t *values, size_t count) {
   for (size_t i = count / 2; i-- > 0;)
-    sift_down(spots, i, count);
+    sift_down(values, i, count);
   for (size_t end = count; end-- > 1;) {
-    uintptr_t largest = spots[0].address;
-    spots[0].address = spots[end].address;
-    spots[end].address = largest;
-    sift_down(spots, 0, end);
+    uintptr_t largest = values[0];
+    values[0] = values[end];
+    values[end] = largest;
+    sift_down(values, 0, end);
   }
 }
 
@@ -72,22 +72,54 @@ static size_t call_count(const struct tarn_profile *profile) {
   return count;
 }
 
-static bool gather_spots(struct writer *writer) {
-  const struct tarn_profile *profile = writer->profile;
-  size_t count = 0, page = tarn_os_page_size();
-  writer->spot_bytes = call_count(profile) * sizeof(struct tarn_os_spot);
-  writer->spot_bytes = (writer->spot_bytes + page) & ~(page - 1);
-  if (!(writer->spots = tarn_os_map(writer->spot_bytes)))
-    return false;
+/* Each address once.  There are few among many, so that only they are to be sorted, and of the
+ * memory little is touched. */
+struct addresses {
+  uintptr_t *slot, *all; /* by hash, linear probing; one after the other */
+  size_t mask, count;
+};
+
+static void add_address(struct addresses *addresses, uintptr_t address) {
+  size_t at = (size_t)(address * UINT64_C(0x9e3779b97f4a7c15) >> 32) & addresses->mask;
+  for (; addresses->slot[at] != address; at = (at + 1) & addresses->mask)
+    if (addresses->slot[at] == 0) {
+      addresses->slot[at] = addresses->all[addresses->count++] = address;
+      return;
+    }
+}
+
+static void add_calls(struct addresses *addresses, const struct tarn_profile *profile) {
   for (uint32_t i = 0; i < profile->places; i++)
     for (uint32_t k = 0; k < profile->place[i].stack.calls; k++)
-      writer->spots[count++].address = profile->place[i].stack.call[k] - 1;
-  sort(writer->spots, count);
-  for (size_t i = 0; i < count; i++)
-    if (i == 0 || writer->spots[i].address != writer->spots[writer->spot_count - 1].address)
-      writer->spots[writer->spot_count++].address = writer->spots[i].address;
+      add_address(addresses, profile->place[i].stack.call[k] - 1);
+  sort(addresses->all, addresses->count);
+}
+
+static bool make_spots(struct writer *writer, const struct addresses *addresses) {
+  writer->spot_bytes =
+      tarn_profile_whole_pages((addresses->count + 1) * sizeof(struct tarn_os_spot));
+  if (!(writer->spots = tarn_os_map(writer->spot_bytes)))
+    return false;
+  writer->spot_count = addresses->count;
+  for (size_t i = 0; i < addresses->count; i++)
+    writer->spots[i].address = addresses->all[i];
   tarn_os_code_functions(writer->spots, writer->spot_count);
   return true;
+}
+
+static bool gather_spots(struct writer *writer) {
+  size_t calls = call_count(writer->profile), slots = 64;
+  while (slots < 2 * calls)
+    slots *= 2;
+  size_t bytes = tarn_profile_whole_pages((slots + calls) * sizeof(uintptr_t));
+  struct addresses addresses = {.slot = tarn_os_map(bytes), .mask = slots - 1};
+  if (!addresses.slot)
+    return false;
+  addresses.all = addresses.slot + slots;
+  add_calls(&addresses, writer->profile);
+  bool made = make_spots(writer, &addresses);
+  tarn_os_unmap(addresses.slot, bytes);
+  return made;
 }
 
 static const char *function_at(const struct writer *writer, uintptr_t address) {
