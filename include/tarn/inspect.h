@@ -70,7 +70,7 @@ typedef struct tarn_stats {
 } tarn_stats;
 
 /* Errors: TARN_EINVAL.  Any thread, attached or not; takes no lock that a collection holds.  Cost:
- * up to some 12 microseconds, which go to the quantiles of the last 1024 pauses and stops. */
+ * that of going through the last 1024 pauses and stops a few times, for their quantiles. */
 TARN_API tarn_status tarn_stats_get(tarn_world *world, tarn_stats *stats);
 
 /* What a walk tells of a block; a walk's function returns false to end it. */

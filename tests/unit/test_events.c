@@ -167,16 +167,22 @@ static void beginnings_have_ends(void **state) {
   support_end(world);
 }
 
-static void collections_of_cycles_are_told_too(void **state) {
-  static struct notes notes;
+/* One that counts references, and tells of everything. */
+static tarn_world *counting_world(struct notes *notes) {
   tarn_options options = TARN_OPTIONS_INIT;
   tarn_world *world;
-  (void)state;
-  memset(&notes, 0, sizeof notes);
+  memset(notes, 0, sizeof *notes);
   options.set = QUIET;
   options.flags = TARN_OPTIONS_NO_ENVIRONMENT | TARN_OPTIONS_COUNTING;
   assert_int_equal(tarn_world_create(&options, &world), TARN_OK);
-  (void)add(world, &everything, &notes);
+  (void)add(world, &everything, notes);
+  return world;
+}
+
+static void collections_of_cycles_are_told_too(void **state) {
+  static struct notes notes;
+  (void)state;
+  tarn_world *world = counting_world(&notes);
   tarn_thread *self = support_attach(world);
   assert_int_equal(tarn_collect_cycles(self, 2), TARN_OK);
   assert_int_equal(notes.collections, 1);
@@ -192,13 +198,7 @@ static void the_collection_after_a_failed_one_has_its_number(void **state) {
   (void)state;
 #if TARN_FAULTS
   static struct notes notes;
-  tarn_options options = TARN_OPTIONS_INIT;
-  tarn_world *world;
-  memset(&notes, 0, sizeof notes);
-  options.set = QUIET;
-  options.flags = TARN_OPTIONS_NO_ENVIRONMENT | TARN_OPTIONS_COUNTING;
-  assert_int_equal(tarn_world_create(&options, &world), TARN_OK);
-  (void)add(world, &everything, &notes);
+  tarn_world *world = counting_world(&notes);
   tarn_thread *self = support_attach(world);
   tarn_os_fault_kinds(TARN_FAULT_PAGES);
   tarn_status status = tarn_collect_cycles(self, 2);

@@ -471,22 +471,24 @@ static void a_request_and_the_end_of_the_process_do_not_meet_in_one_file(void **
   }
 }
 
-/* The thread that exits is one that the snapshot waits for. */
-static void leave_within(void *data) {
-  (void)data;
+/* Until there is a part of it. */
+static void begin_snapshot(void) {
   (void)attach(make_world("snapshot-signal=usr2"));
   CHILD_CHECK(raise(SIGUSR2) == 0);
   while (count_parts() == 0)
     sleep_ms(1);
+}
+
+/* The thread that exits is one that the snapshot waits for. */
+static void leave_within(void *data) {
+  (void)data;
+  begin_snapshot();
   exit(0);
 }
 
 static void exits_in_child(void *data) {
   (void)data;
-  (void)attach(make_world("snapshot-signal=usr2"));
-  CHILD_CHECK(raise(SIGUSR2) == 0);
-  while (count_parts() == 0)
-    sleep_ms(1);
+  begin_snapshot();
   pid_t child = fork();
   CHILD_CHECK(child >= 0);
   if (child == 0)
