@@ -362,6 +362,9 @@ static void end_again(tarn_world *world) {
 static void children_end_worlds_that_were_ending(void **state) {
   enum { FORKS = SUPPORT_SANITIZED ? 60 : 200 };
   (void)state;
+#ifdef TARN_SANITIZE_ASAN
+  skip(); /* its allocator's locks are as the fork found them: who was born held one in the child */
+#endif
   for (unsigned i = 0; i < FORKS; i++) {
     pthread_t thread;
     void *result;
