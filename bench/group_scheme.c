@@ -128,9 +128,16 @@ static const struct bench_case parallel[] = {
             STRETCH),
     THREADS("parwords", "a text is made and counted by one thread, and counted in parts by all",
             STRETCH),
-    THREADS("channels",
-            "1439 threads in a chain, however many there shall be; then so many producers and "
-            "workers", ),
+    {.name = "channels",
+     .title = "1439 threads in a chain, then producers and workers: on one processor, and on two",
+     .subjects = {TARN("tarn-one", "channels", "2", "one"),
+                  TARN("tarn-two", "channels", "2", "plain"),
+                  GUILE("guile-one", "channels", "2", "one"),
+                  GUILE("guile-two", "channels", "2", "plain")},
+     .comparisons = {TWO_BY_ONE("tarn-two/tarn-one", "tarn-two", "tarn-one", "run_ns",
+                                "the whole program", 0.6),
+                     TWO_BY_ONE("guile-two/guile-one", "guile-two", "guile-one", "run_ns",
+                                "the whole program", 0)}},
     THREADS("wordgraph", "graphs of the words of real files, shared", STRETCH),
 };
 

@@ -4,8 +4,8 @@
 #   SCHEME   tarn or guile
 #   PROGRAM  one of examples/scheme/programs, without .scm
 #   THREADS  PROGRAM_THREADS
-#   TRACE    plain; or trace: runs the program a second time, for its pauses, and under perf if
-#            BENCH_PERF is not "no"
+#   TRACE    plain; one: on one processor, the first that it may use; or trace: runs the program
+#            a second time, for its pauses, and under perf if BENCH_PERF is not "no"
 #   MEASURE  the path of scheme_measure
 #   COMMAND  the path of examples/scheme's program, or of guile
 # Runs the program at its size for benchmarks (or PROGRAM_SIZE), and prints a figure a line, as
@@ -72,7 +72,10 @@ case $scheme in
   *) fail "no such Scheme" ;;
 esac
 
-"$measure" "$work/out" "$work/err" "${run[@]}" >"$work/figures" || fail "it failed"
+where=()
+[ "$trace" != one ] ||
+  where=(taskset -c "$(sed -n 's/^Cpus_allowed_list:[^0-9]*\([0-9]*\).*/\1/p' /proc/self/status)")
+"${where[@]}" "$measure" "$work/out" "$work/err" "${run[@]}" >"$work/figures" || fail "it failed"
 [ ! -s "$work/err" ] || fail "a run that is measured says something"
 cat "$work/figures"
 
