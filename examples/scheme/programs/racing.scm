@@ -25,7 +25,7 @@
   (- 100000000 deepest 2000))
 
 (define (race-lists n)
-  (let* ((list (make-list 1000 1)) (end (last-pair list)) (more (make-list 100000 1)) (done #f))
+  (let* ((list (make-list 1000 1)) (end (last-pair list)) (more (make-list (* 1000 n n) 1)) (done #f))
     (race (lambda ()
             (do ()
                 (done #t)
@@ -42,14 +42,14 @@
             #t))))
 
 ;; Characters whose UTF-8 becomes longer, in a string that becomes wide.
-(define (race-strings n)
-  (let ((text (make-string 50000 #\a)) (done #f))
+(define (race-strings n size)
+  (let ((text (make-string size #\a)) (done #f))
     (race (lambda ()
             (do ()
                 (done #t)
               (string-fill! text #\x20ac)
               (string-fill! text #\a)
-              (set! text (make-string 50000 #\a))))
+              (set! text (make-string size #\a))))
           (lambda ()
             (repeat n (lambda (i)
                         (string->utf8 text)
@@ -88,9 +88,9 @@
 
 (define (run n)
   (race-lists n)
-  (race-strings (* 50 n))
-  (race-forms (* 1000 n))
-  (race-tables (* 10 n))
+  (race-strings (* 50 n) (* 500 n n))
+  (race-forms (* 10 n n n))
+  (race-tables (* n n))
   (checks-result))
 
 (main-program "racing" run 10 '(4 0) 2 '(4 0) 40)
