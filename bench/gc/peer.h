@@ -53,8 +53,8 @@ struct collection {
   double call;              /* of peer_collect, from call to return */
 };
 
-static void peer_start(const struct peer_setup *setup);
-static void peer_finish(void);
+static inline void peer_start(const struct peer_setup *setup);
+static inline void peer_finish(void);
 static inline void shape_make(struct shape *shape);
 static inline void mutator_begin(struct mutator *mutator);
 static inline void mutator_end(struct mutator *mutator);

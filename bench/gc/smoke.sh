@@ -29,3 +29,6 @@ run mark shuffled 2 2
 run mark graph 2 2
 run young 2 1 3
 run server 4 16 3 200
+files=$(mktemp -d)
+trap 'rm -rf "$files"' EXIT
+run cost 5 5 13 "$files"

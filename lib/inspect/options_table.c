@@ -375,7 +375,7 @@ const struct tarn_option tarn_option_table[] = {
      .help = "About one allocation in so many bytes is a sample. Less shows more, and costs more.",
      .kind = TARN_KIND_SIZE,
      .group = TARN_GROUP_DIAGNOSTICS,
-     .initial = 512 * KIB,
+     .initial = MIB,
      .minimum = 1,
      .maximum = TARN_PROFILE_RATE_MOST,
      FIELD(profile_rate)},
