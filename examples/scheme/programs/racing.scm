@@ -93,4 +93,4 @@
   (race-tables (* n n))
   (checks-result))
 
-(main-program "racing" run 10 '(4 0) 2 '(4 0) 40)
+(main-program "racing" run 10 '(4 0) 2 '(4 0) 16)
