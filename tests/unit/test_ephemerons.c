@@ -224,7 +224,7 @@ static void raw_and_large_keys_count(void **state) {
 /* Many collections start inside the call, when key and value are in no root of the caller. */
 static void key_and_value_live_while_their_ephemeron_is_made(void **state) {
   (void)state;
-  enum { BATCH = TARN_ZEAL ? 2000 : 4000, BATCHES = COUNT_OF(100) };
+  enum { BATCH = 4000, BATCHES = COUNT_OF(100) };
   struct fixture f;
   begin(&f, "collect=1,min-heap=64K");
   void *keys = make_array(&f, BATCH), *ephemerons = NULL;

@@ -275,10 +275,6 @@ static void more_heaps_are_sound_until_they_are_destroyed(void **state) {
   expect_sound(f);
 }
 
-/* In zeal builds each allocation is a collection, and each of them verified: all lists each time.
- */
-enum { STEPS = TARN_ZEAL ? 1000 : 1500 };
-
 struct worker {
   tarn_world *world;
   const struct fixture *f;
@@ -320,7 +316,7 @@ static void *work(void *data) {
     return "not attached";
   {
     TARN_FRAME(self, &list);
-    for (int i = 0; i < STEPS && !worker->message[0]; i++)
+    for (int i = 0; i < 1500 && !worker->message[0]; i++)
       one_step(worker, self, &list);
   }
   return tarn_thread_detach(self) == TARN_OK ? NULL : "not detached";
